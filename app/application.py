@@ -1,0 +1,199 @@
+"""The composition root: everything is built here, in order.
+
+Each resource has one owner, a cleanup context, so that what was opened last closes first.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from app.auth.accounts import Accounts
+from app.auth.cookie_keys import load_cookie_keys
+from app.auth.jwt import JwtVerifier
+from app.auth.limiter import FailureLimiter
+from app.auth.passwords import Passwords
+from app.auth.resolve import cookie_storage, request_peer
+from app.auth.sessions import DAY_SECONDS, Ended, Sessions
+from app.control.address import DATABASE_NAME
+from app.features.accepted import AcceptedFeature
+from app.features.device import DeviceFeature
+from app.features.registry import Feature, handlers, load_features
+from app.keys import (
+    ACCOUNTS,
+    ADMISSION,
+    DATABASE,
+    DISPATCHER,
+    EPOCH,
+    MANAGER,
+    METRICS,
+    NODE,
+    READINESS,
+    SESSIONS,
+    SETTINGS,
+    Readiness,
+)
+from app.logs import fields
+from app.metrics import Metrics
+from app.node import Node, NodeLimits
+from app.settings import Settings
+from app.storage.database import Database
+from app.storage.lock import DataDirLock
+from app.web import access
+from app.web.routes import add_routes, middlewares
+from app.websocket.admission import Admission, AdmissionLimits
+from app.websocket.dispatch import Dispatcher
+from app.websocket.handler import PATH, ws_handler
+from app.websocket.manager import ConnectionManager
+from app.websocket.outgoing import OutboxLimits
+
+FLUSH_SECONDS: Final = 30
+"""How often last-seen times are written; a crash loses no more than this of them."""
+
+log = logging.getLogger(__name__)
+
+
+def build_application(settings: Settings) -> web.Application:
+    """Return the whole server as one application; its resources open when it starts.
+
+    Raises SettingsError when a key or a feature cannot be used; starting it raises DataDirBusy
+    when another process holds the data folder.
+    """
+    cookies = cookie_storage(
+        load_cookie_keys(settings, settings.data_dir),
+        partial(_is_secure, settings),
+        int(settings.session_max_days * DAY_SECONDS),
+    )
+    app = web.Application(
+        middlewares=middlewares(settings, cookies), handler_args=access.handler_args(settings)
+    )
+    app[SETTINGS] = settings
+    app[METRICS] = Metrics()
+    app[READINESS] = Readiness()
+    app[ADMISSION] = Admission(
+        AdmissionLimits(
+            connections=settings.max_connections,
+            per_address=settings.max_connections_per_address,
+            handshakes=settings.max_handshakes,
+            retry_after=settings.retry_after_seconds,
+        )
+    )
+    app[MANAGER] = ConnectionManager(
+        per_device=settings.max_connections_per_device, per_user=settings.max_connections_per_user
+    )
+    add_routes(app)
+    # Every method comes here, so that what is no upgrade is told so.
+    app.router.add_route("*", PATH, ws_handler)
+    app.cleanup_ctx.extend([_lock, _database, _node, _accounts, _dispatcher, _flushing])
+    app.on_shutdown.append(_close_sockets)
+    return app
+
+
+def _is_secure(settings: Settings, request: web.Request) -> bool:
+    return request_peer(request, settings.trusted_proxies).scheme == "https"
+
+
+async def _lock(app: web.Application) -> AsyncIterator[None]:
+    with DataDirLock(app[SETTINGS].data_dir):
+        yield
+
+
+async def _database(app: web.Application) -> AsyncIterator[None]:
+    database = app[DATABASE] = await Database.open(app[SETTINGS].data_dir / DATABASE_NAME)
+    app[EPOCH] = await database.epoch()
+    yield
+    await database.close()
+
+
+async def _node(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    node = app[NODE] = Node(
+        app[MANAGER],
+        app[METRICS],
+        NodeLimits(
+            heartbeat=settings.heartbeat_seconds,
+            stall=settings.stall_seconds,
+            message=settings.message_seconds,
+            reconnect_window=settings.reconnect_window_seconds,
+        ),
+        OutboxLimits(settings.max_outbox_frames, settings.max_outbox_bytes),
+    )
+    node.watch()
+    running = asyncio.create_task(node.run(), name="node")
+    running.add_done_callback(_log_failure)
+    yield
+    await _cancel(running)
+
+
+async def _accounts(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    sessions = Sessions(app[DATABASE], settings, JwtVerifier.from_settings(settings))
+    sessions.on_ended = partial(_disconnect, app[NODE])
+    passwords = Passwords(settings.password_workers, settings.password_queue)
+    limiter = FailureLimiter(settings.login_attempts, settings.login_window_seconds)
+    app[SESSIONS] = sessions
+    app[ACCOUNTS] = Accounts(app[DATABASE], settings, sessions, passwords, limiter)
+    yield
+    await sessions.close()
+    passwords.close()
+
+
+def _disconnect(node: Node, ended: Ended) -> None:
+    for selector, close in ended:
+        node.disconnect(selector, close)
+
+
+async def _dispatcher(app: web.Application) -> AsyncIterator[None]:
+    table: dict[str, object] = {}
+    own = load_features(app[SETTINGS].features, app[NODE])
+    device = DeviceFeature(app[NODE], app[ACCOUNTS].known_device, table.keys)
+    features: list[Feature] = [device, *own]
+    for prefix in ("sync", "playback"):
+        if prefix not in {feature.prefix for feature in own}:
+            features.append(AcceptedFeature(prefix))
+    found = handlers(features)
+    table.update(found)
+    app[DISPATCHER] = Dispatcher(found, app[METRICS].received)
+    yield
+
+
+async def _flushing(app: web.Application) -> AsyncIterator[None]:
+    task = asyncio.create_task(_flush_regularly(app), name="flush")
+    task.add_done_callback(_log_failure)
+    yield
+    await _cancel(task)
+    app[SESSIONS].touch_live(_live(app))
+
+
+async def _flush_regularly(app: web.Application) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_SECONDS)
+        app[SESSIONS].touch_live(_live(app))
+        try:
+            await app[SESSIONS].flush()
+        except OSError as error:
+            log.warning("last-seen times not written", extra=fields(reason=type(error).__name__))
+
+
+def _live(app: web.Application) -> list[tuple[int | None, int]]:
+    return [(one.session_id, one.device_id) for one in app[MANAGER].connections()]
+
+
+async def _close_sockets(app: web.Application) -> None:
+    app[READINESS].draining = True
+    await app[NODE].close_all(app[SETTINGS].close_seconds)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("task %s died", task.get_name(), exc_info=task.exception())

@@ -1,0 +1,70 @@
+"""Writes on devices."""
+
+from dataclasses import replace
+
+from app.auth.devices import clean_device_name
+from app.auth.enrolment import remove_device
+from app.auth.sessions import Ended
+from app.auth.writes import Writes
+from app.errors import Problem
+from app.storage.devices import Device, devices_of, live_device, set_device_name
+
+
+class DeviceWrites(Writes):
+    """Devices are listed, renamed and revoked; `enrol_device` makes them."""
+
+    async def list_devices(
+        self, user_id: int | None = None, include_removed: bool = False
+    ) -> list[Device]:
+        """Return the devices of the user, or of all users, by id, as last seen up to now."""
+        async with self._database.lookup() as connection:
+            devices = await devices_of(connection, user_id, include_removed=include_removed)
+        return [self._seen(device) for device in devices]
+
+    async def get_device(self, device_id: int) -> Device:
+        """Return the device; raises Problem 404 `device_not_found`."""
+        async with self._database.lookup() as connection:
+            device = await live_device(connection, device_id)
+        return self._seen(_owned(device, None))
+
+    async def rename_device(self, user_id: int, device_id: int, name: str | None) -> Device:
+        """Return the user's device under its new name; a blank one is none.
+
+        Raises Problem 404 `device_not_found`, for another user's device too.
+        """
+        async with self._database.write() as connection:
+            _owned(await live_device(connection, device_id), user_id)
+            device = await set_device_name(connection, device_id, clean_device_name(name))
+        return self._seen(device)
+
+    async def revoke_device(self, device_id: int, user_id: int | None = None) -> Ended:
+        """The device and its sessions are gone; with `user_id`, only if it is that user's.
+
+        Raises Problem 404 `device_not_found`.
+        """
+        return await self._end(self._revoke(device_id, user_id))
+
+    def active_device_owner(self, device_id: int) -> int | None:
+        """Return the user id; None if there is no such device or memory does not know it."""
+        return self._sessions.owners.get(device_id)
+
+    async def known_device(self, user_id: int, device_id: int) -> bool:
+        """Return whether the user has this device; a select only if memory does not know it."""
+        return await self._sessions.owners.load(device_id) == user_id
+
+    async def _revoke(self, device_id: int, user_id: int | None) -> Ended:
+        async with self._database.write() as connection:
+            device = _owned(await live_device(connection, device_id), user_id)
+            not_before = self._sessions.not_before(device.user_id, device.id)
+            ending = await remove_device(connection, device, now=self._now(), not_before=not_before)
+        return self._ended([ending])
+
+    def _seen(self, device: Device) -> Device:
+        seen = self._sessions.touches.device_seen(device.id)
+        return replace(device, last_seen=seen) if seen > device.last_seen else device
+
+
+def _owned(device: Device | None, user_id: int | None) -> Device:
+    if device is None or user_id not in (None, device.user_id):
+        raise Problem(404, "device_not_found", "There is no such device.")
+    return device

@@ -1,0 +1,256 @@
+"""Every write on users, devices and sessions."""
+
+import time
+from collections.abc import Hashable
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.auth.account_devices import DeviceWrites
+from app.auth.account_users import UserWrites, no_password, unchanged
+from app.auth.clock import Clock, milliseconds
+from app.auth.devices import clean_device, clean_device_name
+from app.auth.enrolment import Ending, Enrolled, enrol_device
+from app.auth.handles import clean_handle, handle_key
+from app.auth.identity import Identity
+from app.auth.limiter import FailureLimiter
+from app.auth.passwords import Passwords, check_new_password
+from app.auth.sessions import DAY_SECONDS, Ended, Sessions, unauthorized
+from app.auth.sign_in import SignedIn, SignIn
+from app.auth.tokens import hash_token, new_token
+from app.errors import Problem
+from app.settings import Settings
+from app.storage.database import Database
+from app.storage.devices import Device, DeviceInfo, set_device_not_before
+from app.storage.sessions import (
+    SessionRecord,
+    add_session,
+    delete_session,
+    delete_session_of_token,
+    sessions_of,
+)
+from app.storage.users import User, user_by_handle_key, user_by_id
+from app.websocket.close import REVOKED, SIGNED_OUT, Selector
+
+
+class Accounts(UserWrites, DeviceWrites):
+    """The accounts of this server.
+
+    A method that ends sessions returns the connections to close: hand them to `node.disconnect`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        sessions: Sessions,
+        passwords: Passwords,
+        limiter: FailureLimiter,
+        clock: Clock = time.time,
+    ) -> None:
+        super().__init__(database, settings, sessions, clock)
+        self._passwords = passwords
+        self._limiter = limiter
+
+    async def sign_in(self, form: SignIn, address_key: Hashable) -> SignedIn:
+        """Return a new session of the user on the device.
+
+        Raises Problem 400 `invalid_device`, 401 `invalid_credentials`, 429 `too_many_attempts` and
+        503 `busy`.
+        """
+        info = clean_device(form.device_uuid, form.device_type, form.device_name, form.os_info)
+        user = await self._authenticate(form.user_handle, form.password, address_key)
+        return await self._finish(self._open(user, info, None, _invalid_credentials()), _ended_by)
+
+    async def issue_token(
+        self,
+        user_id: int,
+        device_uuid: str | None,
+        device_type: str,
+        device_name: str | None = None,
+        label: str | None = None,
+    ) -> SignedIn:
+        """Return a new session of the user, on the device or on none, without a password.
+
+        Raises Problem 400 `invalid_device`, 404 `user_not_found` and 409 `user_disabled`.
+        """
+        info = None
+        if device_uuid is not None:
+            info = clean_device(device_uuid, device_type, device_name, None)
+        user = await self.get_user(user_id)
+        if not user.active:
+            raise _user_disabled()
+        return await self._finish(self._open(user, info, label, _user_disabled()), _ended_by)
+
+    async def sign_out(self, identity: Identity) -> Ended:
+        """The presented session is over; of a JWT, every token of its device up to now is."""
+        return await self._end(self._sign_out(identity))
+
+    async def revoke_token(self, session: int | str) -> Ended:
+        """The session of this id or token is over; raises Problem 404 `session_not_found`."""
+        return await self._end(self._revoke_token(session))
+
+    async def list_sessions(self, user_id: int) -> list[SessionRecord]:
+        """Return the sessions of the user that hold, by id."""
+        async with self._database.lookup() as connection:
+            sessions = await sessions_of(connection, user_id)
+        now = self._now()
+        idle_since = now - milliseconds(self._settings.session_idle_days * DAY_SECONDS)
+        return [
+            session
+            for session in sessions
+            if session.expires_at > now and self._last_used(session) > idle_since
+        ]
+
+    async def change_password(
+        self, identity: Identity, old: str, new: str, address_key: Hashable
+    ) -> Ended:
+        """The password is the new one; every other session of the user is over.
+
+        Raises Problem 400 `wrong_password` and what `set_password` raises, 429 `too_many_attempts`
+        and 503 `busy`. A wrong old password is no 401, which clients take for a lost session.
+        """
+        user = await self.get_user(identity.user_id)
+        if user.handle is None:
+            raise no_password()
+        check_new_password(new, self._settings.password_min_length)
+        try:
+            user = await self._authenticate(user.handle, old, address_key)
+        except Problem as problem:
+            if problem.code != "invalid_credentials":
+                raise
+            raise Problem(400, "wrong_password", "The old password is wrong.") from None
+        password_hash = await self._passwords.hash(new)
+        return await self._end(self._change_password(identity, user, password_hash))
+
+    async def _authenticate(self, handle: str, password: str, address_key: Hashable) -> User:
+        """Return the user with these credentials, at the same cost whatever is wrong."""
+        key = _account_key(handle)
+        counted = (("account", key), ("address", address_key))
+        self._limiter.reserve(counted)
+        try:
+            async with self._database.lookup() as connection:
+                user = await user_by_handle_key(connection, key)
+            password_hash = user.password_hash if user is not None and user.active else None
+            verified = await self._passwords.verify(password_hash, password)
+        except Exception:
+            self._limiter.refund(counted)
+            raise
+        if user is None or not verified:
+            raise _invalid_credentials()
+        self._limiter.refund(counted)
+        return user
+
+    async def _open(
+        self, user: User, info: DeviceInfo | None, label: str | None, refusal: Problem
+    ) -> SignedIn:
+        """Return a new session; raises `refusal` if the user is not what it was any more."""
+        token = new_token()
+        enrolled: Enrolled | None = None
+        async with self._database.write() as connection:
+            if not unchanged(user, await user_by_id(connection, user.id)):
+                raise refusal
+            if info is not None:
+                enrolled = await self._enrol(connection, user, info)
+            device = enrolled.device if enrolled is not None else None
+            session = await self._add_session(connection, user, device, token, label)
+        pruned = enrolled.pruned if enrolled is not None else ()
+        if device is not None:
+            self._sessions.owners.add(device.id, user.id)
+        ended = self._ended(pruned)
+        return SignedIn(token, session.id, user, device, ended)
+
+    async def _enrol(self, connection: AsyncConnection, user: User, info: DeviceInfo) -> Enrolled:
+        # The limit takes the device least recently seen: let the database know which.
+        await self._sessions.touches.write(connection)
+        limit = self._settings.max_devices_per_user
+        return await enrol_device(
+            connection,
+            user.id,
+            info,
+            now=self._now(),
+            limit=limit,
+            not_before=self._sessions.not_before,
+        )
+
+    async def _add_session(
+        self,
+        connection: AsyncConnection,
+        user: User,
+        device: Device | None,
+        token: str,
+        label: str | None,
+    ) -> SessionRecord:
+        now = self._now()
+        return await add_session(
+            connection,
+            user_id=user.id,
+            device_id=device.id if device is not None else None,
+            token_hash=hash_token(token),
+            now=now,
+            expires_at=now + milliseconds(self._settings.session_max_days * DAY_SECONDS),
+            label=clean_device_name(label),
+        )
+
+    async def _change_password(self, identity: Identity, user: User, new_hash: str) -> Ended:
+        # The old password was verified a moment ago: it must still be the one, and the session
+        # must still hold, now that no other write can come between.
+        async with self._database.write() as connection:
+            if not unchanged(user, await user_by_id(connection, user.id)):
+                raise unauthorized()
+            if not self._sessions.holds(identity):
+                raise unauthorized()
+            change = await self._replace_password(
+                connection, user.id, new_hash, identity.session_id
+            )
+        return self._ended([change])
+
+    async def _sign_out(self, identity: Identity) -> Ended:
+        user_id, session_id, device_id = identity.user_id, identity.session_id, identity.device_id
+        if session_id is not None:
+            async with self._database.write() as connection:
+                await delete_session(connection, session_id)
+            ending = Ending(user_id, session_ids=(session_id,))
+            self._sessions.end([ending])
+            return [(Selector(session_id=session_id), SIGNED_OUT)]
+        if device_id is None:
+            return []
+        async with self._database.write() as connection:
+            not_before = self._sessions.not_before(user_id, device_id)
+            await set_device_not_before(connection, device_id, not_before)
+        ending = Ending(user_id, device_id, not_before=not_before)
+        return self._ended([ending], SIGNED_OUT)
+
+    async def _revoke_token(self, session: int | str) -> Ended:
+        async with self._database.write() as connection:
+            if isinstance(session, int):
+                gone = await delete_session(connection, session)
+            else:
+                gone = await delete_session_of_token(connection, hash_token(session))
+        if gone is None:
+            raise Problem(404, "session_not_found", "There is no such session.")
+        ending = Ending(gone.user_id, session_ids=(gone.id,))
+        self._sessions.end([ending])
+        return [(Selector(session_id=gone.id), REVOKED)]
+
+    def _last_used(self, session: SessionRecord) -> int:
+        return max(session.last_used, self._sessions.touches.session_used(session.id))
+
+
+def _account_key(handle: str) -> str:
+    """Return the key of the account; the empty one, which no user has, for what is no handle."""
+    try:
+        return handle_key(clean_handle(handle))
+    except Problem:
+        return ""
+
+
+def _ended_by(signed_in: SignedIn) -> Ended:
+    return signed_in.ended
+
+
+def _invalid_credentials() -> Problem:
+    return Problem(401, "invalid_credentials", "The handle or the password is wrong.")
+
+
+def _user_disabled() -> Problem:
+    return Problem(409, "user_disabled", "The user is disabled.")

@@ -1,0 +1,136 @@
+"""The tokens seen before: what they stand for, which are dead, what has ended lately."""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from app.auth.identity import Identity
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """A map of at most `capacity` entries: the one used longest ago makes place."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._entries: OrderedDict[K, V] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
+    def get(self, key: K) -> V | None:
+        """Return the value, which counts as a use."""
+        value = self._entries.get(key)
+        if value is not None:
+            self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> tuple[K, V] | None:
+        """The key has this value; return the entry that made place for it."""
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        if len(self._entries) <= self._capacity:
+            return None
+        return self._entries.popitem(last=False)
+
+    def pop(self, key: K) -> V | None:
+        """The key has no value any more; return the one that it had."""
+        return self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A token that holds."""
+
+    identity: Identity
+    last_used: int
+    """Milliseconds since the epoch."""
+    ended: bool = False
+    """Set when the entry was dropped because its session is over."""
+
+
+class TokenCache:
+    """Entries by the hash of their token, and the ways to them that endings need."""
+
+    def __init__(self, capacity: int) -> None:
+        self._entries: Recent[bytes, Entry] = Recent(capacity)
+        self._by_user: dict[int, set[bytes]] = {}
+        self._by_session: dict[int, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: bytes) -> Entry | None:
+        return self._entries.get(key)
+
+    def of_session(self, session_id: int) -> Entry | None:
+        return self._by_session.get(session_id)
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """The token stands for this entry."""
+        self.drop(key)
+        self._by_user.setdefault(entry.identity.user_id, set()).add(key)
+        if entry.identity.session_id is not None:
+            self._by_session[entry.identity.session_id] = entry
+        if (displaced := self._entries.put(key, entry)) is not None:
+            self._unlink(*displaced)
+
+    def drop(self, key: bytes) -> None:
+        """The token is not known here."""
+        if (entry := self._entries.pop(key)) is not None:
+            self._unlink(key, entry)
+
+    def of_user(self, user_id: int) -> list[tuple[bytes, Entry]]:
+        """Return the tokens of a user."""
+        found = ((key, self._entries.get(key)) for key in self._by_user.get(user_id, ()))
+        return [(key, entry) for key, entry in found if entry is not None]
+
+    def _unlink(self, key: bytes, entry: Entry) -> None:
+        identity = entry.identity
+        keys = self._by_user[identity.user_id]
+        keys.discard(key)
+        if not keys:
+            del self._by_user[identity.user_id]
+        if identity.session_id is not None:
+            self._by_session.pop(identity.session_id, None)
+
+
+class Endings:
+    """What has ended in this process lately, for those who resolved a token just before."""
+
+    def __init__(self, capacity: int) -> None:
+        self._sessions: Recent[int, bool] = Recent(capacity)
+        self._users: Recent[int, int] = Recent(capacity)
+        self._devices: Recent[int, int] = Recent(capacity)
+
+    def end_sessions(self, session_ids: Iterable[int]) -> None:
+        """These sessions are over for good."""
+        for session_id in session_ids:
+            self._sessions.put(session_id, True)
+
+    def end_user_jwts(self, user_id: int, not_before: int) -> None:
+        """JWTs of the user up to `not_before` (milliseconds) are over."""
+        self._users.put(user_id, not_before)
+
+    def end_device_jwts(self, device_id: int, not_before: int) -> None:
+        """JWTs of the device up to `not_before` (milliseconds) are over."""
+        self._devices.put(device_id, not_before)
+
+    def hold(self, identity: Identity) -> bool:
+        """Return whether nothing here has ended the identity."""
+        if identity.session_id is not None:
+            return identity.session_id not in self._sessions
+        issued = int((identity.issued_at or 0) * 1000)
+        if issued <= (self._users.get(identity.user_id) or -1):
+            return False
+        device = identity.device_id
+        return device is None or issued > (self._devices.get(device) or -1)

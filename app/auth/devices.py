@@ -1,0 +1,63 @@
+"""What a device may say about itself. Pure."""
+
+import re
+import unicodedata
+
+from app.errors import Problem
+from app.storage.devices import DeviceInfo
+
+DEVICE_TYPES = ("web", "android", "android_tv", "ios")
+UNKNOWN_TYPE = "unknown"
+NAME_LENGTH = 100
+OS_INFO_LENGTH = 200
+
+_UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
+# Control characters, halves of a surrogate pair (no UTF-8 holds them), line separators.
+_REMOVED = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def clean_device(
+    device_uuid: str, device_type: str, device_name: str | None, os_info: str | None
+) -> DeviceInfo:
+    """Return what is kept of a device's description; raises Problem 400 for a bad uuid."""
+    return DeviceInfo(
+        clean_device_uuid(device_uuid),
+        clean_device_type(device_type),
+        clean_device_name(device_name),
+        clean_os_info(os_info),
+    )
+
+
+def clean_device_uuid(text: str) -> str:
+    """Return the uuid without the space around it; raises Problem 400 `invalid_device`."""
+    uuid = text.strip()
+    if _UUID.fullmatch(uuid) is None:
+        raise Problem(
+            400,
+            "invalid_device",
+            "device_uuid must have 8 to 64 characters, of ASCII letters, digits and '-'.",
+        )
+    return uuid
+
+
+def clean_device_type(text: str) -> str:
+    """Return a known type in lower case, `unknown` for any other text."""
+    known = text.strip().lower()
+    return known if known in DEVICE_TYPES else UNKNOWN_TYPE
+
+
+def clean_device_name(text: str | None) -> str | None:
+    """Return at most 100 characters without control characters; None for a blank name."""
+    return _line(text, NAME_LENGTH)
+
+
+def clean_os_info(text: str | None) -> str | None:
+    """Return at most 200 characters without control characters; None for a blank text."""
+    return _line(text, OS_INFO_LENGTH)
+
+
+def _line(text: str | None, length: int) -> str | None:
+    if text is None:
+        return None
+    kept = "".join(char for char in text if unicodedata.category(char) not in _REMOVED)
+    return kept.strip()[:length].rstrip() or None

@@ -1,0 +1,184 @@
+"""JWTs of the operator's own application (RFC 7519), with issuer, audience and algorithm pinned."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from app.auth.clock import Clock
+from app.auth.devices import clean_device
+from app.errors import Problem, SettingsError
+from app.settings import Settings
+from app.storage.devices import DeviceInfo
+
+MAX_JWT_BYTES = 8192
+# Two machines' clocks; given to `iat` alone, since `exp` is a promise to end.
+IAT_LEEWAY_SECONDS = 30
+MAX_SUBJECT_LENGTH = 255
+# Below this, RFC 7518, section 3.3, forbids the key.
+MIN_RSA_BITS = 2048
+
+Key = str | RSAPublicKey | EllipticCurvePublicKey
+
+
+class InvalidJwt(Exception):
+    """The token is none of ours; `final` unless time can change that."""
+
+    def __init__(self, *, final: bool = True) -> None:
+        self.final = final
+        super().__init__("invalid JWT")
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a valid token says; `iat` and `exp` are seconds since the epoch."""
+
+    iss: str
+    sub: str
+    iat: float
+    exp: float
+    device: DeviceInfo | None = None
+    """From the claims device_id (our device_uuid), device_type, device_name, os_info."""
+
+    @property
+    def device_uuid(self) -> str | None:
+        return None if self.device is None else self.device.device_uuid
+
+
+class JwtVerifier:
+    """Verifies tokens of one issuer, for one audience, with one key and algorithm."""
+
+    def __init__(
+        self, algorithm: str, key: Key, issuer: str, audience: str, clock: Clock = time.time
+    ) -> None:
+        self.issuer = issuer
+        self._algorithm = algorithm
+        self._key = key
+        self._audience = audience
+        self._clock = clock
+
+    @classmethod
+    def from_settings(cls, settings: Settings, clock: Clock = time.time) -> "JwtVerifier | None":
+        """Return the verifier that the settings describe; None when JWTs are off.
+
+        Raises SettingsError when the key file cannot be used.
+        """
+        algorithm = settings.jwt_algorithm
+        if algorithm is None or settings.jwt_issuer is None or settings.jwt_audience is None:
+            return None
+        key: Key
+        if settings.jwt_secret is not None:
+            key = settings.jwt_secret.get_secret_value()
+        elif settings.jwt_key_file is not None:
+            key = _public_key(settings.jwt_key_file, algorithm)
+        else:
+            return None
+        return cls(algorithm, key, settings.jwt_issuer, settings.jwt_audience, clock)
+
+    def verify(self, token: str) -> Claims:
+        """Return the claims of a token that holds now; raises InvalidJwt."""
+        if len(token) > MAX_JWT_BYTES:
+            raise InvalidJwt
+        return self._in_time(_claims(self._decode(token)))
+
+    def _decode(self, token: str) -> dict[str, Any]:
+        try:
+            return jwt.decode(
+                token,
+                self._key,
+                algorithms=[self._algorithm],
+                issuer=self.issuer,
+                audience=self._audience,
+                options={
+                    "require": ["iss", "sub", "aud", "iat", "exp"],
+                    # Checked here, by the injected clock and each with a leeway of its own.
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            raise InvalidJwt from None
+
+    def _in_time(self, claims: tuple[Claims, float]) -> Claims:
+        valid, not_before = claims
+        now = self._clock()
+        if valid.exp <= now:
+            raise InvalidJwt
+        if valid.iat > now + IAT_LEEWAY_SECONDS or not_before > now:
+            raise InvalidJwt(final=False)
+        return valid
+
+
+def _claims(payload: dict[str, Any]) -> tuple[Claims, float]:
+    """Return the claims and `nbf`, typed."""
+    iat, exp = _seconds(payload["iat"]), _seconds(payload["exp"])
+    sub = payload["sub"]
+    if not isinstance(sub, str) or not 0 < len(sub) <= MAX_SUBJECT_LENGTH or not _is_text(sub):
+        raise InvalidJwt
+    claims = Claims(payload["iss"], sub, iat, exp, _device(payload))
+    return claims, _seconds(payload.get("nbf", 0))
+
+
+def _seconds(value: object) -> float:
+    """Return a NumericDate (RFC 7519, section 2)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidJwt
+    try:
+        seconds = float(value)
+    except OverflowError:
+        raise InvalidJwt from None
+    if not math.isfinite(seconds) or abs(seconds) > 1e12:
+        raise InvalidJwt
+    return seconds
+
+
+def _device(payload: dict[str, Any]) -> DeviceInfo | None:
+    uuid = payload.get("device_id")
+    if uuid is None:
+        return None
+    kind, name, os_info = (
+        payload.get(claim) for claim in ("device_type", "device_name", "os_info")
+    )
+    if not isinstance(uuid, str) or not all(
+        value is None or isinstance(value, str) for value in (kind, name, os_info)
+    ):
+        raise InvalidJwt
+    try:
+        return clean_device(uuid, kind or "", name, os_info)
+    except Problem:
+        raise InvalidJwt from None
+
+
+def _is_text(text: str) -> bool:
+    """Return whether UTF-8 can hold it: JSON lets halves of surrogate pairs through."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _public_key(path: Path, algorithm: str) -> RSAPublicKey | EllipticCurvePublicKey:
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except OSError as error:
+        raise SettingsError([f"jwt_key_file cannot be read: {error.strerror}."]) from None
+    except ValueError:
+        raise SettingsError(["jwt_key_file is not a PEM public key."]) from None
+    if algorithm == "RS256" and isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
+        return key
+    if (
+        algorithm == "ES256"
+        and isinstance(key, EllipticCurvePublicKey)
+        and isinstance(key.curve, SECP256R1)
+    ):
+        return key
+    wanted = f"RSA key of at least {MIN_RSA_BITS} bits" if algorithm == "RS256" else "P-256 key"
+    raise SettingsError([f"jwt_key_file is not a public {wanted}, as {algorithm} needs."])

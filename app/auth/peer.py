@@ -1,0 +1,160 @@
+"""Who is at the other end, also behind proxies that are trusted to say so. Pure."""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.settings import Network
+
+UNKNOWN = "unknown"
+# No chain of trusted proxies is longer; the rest of the header is the sender's invention.
+MAX_HOPS = 32
+
+# RFC 7239, section 4: name=token or name="quoted".
+_PAIR = re.compile(r'\s*([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*', re.IGNORECASE)
+_HOST = re.compile(
+    r"[A-Za-z0-9.\-_]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
+)
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Headers(Protocol):
+    """The part of a multidict that is read here."""
+
+    def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A client as it reached the first proxy that is ours, or ourselves."""
+
+    address: str
+    """Without a port, IPv6 in its short form; `unknown` if there is none."""
+    scheme: str
+    host: str
+    """What the client believes to talk to: host, and port if it is not the scheme's."""
+
+    @property
+    def limit_key(self) -> str:
+        """What limits count by: the address, of IPv6 the /64 that one household has."""
+        parsed = _parse(self.address)
+        if isinstance(parsed, ipaddress.IPv6Address):
+            return str(ipaddress.IPv6Network((parsed, 64), strict=False))
+        return self.address
+
+    @property
+    def is_loopback(self) -> bool:
+        parsed = _parse(self.address)
+        return parsed is not None and parsed.is_loopback
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """What one proxy said of the one before it."""
+
+    client: str
+    scheme: str = ""
+    host: str = ""
+
+
+def resolve_peer(
+    peername: object,
+    headers: Headers,
+    scheme: str,
+    host: str,
+    trusted_proxies: Sequence[Network],
+) -> Peer:
+    """Return the peer; what proxies outside of `trusted_proxies` say is not looked at.
+
+    `X-Forwarded-For` wins over `Forwarded`: proxies that write the first let a client's own second
+    through. Garbage ends the walk at the last address that a trusted proxy vouched for.
+    """
+    address = _parse(_peer_address(peername))
+    walked: list[_Hop] = []
+    if address is not None and _trusted(address, trusted_proxies):
+        for hop in reversed(_hops(headers)[-MAX_HOPS:]):
+            walked.append(hop)
+            client = _parse(_without_port(hop.client))
+            if client is None:
+                break
+            address = client
+            if not _trusted(address, trusted_proxies):
+                break
+    seen = [hop.scheme.lower() for hop in walked if hop.scheme.lower() in ("http", "https")]
+    hosts = [hop.host for hop in walked if _HOST.fullmatch(hop.host)]
+    return Peer(
+        str(address) if address is not None else UNKNOWN,
+        seen[-1] if seen else scheme,
+        hosts[-1] if hosts else host,
+    )
+
+
+def _peer_address(peername: object) -> str:
+    if isinstance(peername, tuple) and peername:
+        return str(peername[0])
+    return peername if isinstance(peername, str) else ""
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _trusted(address: Address, networks: Sequence[Network]) -> bool:
+    return any(address in network for network in networks)
+
+
+def _without_port(text: str) -> str:
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
+
+
+def _hops(headers: Headers) -> list[_Hop]:
+    """Return what the proxies said, the nearest one last."""
+    clients = _listed(headers, "X-Forwarded-For")
+    forwarded = _split(headers.getall("Forwarded", ()))
+    if clients or not forwarded:
+        # Without an address the nearest proxy may still have told scheme and host.
+        return _x_forwarded(headers, clients or [""])
+    return [_forwarded(element) for element in forwarded]
+
+
+def _x_forwarded(headers: Headers, clients: list[str]) -> list[_Hop]:
+    """Return the hops; lists of schemes and hosts that are shorter are the nearest proxies'."""
+    schemes = _aligned(_listed(headers, "X-Forwarded-Proto"), len(clients))
+    hosts = _aligned(_listed(headers, "X-Forwarded-Host"), len(clients))
+    return [_Hop(*values) for values in zip(clients, schemes, hosts, strict=True)]
+
+
+def _listed(headers: Headers, name: str) -> list[str]:
+    lines = headers.getall(name, ())
+    return [part.strip() for line in lines for part in line.split(",") if part.strip()]
+
+
+def _aligned(values: list[str], length: int) -> list[str]:
+    return [""] * (length - len(values)) + values[-length:]
+
+
+def _split(lines: Sequence[str]) -> list[str]:
+    """Return the elements, split at the commas outside of quotes."""
+    return [
+        element.strip()
+        for line in lines
+        for element in re.findall(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")+', line)
+        if element.strip()
+    ]
+
+
+def _forwarded(element: str) -> _Hop:
+    found: dict[str, str] = {}
+    for name, quoted, token in _PAIR.findall(element):
+        found.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) or token)
+    return _Hop(found.get("for", ""), found.get("proto", ""), found.get("host", ""))

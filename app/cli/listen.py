@@ -1,0 +1,240 @@
+"""`listen`: be a device, print what arrives and send what is typed."""
+
+import asyncio
+import os
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import orjson
+
+from app.cli.keyboard import Keyboard
+from app.cli.running import Failure, run, settings_from
+from app.cli.secrets import password_from
+from app.cli.settings_flags import TOKEN_VARIABLE, data_dir_option
+from app.control import status, tokens
+from app.control.performing import perform
+from app.control.tokens import NewToken
+from app.control.users import NoArguments
+from app.listen.listener import Listener, Listening
+from app.listen.signing import Credentials, sign_in, sign_out, trust
+from app.settings import Settings
+
+# What a name such as `phone` is turned into a uuid with, on every machine alike.
+_NAMES = uuid.uuid5(uuid.NAMESPACE_URL, "urn:switchboard:device")
+
+_DEVICE_TYPE = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command was given."""
+
+    handle: str | None
+    device: str
+    device_uuid: str | None
+    url: str | None
+    token_file: Path | None
+    password_stdin: bool
+    instance: str
+    ca: Path | None
+    count: int | None
+    timeout: float | None
+    form: str
+
+    @property
+    def uuid(self) -> str:
+        """The device's uuid: the one given, or the one that its name always has."""
+        return self.device_uuid or str(uuid.uuid5(_NAMES, self.device))
+
+
+class Paper:
+    """Prints messages on standard output, each at once, and the rest on standard error."""
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+
+    def message(self, text: str, message: dict[str, Any]) -> None:
+        """Print a message in the chosen form."""
+        now = datetime.now().astimezone()
+        if self._form == "raw":
+            click.echo(text)
+        elif self._form == "json":
+            record = {"time": now.isoformat(timespec="milliseconds"), **message}
+            click.echo(orjson.dumps(record).decode())
+        else:
+            click.echo(f"{now:%H:%M:%S}  {_line(message)}")
+
+    def state(self, sentence: str) -> None:
+        """Print a change of state."""
+        click.echo(sentence, err=True)
+
+
+@click.command()
+@click.argument("handle", required=False)
+@click.option(
+    "--device",
+    metavar="NAME",
+    default="listen",
+    show_default=True,
+    help="Be the device that this name stands for, the same one each time.",
+)
+@click.option("--device-uuid", metavar="UUID", help="Be the device of this uuid instead.")
+@click.option("--url", metavar="URL", help="A server elsewhere; without it, the data folder's.")
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help=f"Present the token in this file, else {TOKEN_VARIABLE}.",
+)
+@click.option(
+    "--password-stdin", is_flag=True, help="Read the password from the first line of stdin."
+)
+@click.option(
+    "--instance",
+    metavar="NAME",
+    default="default",
+    show_default=True,
+    help="Which of the device's tabs or processes this is.",
+)
+@click.option(
+    "--insecure-ca",
+    "ca",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Trust this certificate or authority (PEM), and no other.",
+)
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N messages.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="End after S seconds; with --count, that is a failure.",
+)
+@click.option("--raw", "form", flag_value="raw", help="Print the frames as they came.")
+@click.option("--json", "form", flag_value="json", help="Print one JSON object a line.")
+@data_dir_option
+def listen(data_dir: str | None, **given: Any) -> None:
+    """Be a device: print what arrives, send what is typed.
+
+    A typed line goes to the user's other devices as a `note.text`; a line that is a JSON object
+    with a `type` goes as it is. Ctrl-C ends it.
+
+    Without --url it is a device of HANDLE on the server that runs on this data folder, without a
+    password. With --url it signs in by password or presents a token.
+
+    \b
+    Examples:
+      python -m app listen alice --device phone
+      python -m app listen alice --url https://chat.example.org --device laptop
+      python -m app listen --url https://chat.example.org --token-file token.txt --json
+    """
+    given["form"] = given["form"] or "text"
+    options = Options(**given)
+    settings = settings_from({"data_dir": data_dir})
+    try:
+        run(_listen(options, settings))
+    except KeyboardInterrupt:
+        click.echo("", err=True)
+
+
+async def _listen(options: Options, settings: Settings) -> None:
+    if options.url is not None:
+        await _listen_elsewhere(options, _base(options.url))
+    else:
+        await _listen_here(options, settings)
+
+
+async def _listen_elsewhere(options: Options, url: str) -> None:
+    tls = trust(options.ca) if options.ca else None
+    token = _given_token(options)
+    if token is not None:
+        return await _run(options, Listening(url, token, options.instance, tls))
+    if options.handle is None:
+        raise click.UsageError("Give a HANDLE to sign in with, or a --token-file.")
+    password = password_from(options.password_stdin, confirm=False)
+    credentials = Credentials(options.handle, password, options.uuid, _DEVICE_TYPE, options.device)
+    token = await sign_in(url, tls, credentials)
+    try:
+        await _run(options, Listening(url, token, options.instance, tls))
+    finally:
+        await sign_out(url, tls, token)
+
+
+async def _listen_here(options: Options, settings: Settings) -> None:
+    server = await perform(settings, status.STATUS, NoArguments())
+    url = _reachable(server.url)
+    tls = trust(options.ca) if options.ca else None
+    if tls is None and server.certificate is not None:
+        tls = trust(server.certificate, this_host=True)
+    token = _given_token(options) if options.handle is None else None
+    if token is not None:
+        return await _run(options, Listening(url, token, options.instance, tls))
+    if options.handle is None:
+        raise click.UsageError("Give the HANDLE of the user whose device this is.")
+    issued = await perform(settings, tokens.ISSUE, _new_token(options, options.handle))
+    try:
+        await _run(options, Listening(url, issued.token, options.instance, tls))
+    finally:
+        await sign_out(url, tls, issued.token)
+
+
+async def _run(options: Options, listening: Listening) -> None:
+    keyboard = Keyboard()
+    keyboard.start()
+    listener = Listener(listening, keyboard.line, Paper(options.form), count=options.count)
+    try:
+        async with asyncio.timeout(options.timeout):
+            await listener.run()
+    except TimeoutError:
+        if options.count is not None:
+            raise Failure(f"After {options.timeout:g} s, {listener.left} did not arrive.") from None
+
+
+def _new_token(options: Options, handle: str) -> NewToken:
+    return NewToken(
+        user=handle,
+        device_uuid=options.uuid,
+        device_type=_DEVICE_TYPE,
+        device_name=options.device,
+        label="listen",
+    )
+
+
+def _given_token(options: Options) -> str | None:
+    if options.token_file is not None:
+        token = options.token_file.read_text(encoding="utf-8").strip()
+    else:
+        token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    return token or None
+
+
+def _base(url: str) -> str:
+    """Return the server's address as http or https, without the path of the socket."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("http", "https") or not parts.netloc:
+        raise click.UsageError("--url is an address such as https://chat.example.org.")
+    path = parts.path.rstrip("/").removesuffix("/v1/ws")
+    return f"{scheme}://{parts.netloc}{path}"
+
+
+def _reachable(url: str) -> str:
+    """Return the server's address with the loopback one in place of `all addresses`."""
+    return url.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
+
+
+def _line(message: dict[str, Any]) -> str:
+    source = message.get("from")
+    sender = f"  from {source['device_id']}/{source['instance']}" if source else ""
+    payload = orjson.dumps(message.get("payload")).decode()
+    return f"{message['type']}{sender}  {_printable(payload)}"
+
+
+def _printable(text: str) -> str:
+    """Return the JSON text without what could write escape sequences to a terminal."""
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)

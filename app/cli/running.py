@@ -1,0 +1,81 @@
+"""From a command of the command line to its result, or to one sentence and an exit status."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Any, ParamSpec, TypeVar
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from app.cli.settings_flags import data_dir_option
+from app.control import performing
+from app.control.operations import A, Command, R
+from app.errors import SettingsError, SwitchboardError
+from app.settings import Settings, load_settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Failure(click.ClickException):
+    """An expected error: a sentence for standard error, and the exit status 1."""
+
+
+class UnusableSettings(Failure):
+    """The settings are at fault: a sentence for each reason, and the exit status 2."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print each sentence on a line of its own."""
+        for fault in self.message.splitlines():
+            click.echo(f"Error: {fault}", file=file, err=file is None)
+
+
+@contextmanager
+def expected_errors() -> Iterator[None]:
+    """Turn the errors that a person can do something about into a Failure."""
+    try:
+        yield
+    except SettingsError as error:
+        raise UnusableSettings("\n".join(error.faults)) from None
+    except SwitchboardError as error:
+        raise Failure(_sentence(str(error))) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise Failure(f"{where}{_sentence(error.strerror or str(error))}") from None
+    except DBAPIError as error:
+        raise Failure(f"The database failed: {_sentence(str(error.orig))}") from None
+
+
+def settings_from(flags: Mapping[str, Any]) -> Settings:
+    """Return the effective settings; raise Failure with exit status 2 when they are unusable."""
+    with expected_errors():
+        return load_settings(flags)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Return the outcome of the work; raise Failure for an expected error."""
+    with expected_errors():
+        return asyncio.run(work)
+
+
+def perform(data_dir: str | None, command: Command[A, R], arguments: A) -> R:
+    """Return the command's result, from the running server or from the data folder itself."""
+    settings = settings_from({"data_dir": data_dir})
+    return run(performing.perform(settings, command, arguments))
+
+
+def output_options(command: Callable[P, T]) -> Callable[P, T]:
+    """Return the command with `--data-dir` and `--json`."""
+    as_json = click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
+    )
+    return data_dir_option(as_json(command))
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,94 @@
+"""`send`: a message from the operator or the application's backend."""
+
+import sys
+from typing import Any
+
+import click
+import orjson
+
+from app.cli.output import print_json
+from app.cli.running import output_options, perform
+from app.control import send as control
+from app.control.send import Delivery, NewMessage
+from app.websocket.messages import MessageError, decode
+
+
+@click.command()
+@click.argument("type_", metavar="TYPE")
+@click.argument("payload", metavar="[PAYLOAD_JSON]", default="null")
+@click.option("--device", type=click.IntRange(min=1), metavar="ID", help="To this device.")
+@click.option(
+    "--others-of",
+    type=click.IntRange(min=1),
+    metavar="ID",
+    help="To the other devices of this device's user.",
+)
+@click.option("--user", metavar="USER", help="To all devices of a user: a handle or id=NUMBER.")
+@click.option("--everyone", is_flag=True, help="To everybody who is connected.")
+@output_options
+def send(
+    type_: str,
+    payload: str,
+    device: int | None,
+    others_of: int | None,
+    user: str | None,
+    everyone: bool,
+    data_dir: str | None,
+    as_json: bool,
+) -> None:
+    """Send a message to those who are connected now.
+
+    TYPE is such as note.text; PAYLOAD_JSON may be - for stdin, and is null without.
+
+    \b
+    Examples:
+      python -m app send note.text '{"text": "Dinner!"}' --user alice
+      python -m app send notification.shown '{"id": 7}' --others-of 3
+      date +%s | python -m app send app.clock - --everyone
+    """
+    where = _where(device, others_of, user, everyone)
+    message = NewMessage(type=type_, payload=_payload(payload), **where)
+    delivery = perform(data_dir, control.SEND, message)
+    if as_json:
+        print_json(delivery)
+    else:
+        click.echo(_sentence(delivery))
+
+
+def _where(
+    device: int | None, others_of: int | None, user: str | None, everyone: bool
+) -> dict[str, Any]:
+    ways: list[dict[str, Any]] = []
+    if device is not None:
+        ways.append({"where": "device", "device_id": device})
+    if others_of is not None:
+        ways.append({"where": "others", "device_id": others_of})
+    if user is not None:
+        ways.append({"where": "user", "user": user})
+    if everyone:
+        ways.append({"where": "everyone"})
+    if len(ways) != 1:
+        raise click.UsageError("Give one of --device, --others-of, --user and --everyone.")
+    return ways[0]
+
+
+def _payload(argument: str) -> Any:
+    text = sys.stdin.read() if argument == "-" else argument
+    try:
+        payload = orjson.loads(text)
+        # Refuses what a receiver would read as another value, such as integers above 64 bits.
+        decode(f'{{"type":"payload","payload":{text}}}')
+    except (orjson.JSONDecodeError, MessageError) as error:
+        reason = "it is not JSON" if isinstance(error, orjson.JSONDecodeError) else str(error)
+        raise click.BadParameter(f"{reason}.", param_hint="PAYLOAD_JSON") from None
+    return payload
+
+
+def _sentence(delivery: Delivery) -> str:
+    taken = ", ".join(map(str, delivery.delivered)) or "no device"
+    failed = ", ".join(map(str, delivery.failed))
+    return (
+        f"Delivered to {taken}; {failed} could not take it."
+        if failed
+        else (f"Delivered to {taken}.")
+    )

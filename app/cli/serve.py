@@ -1,0 +1,96 @@
+"""`serve`: run the server until it is told to stop."""
+
+import asyncio
+import secrets
+import shlex
+import sys
+from typing import Any
+
+import click
+
+from app.cli.output import print_json
+from app.cli.running import expected_errors, settings_from
+from app.cli.settings_flags import settings_options, unknown_variables
+from app.logs import set_up
+from app.server import Serving
+from app.server import serve as run_server
+from app.settings import Settings
+from app.version import VERSION
+
+if sys.platform == "win32":
+    _LOOP_FACTORY = None
+else:
+    import uvloop
+
+    _LOOP_FACTORY = uvloop.new_event_loop
+
+FIRST_ADMIN = "admin"
+
+# 120 random bits in 20 characters, short enough to be copied by hand.
+_PASSWORD_BYTES = 15
+
+
+@click.command()
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Announce the start as one JSON document.")
+@click.pass_context
+def serve(context: click.Context, /, as_json: bool, **flags: Any) -> None:
+    """Run the server until SIGTERM or Ctrl-C.
+
+    Secrets come from the environment only: SWITCHBOARD_COOKIE_KEYS, SWITCHBOARD_JWT_SECRET and
+    SWITCHBOARD_METRICS_TOKEN. `config` shows every setting and where it comes from.
+
+    \b
+    Examples:
+      python -m app serve
+      python -m app serve --host 0.0.0.0 --port 443 --tls-cert chain.pem --tls-key key.pem
+      SWITCHBOARD_DATA_DIR=/var/lib/switchboard python -m app serve
+    """
+    settings = settings_from(flags)
+    set_up(settings.log_level, settings.log_format)
+    for sentence in unknown_variables():
+        click.echo(f"Warning: {sentence}", err=True)
+
+    async def on_ready(serving: Serving) -> None:
+        await _announce(serving, settings, as_json)
+
+    with expected_errors(), asyncio.Runner(loop_factory=_LOOP_FACTORY) as runner:
+        status = runner.run(run_server(settings, on_ready=on_ready))
+    context.exit(status)
+
+
+async def _announce(serving: Serving, settings: Settings, as_json: bool) -> None:
+    """Say where the server is, and how its first user comes about."""
+    password = await _first_admin(serving, settings)
+    if as_json:
+        first = {"handle": FIRST_ADMIN, "password": password} if password else None
+        print_json(
+            {"url": serving.url, "version": VERSION, "data_dir": settings.data_dir, "admin": first}
+        )
+        return
+    click.echo(f"Switchboard {VERSION} serves {serving.url}")
+    if password:
+        click.echo(f"First start: user {FIRST_ADMIN} has the password {password}")
+        click.echo("It is shown this once; `users passwd` sets another.")
+    elif not await serving.accounts.list_users():
+        click.echo(f"There are no users yet. An admin: {add_command(settings)} --admin")
+    click.echo(f"Add a user: {add_command(settings)}")
+
+
+async def _first_admin(serving: Serving, settings: Settings) -> str | None:
+    """Return the password of the admin account made just now, if it was due.
+
+    It is made on a terminal only: elsewhere the password would stay in a log.
+    """
+    if not sys.stdout.isatty() or await serving.accounts.list_users():
+        return None
+    password = secrets.token_urlsafe(max(_PASSWORD_BYTES, settings.password_min_length))
+    await serving.accounts.add_user(FIRST_ADMIN, password, ("admin",))
+    return password
+
+
+def add_command(settings: Settings) -> str:
+    """Return the command that adds a user to this data folder."""
+    default = Settings.model_fields["data_dir"].default
+    where = f" --data-dir {shlex.quote(str(settings.data_dir))}"
+    return f"python -m app users add HANDLE{'' if settings.data_dir == default else where}"

@@ -1,0 +1,129 @@
+"""What a command may use, and what a command is."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from app.auth.accounts import Accounts
+from app.auth.sessions import Ended
+from app.errors import NoServer, Problem
+from app.node import Node
+from app.settings import Settings
+from app.storage.users import User
+
+NO_SERVER = "This needs a running server, and none uses this data folder."
+
+MAX_ID: Final = (1 << 63) - 1
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+"""A row's number; SQLite has no larger one."""
+
+_ID_PREFIX = "id="
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """The server's parts; offline there is no node, and no url."""
+
+    accounts: Accounts
+    node: Node | None
+    settings: Settings
+    url: str | None = None
+
+    def end(self, ended: Ended) -> int:
+        """Close the live connections of what has ended; return how many there were."""
+        if self.node is None:
+            return 0
+        return sum(self.node.disconnect(selector, close) for selector, close in ended)
+
+    def running_node(self) -> Node:
+        """Return the node; raise NoServer when this is not a server."""
+        if self.node is None:
+            raise NoServer(NO_SERVER)
+        return self.node
+
+    def online(self, user_id: int) -> frozenset[int]:
+        """Return the user's devices that are connected to this server."""
+        if self.node is None:
+            return frozenset()
+        return frozenset(self.node.manager.get_connected_devices(user_id))
+
+    async def user(self, name: str) -> User:
+        """Return the user of a handle, or of `id=NUMBER` since users from outside have no handle.
+
+        Raises Problem `user_not_found`.
+        """
+        number = name.removeprefix(_ID_PREFIX)
+        if number != name and number.isascii() and number.isdigit() and int(number[:20]) <= MAX_ID:
+            return await self.accounts.get_user(int(number))
+        return await self.accounts.find_user(name)
+
+
+class Arguments(BaseModel):
+    """Base of what commands take; never shows a value in an error, some are passwords."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Result(BaseModel):
+    """Base of what commands return; a caller newer or older than the server still reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Offline(Enum):
+    """What a command needs when no server runs."""
+
+    NEVER = "it needs a server"
+    EXISTING = "it needs a data folder that has been used"
+    CREATES = "it makes the data folder if there is none"
+
+
+A = TypeVar("A", bound=Arguments)
+R = TypeVar("R")
+
+
+class Command(Generic[A, R]):
+    """A name, what it takes, what it returns and the function that does it."""
+
+    def __init__(
+        self,
+        name: str,
+        arguments: type[A],
+        result: Any,
+        run: Callable[[Operations, A], Awaitable[R]],
+        *,
+        offline: Offline = Offline.EXISTING,
+    ) -> None:
+        self.name = name
+        self.offline = offline
+        self._arguments = arguments
+        self._result: TypeAdapter[R] = TypeAdapter(result)
+        self._run = run
+
+    async def run(self, operations: Operations, arguments: A) -> R:
+        """Do it, and return the result; raises Problem and NoServer."""
+        return await self._run(operations, arguments)
+
+    async def run_json(self, operations: Operations, arguments: object) -> Any:
+        """The same for arguments and a result that travel as JSON.
+
+        Raises Problem `invalid_arguments` too.
+        """
+        try:
+            parsed = self._arguments.model_validate(arguments)
+        except ValidationError as error:
+            raise Problem(400, "invalid_arguments", _sentence(error)) from None
+        return self._result.dump_python(await self.run(operations, parsed), mode="json")
+
+    def read_result(self, result: object) -> R:
+        """Return the result that travelled as JSON."""
+        return self._result.validate_python(result)
+
+
+def _sentence(error: ValidationError) -> str:
+    fault = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']}." if where else f"{fault['msg']}."

@@ -1,0 +1,114 @@
+"""Commands on users."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from app.control.operations import Arguments, Command, Offline, Operations, Result
+from app.storage.users import User
+
+
+class UserView(Result):
+    """A user as an operator sees one; times are milliseconds since 1970 (UTC)."""
+
+    id: int
+    handle: str | None
+    issuer: str | None = None
+    subject: str | None = None
+    roles: list[str]
+    state: Literal["active", "disabled"]
+    created_at: int
+    connected_devices: int = 0
+
+
+class Ending(Result):
+    """A user after a change that ends sessions, and how many live connections that closed."""
+
+    user: UserView
+    connections_closed: int
+
+
+class NewUser(Arguments):
+    """Who to add."""
+
+    handle: str
+    password: str = Field(repr=False)
+    admin: bool = False
+
+
+class NewPassword(Arguments):
+    """Whose password to set."""
+
+    user: str
+    password: str = Field(repr=False)
+
+
+class OneUser(Arguments):
+    """Which user: a handle, or `id=NUMBER`."""
+
+    user: str
+
+
+class NoArguments(Arguments):
+    """Nothing."""
+
+
+def user_view(operations: Operations, user: User) -> UserView:
+    """Return what an operator may see of a user."""
+    return UserView(
+        id=user.id,
+        handle=user.handle,
+        issuer=user.iss,
+        subject=user.sub,
+        roles=list(user.roles),
+        state="active" if user.disabled_at is None else "disabled",
+        created_at=user.created_at,
+        connected_devices=len(operations.online(user.id)),
+    )
+
+
+async def _add(operations: Operations, arguments: NewUser) -> UserView:
+    roles = ("admin",) if arguments.admin else ()
+    user = await operations.accounts.add_user(arguments.handle, arguments.password, roles)
+    return user_view(operations, user)
+
+
+async def _list(operations: Operations, _: NoArguments) -> list[UserView]:
+    return [user_view(operations, user) for user in await operations.accounts.list_users()]
+
+
+async def _set_password(operations: Operations, arguments: NewPassword) -> Ending:
+    user = await operations.user(arguments.user)
+    ended = await operations.accounts.set_password(user.id, arguments.password)
+    return await _ending(operations, user.id, operations.end(ended))
+
+
+async def _disable(operations: Operations, arguments: OneUser) -> Ending:
+    user = await operations.user(arguments.user)
+    closed = operations.end(await operations.accounts.disable_user(user.id))
+    return await _ending(operations, user.id, closed)
+
+
+async def _enable(operations: Operations, arguments: OneUser) -> UserView:
+    user = await operations.user(arguments.user)
+    await operations.accounts.enable_user(user.id)
+    return user_view(operations, await operations.accounts.get_user(user.id))
+
+
+async def _delete(operations: Operations, arguments: OneUser) -> Ending:
+    user = await operations.user(arguments.user)
+    closed = operations.end(await operations.accounts.delete_user(user.id))
+    return Ending(user=user_view(operations, user), connections_closed=closed)
+
+
+async def _ending(operations: Operations, user_id: int, closed: int) -> Ending:
+    user = await operations.accounts.get_user(user_id)
+    return Ending(user=user_view(operations, user), connections_closed=closed)
+
+
+ADD = Command("users.add", NewUser, UserView, _add, offline=Offline.CREATES)
+LIST = Command("users.list", NoArguments, list[UserView], _list)
+SET_PASSWORD = Command("users.passwd", NewPassword, Ending, _set_password)
+DISABLE = Command("users.disable", OneUser, Ending, _disable)
+ENABLE = Command("users.enable", OneUser, UserView, _enable)
+DELETE = Command("users.delete", OneUser, Ending, _delete)

@@ -1,0 +1,74 @@
+"""The error tree.
+
+SwitchboardError
+├── SettingsError            the configuration is not usable
+├── DataDirBusy              another process holds the data folder
+├── NoServer                 a command needs a running server
+├── SendError
+│   ├── NotConnected         no connection of that device on this node
+│   └── Disconnected         its connections went away while sending
+├── Disconnect               ends a connection with a close code (websocket/handler.py)
+└── Problem                  a request is refused; has a stable `code` and an HTTP status
+"""
+
+from collections.abc import Sequence
+
+
+class SwitchboardError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class SettingsError(SwitchboardError):
+    """The configuration is not usable; `faults` has one sentence for each reason."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class DataDirBusy(SwitchboardError):
+    """Another process holds the lock of the data folder."""
+
+
+class NoServer(SwitchboardError):
+    """The command needs a running server and none holds the data folder."""
+
+
+class SendError(SwitchboardError):
+    """A message could not be handed to a device."""
+
+    def __init__(self, user_id: int, device_id: int) -> None:
+        self.user_id = user_id
+        self.device_id = device_id
+        super().__init__(user_id, device_id)
+
+
+class NotConnected(SendError):
+    """The device has no connection on this node."""
+
+    def __str__(self) -> str:
+        return f"device {self.device_id} of user {self.user_id} is not connected"
+
+
+class Disconnected(SendError):
+    """The device is connected, but none of its connections could take the message."""
+
+    def __str__(self) -> str:
+        return f"no connection of device {self.device_id} of user {self.user_id} took the message"
+
+
+class Problem(SwitchboardError):
+    """A request is refused: an HTTP status, a stable `code` and a sentence for people.
+
+    Over HTTP it becomes an application/problem+json answer (RFC 9457), on the control socket and
+    on a WebSocket an error with the same code.
+    """
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, retry_after: int | None = None
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after = retry_after
+        super().__init__(detail)

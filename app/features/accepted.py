@@ -1,0 +1,24 @@
+"""Prefixes that clients already speak and whose feature is not part of this server yet."""
+
+import logging
+
+from app.logs import fields
+from app.websocket.connection import Connection
+from app.websocket.dispatch import Outcome
+from app.websocket.messages import ClientMessage
+
+log = logging.getLogger(__name__)
+
+
+class AcceptedFeature:
+    """Takes every message of its prefix, logs its type at debug, and does nothing with it."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
+        """Accept the message."""
+        log.debug(
+            "accepted", extra=fields(type=message.type, connection=connection.connection_id)
+        )
+        return None

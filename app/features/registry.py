@@ -1,0 +1,67 @@
+"""Which feature owns which type prefix.
+
+A feature is an object with a `prefix` and an async `handle(connection, message)`. The operator's
+own are named in the setting `features` as `module:attribute`, where the attribute is a feature or
+a callable that takes the Node and returns one.
+"""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Protocol, runtime_checkable
+
+from app.errors import SettingsError
+from app.node import Node
+from app.websocket.connection import Connection
+from app.websocket.dispatch import Handler, Outcome
+from app.websocket.messages import SYSTEM_TYPES, ClientMessage, is_type
+
+
+@runtime_checkable
+class Feature(Protocol):
+    """The owner of one type prefix."""
+
+    prefix: str
+
+    async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
+        """Act on a message of the prefix and return what answers it.
+
+        Raises MessageError or Problem to refuse it; every other exception is answered with
+        `internal_error`. A message of one connection is handled after the one before it.
+        """
+
+
+def handlers(features: Iterable[Feature]) -> Mapping[str, Handler]:
+    """Return the handler of each prefix.
+
+    Raises SettingsError when two features claim one prefix, or a prefix is not one.
+    """
+    table: dict[str, Handler] = {}
+    for feature in features:
+        prefix = feature.prefix
+        if not is_type(prefix) or "." in prefix or prefix in SYSTEM_TYPES:
+            raise SettingsError([f"{prefix!r} cannot be the prefix of a feature."])
+        if prefix in table:
+            raise SettingsError([f"Two features own the prefix {prefix!r}."])
+        table[prefix] = feature.handle
+    return table
+
+
+def load_features(names: Iterable[str], node: Node) -> list[Feature]:
+    """Import the operator's features.
+
+    Raises SettingsError when one cannot be imported or is not a feature.
+    """
+    return [_load(name, node) for name in names]
+
+
+def _load(name: str, node: Node) -> Feature:
+    module_name, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError([f"The feature {name!r} cannot be imported: {error}."]) from error
+    if not isinstance(found, Feature) or isinstance(found, type):
+        found = found(node) if callable(found) else found
+    if not isinstance(found, Feature):
+        raise SettingsError([f"{name!r} has no prefix and handle, so it is not a feature."])
+    return found

@@ -1,0 +1,35 @@
+"""What the application holds, typed: each key names one resource that application.py made."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from app.auth.accounts import Accounts
+from app.auth.sessions import Sessions
+from app.metrics import Metrics
+from app.node import Node
+from app.settings import Settings
+from app.storage.database import Database
+from app.websocket.admission import Admission
+from app.websocket.dispatch import Dispatcher
+from app.websocket.manager import ConnectionManager
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Whether new work is welcome; `draining` is set once the server is asked to stop."""
+
+    draining: bool = False
+
+
+SETTINGS = web.AppKey("settings", Settings)
+METRICS = web.AppKey("metrics", Metrics)
+DATABASE = web.AppKey("database", Database)
+SESSIONS = web.AppKey("sessions", Sessions)
+ACCOUNTS = web.AppKey("accounts", Accounts)
+MANAGER = web.AppKey("manager", ConnectionManager)
+NODE = web.AppKey("node", Node)
+DISPATCHER = web.AppKey("dispatcher", Dispatcher)
+ADMISSION = web.AppKey("admission", Admission)
+READINESS = web.AppKey("readiness", Readiness)
+EPOCH = web.AppKey("epoch", str)

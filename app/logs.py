@@ -1,0 +1,88 @@
+"""Logs: one line a happening, for people on a terminal, as JSON otherwise.
+
+A record's fields are given as `extra=fields(user=1, device=2)`. Values are numbers and short words
+of our own; nothing that came from a peer is logged but through `clean`.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final, TextIO
+
+import orjson
+
+_COLOURS: Final = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
+_RESET: Final = "\x1b[0m"
+
+
+def fields(**values: Any) -> dict[str, dict[str, Any]]:
+    """Return the `extra` of a log call; values that are None are left out."""
+    return {"fields": {name: value for name, value in values.items() if value is not None}}
+
+
+def clean(text: str, length: int = 64) -> str:
+    """Return the text cut and without control characters: it came from a peer."""
+    return "".join(char if char.isprintable() else "?" for char in text[:length])
+
+
+class TextFormatter(logging.Formatter):
+    """`12:00:00.123 INFO  connected user=1 device=2`."""
+
+    def __init__(self, colour: bool) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, followed by the traceback when there is one."""
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        head = f"{clock}.{int(record.msecs):03d} {record.levelname:<7}"
+        if self._colour and record.levelname in _COLOURS:
+            head = f"{_COLOURS[record.levelname]}{head}{_RESET}"
+        pairs = "".join(f" {name}={value}" for name, value in _fields_of(record).items())
+        line = f"{head} {record.getMessage()}{pairs}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, with `time` in RFC 3339 and UTC."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; a traceback is in the key `exception`."""
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        entry: dict[str, Any] = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields_of(record),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(entry, default=str).decode()
+
+
+def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
+    """Have everything logged to the stream (stderr) in one form: `text`, `json` or `auto`."""
+    stream = stream or sys.stderr
+    terminal = stream.isatty()
+    handler = logging.StreamHandler(stream)
+    if form == "text" or (form == "auto" and terminal):
+        handler.setFormatter(TextFormatter(colour=terminal))
+    else:
+        handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger("app").setLevel(level.upper())
+    # aiohttp logs what a peer offered as subprotocols, which may hold a token.
+    logging.getLogger("aiohttp.websocket").disabled = True
+    for noisy in ("sqlalchemy.engine", "aiosqlite", "alembic", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = getattr(record, "fields", {})
+    return found

@@ -1,0 +1,135 @@
+"""What the operator can watch. Counting is plain arithmetic; Prometheus reads it when it asks."""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+MAX_PREFIXES: Final = 64
+"""Type prefixes counted by name; peers choose types, so the rest is counted as `other`."""
+
+LATENCY_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
+LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
+
+
+class Histogram:
+    """Counts of observed seconds in fixed buckets."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one observation."""
+        self._counts[bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    @property
+    def sum(self) -> float:
+        """Seconds observed in total."""
+        return self._sum
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Return how many were at or below each bound, the last one being all."""
+        total = 0
+        rows: list[tuple[str, float]] = []
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
+            total += count
+            rows.append((bound, float(total)))
+        return rows
+
+
+class PrefixCounter:
+    """Counts by type prefix, with a bounded number of names."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def add(self, prefix: str, number: int = 1) -> None:
+        """Count `number` messages of the prefix."""
+        counts = self._counts
+        if prefix not in counts and len(counts) >= MAX_PREFIXES:
+            prefix = "other"
+        counts[prefix] = counts.get(prefix, 0) + number
+
+    def items(self) -> Iterable[tuple[str, int]]:
+        """Return each prefix with its count."""
+        return self._counts.items()
+
+
+class Metrics(Collector):
+    """All counts of one server; gauges are read from what `watch` was given."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.refused: Counter[str] = Counter()
+        self.closed: Counter[str] = Counter()
+        self.received = PrefixCounter()
+        self.sent = PrefixCounter()
+        self.dropped = 0
+        self.latency = Histogram(LATENCY_BUCKETS)
+        self.lag = Histogram(LAG_BUCKETS)
+        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.registry.register(self)
+
+    def watch(self, name: str, description: str, read: Callable[[], float]) -> None:
+        """Show what `read` returns as the gauge `switchboard_NAME`."""
+        self._gauges[name] = (description, read)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric as it is now."""
+        for name, (description, read) in self._gauges.items():
+            yield GaugeMetricFamily(f"switchboard_{name}", description, value=read())
+        yield CounterMetricFamily(
+            "switchboard_connections_accepted", "WebSockets accepted.", value=self.accepted
+        )
+        yield CounterMetricFamily(
+            "switchboard_frames_dropped",
+            "Ephemeral frames that a slow connection could not take.",
+            value=self.dropped,
+        )
+        yield _labelled("connections_refused", "Upgrades refused.", "reason", self.refused)
+        yield _labelled("connections_closed", "Connections closed.", "code", self.closed)
+        yield _labelled(
+            "messages_received", "Messages from devices.", "prefix", dict(self.received.items())
+        )
+        yield _labelled(
+            "messages_sent", "Messages taken by devices.", "prefix", dict(self.sent.items())
+        )
+        yield _histogram(
+            "delivery_seconds", "From accepting a message to writing it.", self.latency
+        )
+        yield _histogram("loop_lag_seconds", "How late the event loop runs a timer.", self.lag)
+
+
+def _labelled(
+    name: str, description: str, label: str, counts: Mapping[str, int]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"switchboard_{name}", description, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _histogram(name: str, description: str, histogram: Histogram) -> HistogramMetricFamily:
+    return HistogramMetricFamily(
+        f"switchboard_{name}", description, buckets=histogram.cumulative(), sum_value=histogram.sum
+    )

@@ -1,0 +1,278 @@
+"""One server process: who is connected, and every way by which a message or a close reaches them.
+
+Carrying messages to other nodes will be composed in here; today a node is alone.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from app.errors import NotConnected, SendError
+from app.logs import fields
+from app.metrics import Metrics
+from app.websocket.close import (
+    PING_UNANSWERED,
+    SESSION_EXPIRED,
+    SHUTTING_DOWN,
+    TOO_SLOW,
+    Close,
+    Selector,
+)
+from app.websocket.connection import Connection
+from app.websocket.heartbeat import SLOTS, Heartbeat
+from app.websocket.manager import ConnectionManager, Delivered
+from app.websocket.messages import ServerMessage, Source, feature_of
+from app.websocket.outgoing import Outgoing, OutboxLimits
+from app.websocket.tap import Arrivals
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS: Final = 0.5
+"""Longest pause between two looks at deadlines, so that an expired session is off in a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A message and where it goes.
+
+    `device` needs `user_id` and `device_id`; `others` leaves out the instance of `source`, or the
+    whole device `exclude_device`.
+    """
+
+    where: Literal["device", "others", "user", "everyone"]
+    type: str
+    payload: Any = None
+    user_id: int = 0
+    device_id: int = 0
+    exclude_device: int | None = None
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLimits:
+    """The node's time limits, in seconds."""
+
+    heartbeat: float = 25
+    stall: float = 60
+    message: float = 30
+    reconnect_window: float = 5
+
+
+@dataclass(slots=True)
+class _Progress:
+    unsent: int
+    frames: int
+    since: float
+
+
+class Node:
+    """The connections of this process and their life: connect, send, disconnect, sweep, stop."""
+
+    def __init__(
+        self,
+        manager: ConnectionManager,
+        metrics: Metrics,
+        limits: NodeLimits,
+        outbox: OutboxLimits,
+        *,
+        clock: Callable[[], float] | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.manager = manager
+        self.metrics = metrics
+        self.limits = limits
+        self._clock = clock or loop.time
+        self._wall_clock = wall_clock
+        self.outgoing = Outgoing(loop.call_soon, self._clock, outbox, metrics.latency.observe)
+        self.arrivals = Arrivals(self._clock)
+        self._heartbeat = Heartbeat(limits.heartbeat, self._clock())
+        self._expiring: set[Connection] = set()
+        self._progress: dict[Connection, _Progress] = {}
+        self._live: set[Connection] = set()
+        self._nobody = asyncio.Event()
+        self._nobody.set()
+
+    def watch(self) -> None:
+        """Have the node's gauges shown among the metrics."""
+        manager, watch = self.manager, self.metrics.watch
+        watch("connections", "Connections now.", lambda: manager.connection_count)
+        watch("devices", "Devices connected now.", lambda: manager.device_count)
+        watch("users_online", "Users connected now.", lambda: manager.user_count)
+        slow = self.outgoing.slow
+        watch("slow_connections", "Connections for which bytes wait.", lambda: len(slow))
+        watch(
+            "outbox_frames",
+            "Frames waiting in all outboxes.",
+            lambda: sum(connection.backlog for connection in slow),
+        )
+
+    # Connections
+
+    def connect(self, connection: Connection) -> None:
+        """Register the connection and have those closed that it displaces."""
+        registration = self.manager.register(connection)
+        self._heartbeat.add(connection)
+        self._watch_expiry(connection)
+        self._live.add(connection)
+        self._nobody.clear()
+        self.metrics.accepted += 1
+        for displaced, close in registration.displaced:
+            displaced.disconnect(close)
+
+    def retire(self, connection: Connection) -> None:
+        """Forget a connection whose socket has ended; its successor, if any, stays."""
+        self.manager.unregister(connection)
+        self._heartbeat.remove(connection)
+        self._expiring.discard(connection)
+        self._progress.pop(connection, None)
+        self.arrivals.since.pop(connection, None)
+        self.outgoing.slow.discard(connection)
+        self.metrics.dropped += connection.dropped
+        self._live.discard(connection)
+        if not self._live:
+            self._nobody.set()
+
+    def disconnect(self, selector: Selector, close: Close) -> int:
+        """Close every connection that matches; from now on none of them acts. Returns how many."""
+        matching = self.manager.connections(selector)
+        for connection in matching:
+            self.manager.unregister(connection)
+            connection.disconnect(close)
+        return len(matching)
+
+    # Messages
+
+    def send(self, send: Send) -> Delivered:
+        """Hand the message to those connected now; returns which devices took it.
+
+        A device that cannot take it is in `failed`; a device that is away is in neither list.
+        """
+        message = ServerMessage(send.type, send.payload, source=send.source)
+        if send.where == "device":
+            delivered = self._to_device(send, message)
+        elif send.where == "everyone":
+            delivered = self._to_everyone(message)
+        else:
+            delivered = self._to_user(send, message)
+        self.metrics.sent.add(feature_of(send.type), len(delivered.taken))
+        return delivered
+
+    def _to_device(self, send: Send, message: ServerMessage) -> Delivered:
+        try:
+            self.manager.send_to_device(send.user_id, send.device_id, message)
+        except NotConnected:
+            return Delivered()
+        except SendError:
+            return Delivered(failed=[send.device_id])
+        return Delivered(taken=[send.device_id])
+
+    def _to_user(self, send: Send, message: ServerMessage) -> Delivered:
+        origin = None
+        if send.where == "others" and send.source is not None:
+            origin = (send.source.device_id, send.source.instance)
+        return self.manager.deliver(
+            send.user_id, message, without_device=send.exclude_device, without_instance=origin
+        )
+
+    def _to_everyone(self, message: ServerMessage) -> Delivered:
+        everyone = Delivered()
+        for user_id in self.manager.get_connected_users():
+            one = self.manager.deliver(user_id, message)
+            everyone.taken += one.taken
+            everyone.failed += one.failed
+        return everyone
+
+    # Deadlines
+
+    async def run(self) -> None:
+        """Ping, and end what is silent, stalled or expired, until cancelled."""
+        pause = min(SWEEP_SECONDS, self.limits.heartbeat / SLOTS)
+        while True:
+            planned = self._clock() + pause
+            await asyncio.sleep(pause)
+            self.metrics.lag.observe(max(0.0, self._clock() - planned))
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Do what is due now: pings, and the ends of what is silent, stalled or expired."""
+        for pinged, silent in self._heartbeat.due(self._clock()):
+            for connection in pinged:
+                self._watch_expiry(connection)
+            for connection in silent:
+                self._judge_silent(connection)
+        self._end_stalled()
+        self._end_dribbling()
+        self._end_expired()
+
+    def _judge_silent(self, connection: Connection) -> None:
+        if connection.unsent or connection.unsent_in_kernel():
+            # The ping waits behind data, so only the progress of writing tells.
+            self.outgoing.slow.add(connection)
+        else:
+            self._end(connection, PING_UNANSWERED)
+
+    def _end_stalled(self) -> None:
+        now = self._clock()
+        for connection in list(self.outgoing.slow):
+            unsent = connection.unsent + connection.unsent_in_kernel()
+            if not unsent:
+                self.outgoing.slow.discard(connection)
+                self._progress.pop(connection, None)
+                continue
+            known = self._progress.get(connection)
+            if known is None or unsent < known.unsent or connection.pumped != known.frames:
+                self._progress[connection] = _Progress(unsent, connection.pumped, now)
+            elif now - known.since >= self.limits.stall:
+                self._end(connection, TOO_SLOW)
+            else:
+                known.unsent = unsent
+
+    def _end_dribbling(self) -> None:
+        latest = self._clock() - self.limits.message
+        for connection in [one for one, since in self.arrivals.since.items() if since < latest]:
+            self._end(connection, TOO_SLOW)
+
+    def _watch_expiry(self, connection: Connection) -> None:
+        ahead = self.limits.heartbeat * 2
+        if connection.expires_at is not None:
+            if connection.expires_at <= self._wall_clock() + ahead:
+                self._expiring.add(connection)
+
+    def _end_expired(self) -> None:
+        now = self._wall_clock()
+        for connection in [one for one in self._expiring if (one.expires_at or 0) <= now]:
+            self._expiring.discard(connection)
+            self._end(connection, SESSION_EXPIRED)
+
+    def _end(self, connection: Connection, close: Close) -> None:
+        self.manager.unregister(connection)
+        connection.disconnect(close)
+
+    # The end
+
+    async def close_all(self, timeout: float) -> None:
+        """Close every connection with 1001 and wait until all have ended, or abort them.
+
+        What waits in an outbox is sent first. Positioned clients are told when to come back,
+        spread evenly over the reconnect window, so that they do not all return at once.
+        """
+        connections = list(self._live)
+        random.shuffle(connections)
+        window_ms = self.limits.reconnect_window * 1000
+        for number, connection in enumerate(connections):
+            self.manager.unregister(connection)
+            after_ms = int(window_ms * number / len(connections))
+            connection.disconnect(SHUTTING_DOWN, after_ms=after_ms, keep_outbox=True)
+            if number % 500 == 499:
+                await asyncio.sleep(0)
+        try:
+            await asyncio.wait_for(self._nobody.wait(), timeout)
+        except TimeoutError:
+            log.warning("connections aborted at shutdown", extra=fields(count=len(self._live)))
+            for connection in list(self._live):
+                connection.abort()

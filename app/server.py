@@ -1,0 +1,193 @@
+"""The running server: listen, wait for a signal, stop politely."""
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from app.application import build_application
+from app.auth.accounts import Accounts
+from app.control.address import SOCKET_NAME
+from app.control.operations import Operations
+from app.control.server import serve_control
+from app.errors import SettingsError
+from app.keys import ACCOUNTS, NODE, READINESS
+from app.logs import fields
+from app.settings import Settings
+from app.version import VERSION
+
+BACKLOG: Final = 4096
+"""Handshakes that the system queues for us; Linux caps it at net.core.somaxconn."""
+
+CLEANUP_SECONDS: Final = 1.5
+"""What closing the listener, the last requests and the database may take of the time to stop."""
+
+SPARE_DESCRIPTORS: Final = 512
+"""Files, database and sites beside the connections."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server that answers: given to `on_ready`."""
+
+    accounts: Accounts
+    url: str
+
+
+async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[None]]) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit status 0.
+
+    `on_ready` is awaited once the server answers. SIGHUP reads the certificate again; a second
+    signal to stop ends the process at once. Raises SettingsError when it cannot listen, and
+    DataDirBusy when another process holds the data folder.
+    """
+    allow_descriptors(settings.max_connections + SPARE_DESCRIPTORS)
+    tls = tls_context(settings)
+    app = build_application(settings)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=CLEANUP_SECONDS / 2)
+    stop = asyncio.Event()
+    with _signals(stop, settings, tls):
+        try:
+            await runner.setup()
+            url = await _listen(runner, settings, tls)
+            operations = Operations(app[ACCOUNTS], app[NODE], settings, url)
+            async with serve_control(settings.data_dir / SOCKET_NAME, operations):
+                log.info("serving", extra=fields(url=url, version=VERSION, pid=os.getpid()))
+                await on_ready(Serving(app[ACCOUNTS], url))
+                await stop.wait()
+                await _drain(app, settings)
+        finally:
+            await runner.cleanup()
+    log.info("stopped")
+    return 0
+
+
+async def _listen(
+    runner: web.AppRunner, settings: Settings, tls: ssl.SSLContext | None
+) -> str:
+    site = web.TCPSite(
+        runner, settings.host, settings.port, ssl_context=tls, backlog=BACKLOG
+    )
+    try:
+        await site.start()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise SettingsError(
+            [f"Cannot listen on {settings.host} port {settings.port}: {reason}."]
+        ) from error
+    address = runner.addresses[0]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if tls else 'http'}://{host}:{address[1]}"
+
+
+async def _drain(app: web.Application, settings: Settings) -> None:
+    """Send new clients elsewhere while still answering, then close every connection."""
+    app[READINESS].draining = True
+    connections = app[NODE].manager.connection_count
+    log.info("stopping", extra=fields(connections=connections))
+    await asyncio.sleep(settings.drain_seconds)
+    left = settings.shutdown_seconds - settings.drain_seconds - CLEANUP_SECONDS
+    await app[NODE].close_all(max(0.0, left))
+
+
+# TLS
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return the context of the certificate; None without one.
+
+    Raises SettingsError when the files cannot be used.
+    """
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _load_certificate(context, settings)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
+    certificate, key = settings.tls_cert, settings.tls_key
+    assert certificate is not None
+    for path in (certificate, key):
+        if path is not None and not os.access(path, os.R_OK):
+            raise SettingsError([f"The file {path} cannot be read."])
+    try:
+        context.load_cert_chain(certificate, key)
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or type(error).__name__
+        raise SettingsError(
+            [f"{certificate} and {key} are no certificate with its key: {reason}."]
+        ) from error
+
+
+def _reload(context: ssl.SSLContext, settings: Settings) -> None:
+    """Use the certificate as it is on disk now for new connections; a broken one changes nothing."""
+    try:
+        # Into a context of its own first: a failed load would leave the live one half changed.
+        _load_certificate(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), settings)
+        _load_certificate(context, settings)
+    except SettingsError as error:
+        log.error("certificate not reloaded", extra=fields(reason=str(error)))
+    else:
+        log.info("certificate reloaded")
+
+
+# The process
+
+
+@contextmanager
+def _signals(
+    stop: asyncio.Event, settings: Settings, tls: ssl.SSLContext | None
+) -> Iterator[None]:
+    """Have signals set `stop`, or reload the certificate, inside the block."""
+
+    def ask(number: int) -> None:
+        if stop.is_set():
+            log.warning("stopped at once by a second signal")
+            logging.shutdown()
+            os._exit(128 + number)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    if sys.platform == "win32":
+        previous = signal.signal(
+            signal.SIGINT, lambda number, _frame: loop.call_soon_threadsafe(ask, number)
+        )
+        yield
+        signal.signal(signal.SIGINT, previous)
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask, number)
+    if tls is not None:
+        loop.add_signal_handler(signal.SIGHUP, _reload, tls, settings)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+def allow_descriptors(needed: int) -> None:
+    """Raise the limit on open files to what is needed, as far as the system lets us."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < needed:
+        log.info(
+            "fewer open files allowed than connections", extra=fields(limit=wanted, needed=needed)
+        )

@@ -1,0 +1,271 @@
+"""Every limit and choice of the server, with its unit, its range and the reason for its number.
+
+A value comes from a command-line flag, else from the environment (`SWITCHBOARD_` and the field's
+name in capitals), else from the default here.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from app.errors import SettingsError
+
+ENV_PREFIX = "SWITCHBOARD_"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _option(default: Any, description: str, *, unit: str = "", **constraints: Any) -> Any:
+    return Field(
+        default=default,
+        description=description,
+        json_schema_extra={"unit": unit} if unit else None,
+        **constraints,
+    )
+
+
+def _words(value: object) -> object:
+    """Split a comma-separated string; leave every other value as it is."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class Settings(BaseSettings):
+    """The effective configuration; frozen, and valid by construction."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, env_prefix=ENV_PREFIX, extra="forbid", hide_input_in_errors=True
+    )
+
+    # Where
+    host: str = _option("127.0.0.1", "Address to listen on. Loopback until you say otherwise.")
+    port: int = _option(8080, "TCP port; 0 takes a free one.", ge=0, le=65535)
+    data_dir: Path = _option(Path("data"), "Folder of the database, the keys and the lock.")
+    tls_cert: Path | None = _option(None, "PEM certificate chain: serves wss directly.")
+    tls_key: Path | None = _option(None, "PEM private key of the certificate.")
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = _option(
+        (), "Addresses or networks whose Forwarded and X-Forwarded-* headers are believed."
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = _option(
+        (), "Other web origins (scheme://host[:port]) that may connect, with bearer tokens only."
+    )
+    features: Annotated[tuple[str, ...], NoDecode] = _option(
+        (), "Operator's own features, each as `module:attribute`."
+    )
+
+    # Logs
+    log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Least level shown.")
+    log_format: Literal["auto", "text", "json"] = _option(
+        "auto", "auto: text on a terminal, JSON lines otherwise."
+    )
+
+    # Secrets
+    cookie_keys: Annotated[tuple[SecretStr, ...], NoDecode] = _option(
+        (),
+        "Fernet keys of the session cookie, the first one signs; "
+        "empty: made once and kept in the data folder.",
+    )
+    metrics_token: SecretStr | None = _option(
+        None, "Bearer token that opens /metrics to addresses other than loopback."
+    )
+    jwt_secret: SecretStr | None = _option(
+        None, "HS256 secret of your application's tokens, at least 32 bytes."
+    )
+    jwt_key_file: Path | None = _option(
+        None, "PEM public key (RS256 or ES256) of your application's tokens."
+    )
+    jwt_algorithm: Literal["HS256", "RS256", "ES256"] | None = _option(
+        None, "The only algorithm accepted in JWTs; unset: JWTs are refused."
+    )
+    jwt_issuer: str | None = _option(None, "Required `iss` of JWTs.")
+    jwt_audience: str | None = _option(None, "Required `aud` of JWTs.")
+
+    # Accounts
+    session_idle_days: float = _option(
+        30, "A session unused this long ends; a live socket counts as use.", unit="days",
+        gt=0, le=3650,
+    )
+    session_max_days: float = _option(
+        365, "A session ends this long after sign-in, used or not.", unit="days", gt=0, le=3650
+    )
+    max_devices_per_user: int = _option(
+        50, "One sign-in more removes the device least recently seen.", unit="devices", ge=1,
+        le=10_000,
+    )
+    password_min_length: int = _option(
+        10, "Shortest new password; NIST SP 800-63B asks for at least 8.", unit="characters",
+        ge=8, le=128,
+    )
+    password_workers: int = _option(
+        2, "Threads that hash passwords; each hash takes 19 MiB and about 30 ms.",
+        unit="threads", ge=1, le=64,
+    )
+    password_queue: int = _option(
+        32, "Hashes that may wait (about half a second); more are answered 503.",
+        unit="hashes", ge=0, le=10_000,
+    )
+    login_attempts: int = _option(
+        10, "Failed sign-ins in a row before an account or address must wait; 0 = no limit.",
+        unit="failures", ge=0, le=100_000,
+    )
+    login_window_seconds: float = _option(
+        300, "Time in which all failed sign-ins are forgiven again, one by one.",
+        unit="seconds", gt=0, le=86_400,
+    )
+
+    # The socket
+    heartbeat_seconds: float = _option(
+        25, "Interval of the server's pings, below the 30 to 60 s after which proxies and NATs "
+        "drop an idle connection.", unit="seconds", gt=0, le=3600,
+    )
+    stall_seconds: float = _option(
+        60, "A peer that takes no unsent byte for this long is closed with 4002.",
+        unit="seconds", gt=0, le=3600,
+    )
+    message_seconds: float = _option(
+        30, "Time for one message of several frames, or one frame in pieces, to arrive.",
+        unit="seconds", gt=0, le=3600,
+    )
+    request_seconds: float = _option(
+        30, "Time for one HTTP request, body included.", unit="seconds", gt=0, le=3600
+    )
+    close_seconds: float = _option(
+        2, "Time for a peer to answer our close frame before its connection is dropped.",
+        unit="seconds", gt=0, le=60,
+    )
+    max_message_bytes: int = _option(
+        65_536, "Largest inbound message: 4 MiB of nested JSON would block everybody for 430 ms.",
+        unit="bytes", ge=1024, le=16_777_216,
+    )
+    max_outbox_frames: int = _option(
+        32, "Frames waiting for one slow connection.", unit="frames", ge=1, le=100_000
+    )
+    max_outbox_bytes: int = _option(
+        262_144, "Bytes waiting for one slow connection.", unit="bytes", ge=1024, le=1_073_741_824
+    )
+    messages_per_second: float = _option(
+        100, "Inbound messages of one connection; 0 = no limit.", unit="messages/s", ge=0
+    )
+    messages_burst: int = _option(
+        200, "Inbound messages of one connection at once.", unit="messages", ge=1
+    )
+    bytes_per_second: float = _option(
+        262_144, "Inbound bytes of one connection; 0 = no limit.", unit="bytes/s", ge=0
+    )
+    max_connections: int = _option(
+        50_000, "Connections of this node; about 20 KB each when idle.", unit="connections", ge=1
+    )
+    max_connections_per_device: int = _option(
+        16, "One more closes the one least recently heard from.", unit="connections", ge=1
+    )
+    max_connections_per_user: int = _option(
+        256, "One more closes the one least recently heard from.", unit="connections", ge=1
+    )
+    max_connections_per_address: int = _option(
+        1000, "One more is answered 503; loopback is exempt; 0 = no limit.",
+        unit="connections", ge=0,
+    )
+    max_handshakes: int = _option(
+        8192, "Upgrades in flight; one more is answered 503.", unit="handshakes", ge=1
+    )
+    retry_after_seconds: int = _option(
+        2, "Told to those who are refused for now.", unit="seconds", ge=1, le=3600
+    )
+
+    # Stopping
+    shutdown_seconds: float = _option(
+        8, "From the signal to the exit, at most.", unit="seconds", ge=1, le=600
+    )
+    drain_seconds: float = _option(
+        1, "From the signal to the first close: /ready says 503 and upgrades are refused, "
+        "everything else goes on.", unit="seconds", ge=0, le=60,
+    )
+    reconnect_window_seconds: float = _option(
+        5, "Clients told to come back after a stop are spread over this time.",
+        unit="seconds", ge=0, le=3600,
+    )
+
+    @field_validator(
+        "trusted_proxies", "allowed_origins", "features", "cookie_keys", mode="before"
+    )
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _words(value)
+
+    @field_validator("trusted_proxies", mode="after")
+    @classmethod
+    def _no_world(cls, value: tuple[Network, ...]) -> tuple[Network, ...]:
+        if any(network.prefixlen == 0 for network in value):
+            raise ValueError("a network of every address would let anyone choose its own address")
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
+                raise ValueError(f"{origin!r} is not of the form https://host[:port]")
+        return tuple(origin.lower() for origin in value)
+
+    @model_validator(mode="after")
+    def _together(self) -> "Settings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        if self.jwt_algorithm is None:
+            if self.jwt_secret or self.jwt_key_file or self.jwt_issuer or self.jwt_audience:
+                raise ValueError("the other jwt_ settings need jwt_algorithm")
+            return self
+        if not self.jwt_issuer or not self.jwt_audience:
+            raise ValueError("jwt_algorithm needs jwt_issuer and jwt_audience")
+        if self.jwt_algorithm == "HS256":
+            secret = self.jwt_secret.get_secret_value() if self.jwt_secret else ""
+            if len(secret.encode()) < 32 or self.jwt_key_file:
+                raise ValueError("HS256 needs jwt_secret of at least 32 bytes, and no jwt_key_file")
+        elif self.jwt_key_file is None or self.jwt_secret:
+            raise ValueError(f"{self.jwt_algorithm} needs jwt_key_file, and no jwt_secret")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment; no other place, so that `config` can name the source."""
+        return init_settings, env_settings
+
+
+def load_settings(flags: Mapping[str, Any]) -> Settings:
+    """Return the effective settings; flags that are None count as not given.
+
+    Raises SettingsError with one sentence per fault, none of which shows a value of a secret.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError([_sentence(fault, given) for fault in error.errors()]) from None
+
+
+def _sentence(fault: Any, flags: Mapping[str, Any]) -> str:
+    reason = fault["msg"].removeprefix("Value error, ").rstrip(".")
+    if not fault["loc"]:
+        return f"{reason[:1].upper()}{reason[1:]}."
+    name = str(fault["loc"][0])
+    where = f"--{name.replace('_', '-')}" if name in flags else f"{ENV_PREFIX}{name.upper()}"
+    return f"{where}: {reason[:1].lower()}{reason[1:]}."

@@ -1,0 +1,189 @@
+"""Rows of devices."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.storage.schema import MAX_ID, devices
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """What a device says about itself, cleaned."""
+
+    device_uuid: str
+    device_type: str
+    device_name: str | None = None
+    os_info: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An installation of a user; times are milliseconds since the epoch."""
+
+    id: int
+    user_id: int
+    device_uuid: str
+    device_type: str
+    device_name: str | None
+    os_info: str | None
+    created_at: int
+    last_seen: int
+    removed_at: int | None
+    """Set for a tombstone: the row of a device that was revoked or pruned."""
+    not_before: int
+    """JWTs issued at or before this are refused."""
+
+
+_COLUMNS: tuple[ColumnElement[Any], ...] = tuple(devices.c)
+
+
+def _device(row: Row[*tuple[Any, ...]]) -> Device:
+    return Device(**row._asdict())
+
+
+def _live(user_id: int) -> Select[*tuple[Any, ...]]:
+    return select(*_COLUMNS).where(devices.c.user_id == user_id, devices.c.removed_at.is_(None))
+
+
+async def add_device(
+    connection: AsyncConnection, user_id: int, info: DeviceInfo, now: int
+) -> Device:
+    """Add a device; raises IntegrityError when the user has one of its uuid."""
+    added = insert(devices).values(
+        user_id=user_id,
+        device_uuid=info.device_uuid,
+        device_type=info.device_type,
+        device_name=info.device_name,
+        os_info=info.os_info,
+        created_at=now,
+        last_seen=now,
+    )
+    return _device((await connection.execute(added.returning(*_COLUMNS))).one())
+
+
+async def refresh_device(
+    connection: AsyncConnection, device_id: int, info: DeviceInfo, now: int
+) -> Device:
+    """The device has what it says about itself now; what it leaves out stays."""
+    given = {"device_name": info.device_name, "os_info": info.os_info}
+    changed = (
+        update(devices)
+        .where(devices.c.id == device_id)
+        .values(device_type=info.device_type, last_seen=now)
+        .values({name: value for name, value in given.items() if value is not None})
+    )
+    return _device((await connection.execute(changed.returning(*_COLUMNS))).one())
+
+
+async def live_device_by_uuid(
+    connection: AsyncConnection, user_id: int, device_uuid: str
+) -> Device | None:
+    """Return the user's device of this uuid; None for unknown and removed ones."""
+    query = _live(user_id).where(devices.c.device_uuid == device_uuid)
+    row = (await connection.execute(query)).one_or_none()
+    return _device(row) if row is not None else None
+
+
+async def live_device(connection: AsyncConnection, device_id: int) -> Device | None:
+    """Return the device; None for unknown and removed ones."""
+    if not 0 < device_id <= MAX_ID:
+        return None
+    query = select(*_COLUMNS).where(devices.c.id == device_id, devices.c.removed_at.is_(None))
+    row = (await connection.execute(query)).one_or_none()
+    return _device(row) if row is not None else None
+
+
+async def devices_of(
+    connection: AsyncConnection, user_id: int | None = None, *, include_removed: bool = False
+) -> list[Device]:
+    """Return the devices of a user, or of all users, by id."""
+    query = select(*_COLUMNS).order_by(devices.c.id)
+    if user_id is not None:
+        query = query.where(devices.c.user_id == user_id)
+    if not include_removed:
+        query = query.where(devices.c.removed_at.is_(None))
+    return [_device(row) for row in await connection.execute(query)]
+
+
+async def devices_by_uuid(
+    connection: AsyncConnection, user_ids: Collection[int], uuids: Collection[str]
+) -> list[Device]:
+    """Return these users' devices of these uuids, tombstones too, the oldest first."""
+    query = (
+        select(*_COLUMNS)
+        .where(devices.c.user_id.in_(user_ids), devices.c.device_uuid.in_(uuids))
+        .order_by(devices.c.id)
+    )
+    return [_device(row) for row in await connection.execute(query)]
+
+
+async def least_recently_seen(
+    connection: AsyncConnection, user_id: int, keep: int, but: int
+) -> list[Device]:
+    """Return the devices above the `keep` allowed ones, never the device `but`.
+
+    The least recently seen come first, and of several the one with the lower id.
+    """
+    counted = select(func.count()).where(
+        devices.c.user_id == user_id, devices.c.removed_at.is_(None)
+    )
+    excess = (await connection.execute(counted)).scalar_one() - keep
+    if excess <= 0:
+        return []
+    query = (
+        _live(user_id)
+        .where(devices.c.id != but)
+        .order_by(devices.c.last_seen, devices.c.id)
+        .limit(excess)
+    )
+    return [_device(row) for row in await connection.execute(query)]
+
+
+async def set_device_name(connection: AsyncConnection, device_id: int, name: str | None) -> Device:
+    """Return the device under its new name."""
+    changed = update(devices).where(devices.c.id == device_id).values(device_name=name)
+    return _device((await connection.execute(changed.returning(*_COLUMNS))).one())
+
+
+async def set_device_removed(
+    connection: AsyncConnection, device_id: int, now: int, not_before: int
+) -> None:
+    """The device is a tombstone: its uuid is free, its `not_before` stays."""
+    changed = update(devices).values(removed_at=now, not_before=not_before)
+    await connection.execute(changed.where(devices.c.id == device_id))
+
+
+async def set_devices_removed(connection: AsyncConnection, user_id: int, now: int) -> list[int]:
+    """Every device of the user is a tombstone; return their ids."""
+    changed = (
+        update(devices)
+        .where(devices.c.user_id == user_id, devices.c.removed_at.is_(None))
+        .values(removed_at=now, not_before=now)
+    )
+    return list((await connection.execute(changed.returning(devices.c.id))).scalars())
+
+
+async def set_device_not_before(
+    connection: AsyncConnection, device_id: int, not_before: int
+) -> None:
+    """JWTs of the device up to `not_before` are refused."""
+    await connection.execute(
+        update(devices).where(devices.c.id == device_id).values(not_before=not_before)
+    )
+
+
+async def set_last_seen(connection: AsyncConnection, seen: Mapping[int, int]) -> None:
+    """Each device was last seen at the given time, unless a later one is known."""
+    if not seen:
+        return
+    changed = update(devices).where(
+        devices.c.id == bindparam("device"), devices.c.last_seen < bindparam("at")
+    )
+    await connection.execute(
+        changed.values(last_seen=bindparam("at")),
+        [{"device": device, "at": at} for device, at in seen.items()],
+    )

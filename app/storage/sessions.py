@@ -1,0 +1,191 @@
+"""Rows of sessions."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.storage.schema import MAX_ID, devices, sessions, users
+from app.storage.users import read_roles
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session as it is stored, without its token; times are milliseconds since the epoch."""
+
+    id: int
+    user_id: int
+    device_id: int | None
+    created_at: int
+    last_used: int
+    expires_at: int
+    """The absolute end, used or not."""
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOwner:
+    """Whose a token is: what an identity is made of; times are milliseconds since the epoch."""
+
+    session_id: int
+    user_id: int
+    device_id: int | None
+    handle: str
+    roles: tuple[str, ...]
+    last_used: int
+    expires_at: int
+
+
+_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    sessions.c.id,
+    sessions.c.user_id,
+    sessions.c.device_id,
+    sessions.c.created_at,
+    sessions.c.last_used,
+    sessions.c.expires_at,
+    sessions.c.label,
+)
+
+_OWNERS = (
+    select(
+        sessions.c.token_hash,
+        sessions.c.id,
+        sessions.c.user_id,
+        sessions.c.device_id,
+        users.c.handle,
+        users.c.sub,
+        users.c.roles,
+        sessions.c.last_used,
+        sessions.c.expires_at,
+    )
+    .select_from(sessions)
+    .join(users, users.c.id == sessions.c.user_id)
+    .outerjoin(devices, devices.c.id == sessions.c.device_id)
+    .where(
+        users.c.disabled_at.is_(None),
+        users.c.deleted_at.is_(None),
+        devices.c.removed_at.is_(None),
+        sessions.c.token_hash.in_(bindparam("hashes", expanding=True)),
+    )
+)
+
+
+def _session(row: Row[*tuple[Any, ...]]) -> SessionRecord:
+    return SessionRecord(**row._asdict())
+
+
+async def token_owners(
+    connection: AsyncConnection, hashes: Collection[bytes]
+) -> dict[bytes, TokenOwner]:
+    """Return the owner of each token whose session, device and user hold, in one select.
+
+    Ends by time are left to the caller's clock.
+    """
+    found = await connection.execute(_OWNERS, {"hashes": list(hashes)})
+    return {
+        token_hash: TokenOwner(
+            session_id, user_id, device_id, handle or sub, read_roles(roles), last_used, expires_at
+        )
+        for (
+            token_hash,
+            session_id,
+            user_id,
+            device_id,
+            handle,
+            sub,
+            roles,
+            last_used,
+            expires_at,
+        ) in found
+    }
+
+
+async def add_session(
+    connection: AsyncConnection,
+    *,
+    user_id: int,
+    device_id: int | None,
+    token_hash: bytes,
+    now: int,
+    expires_at: int,
+    label: str | None = None,
+) -> SessionRecord:
+    """Add a session of the token with this SHA-256."""
+    added = insert(sessions).values(
+        user_id=user_id,
+        device_id=device_id,
+        token_hash=token_hash,
+        created_at=now,
+        last_used=now,
+        expires_at=expires_at,
+        label=label,
+    )
+    return _session((await connection.execute(added.returning(*_COLUMNS))).one())
+
+
+async def sessions_of(connection: AsyncConnection, user_id: int) -> list[SessionRecord]:
+    """Return the sessions of a user, by id; also those that time has ended."""
+    query = select(*_COLUMNS).where(sessions.c.user_id == user_id).order_by(sessions.c.id)
+    return [_session(row) for row in await connection.execute(query)]
+
+
+async def delete_session(connection: AsyncConnection, session_id: int) -> SessionRecord | None:
+    """The session is gone; return it as it was, None if it was unknown."""
+    if not 0 < session_id <= MAX_ID:
+        return None
+    return await _delete_one(connection, sessions.c.id == session_id)
+
+
+async def delete_session_of_token(
+    connection: AsyncConnection, token_hash: bytes
+) -> SessionRecord | None:
+    """The session is gone; return it as it was, None if it was unknown."""
+    return await _delete_one(connection, sessions.c.token_hash == token_hash)
+
+
+async def _delete_one(
+    connection: AsyncConnection, which: ColumnElement[bool]
+) -> SessionRecord | None:
+    gone = await connection.execute(delete(sessions).where(which).returning(*_COLUMNS))
+    row = gone.one_or_none()
+    return _session(row) if row is not None else None
+
+
+async def delete_sessions_of_user(
+    connection: AsyncConnection, user_id: int, keep: int | None = None
+) -> list[int]:
+    """Every session of the user but `keep` is gone; return their ids."""
+    gone = delete(sessions).where(sessions.c.user_id == user_id)
+    if keep is not None:
+        gone = gone.where(sessions.c.id != keep)
+    return list((await connection.execute(gone.returning(sessions.c.id))).scalars())
+
+
+async def delete_sessions_of_device(connection: AsyncConnection, device_id: int) -> list[int]:
+    """Every session of the device is gone; return their ids."""
+    gone = delete(sessions).where(sessions.c.device_id == device_id)
+    return list((await connection.execute(gone.returning(sessions.c.id))).scalars())
+
+
+async def delete_ended_sessions(connection: AsyncConnection, now: int, idle_since: int) -> None:
+    """Sessions past their absolute end, or unused since `idle_since`, are gone."""
+    await connection.execute(
+        delete(sessions).where(
+            or_(sessions.c.expires_at <= now, sessions.c.last_used <= idle_since)
+        )
+    )
+
+
+async def set_last_used(connection: AsyncConnection, used: Mapping[int, int]) -> None:
+    """Each session was last used at the given time, unless a later one is known."""
+    if not used:
+        return
+    changed = update(sessions).where(
+        sessions.c.id == bindparam("session"), sessions.c.last_used < bindparam("at")
+    )
+    await connection.execute(
+        changed.values(last_used=bindparam("at")),
+        [{"session": session, "at": at} for session, at in used.items()],
+    )

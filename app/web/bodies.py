@@ -1,0 +1,110 @@
+"""What requests may carry: a limit on every field, and a reader that trusts nothing."""
+
+from typing import Annotated, TypeVar
+
+import orjson
+from aiohttp import hdrs, web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.errors import Problem
+from app.web.problems import InvalidBody
+
+# The largest body in use is a sign-in of well under 2 KiB.
+MAX_BODY_BYTES = 16_384
+
+_JSON = "application/json"
+
+B = TypeVar("B", bound="Body")
+
+# As many characters as a password may have bytes before it is hashed.
+Secret = Annotated[str, Field(max_length=1024, repr=False)]
+
+# Cut to its limit instead of refused, so that here only the size of the body bounds it.
+Cut = Annotated[str | None, Field(max_length=MAX_BODY_BYTES)]
+
+
+class Body(BaseModel):
+    """A JSON object; keys that we don't know are ignored, as on the wire."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class LoginBody(Body):
+    """POST /v1/auth/login."""
+
+    user_handle: str = Field(max_length=256)
+    password: Secret
+    device_uuid: str = Field(max_length=256)
+    device_type: str = Field(max_length=256)
+    device_name: Cut = None
+    os_info: Cut = None
+
+
+class PasswordBody(Body):
+    """POST /v1/auth/password."""
+
+    old_password: Secret
+    new_password: Secret
+
+
+class RenameBody(Body):
+    """PATCH /v1/devices/{id}; null takes the name away."""
+
+    device_name: Cut
+
+
+async def read_body(request: web.Request, model: type[B]) -> B:
+    """Return the body as a `model`.
+
+    Raises Problem: 415 unsupported_media_type, 413 too_large, 400 invalid_json or invalid_body.
+    """
+    _check_media_type(request)
+    raw = await _read_limited(request)
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem(400, "invalid_json", f"The body is not valid JSON at {where}.") from None
+    if not isinstance(value, dict):
+        raise InvalidBody("The body has to be a JSON object.")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _check_media_type(request: web.Request) -> None:
+    given = request.headers.get(hdrs.CONTENT_TYPE)
+    if given is not None and given.partition(";")[0].strip().lower() != _JSON:
+        raise Problem(415, "unsupported_media_type", f"The body has to be {_JSON}.")
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
+    if encoding.strip().lower() != "identity":
+        raise Problem(415, "unsupported_media_type", "The body must not be compressed.")
+
+
+async def _read_limited(request: web.Request) -> bytes:
+    if (request.content_length or 0) > MAX_BODY_BYTES:
+        raise _too_large()
+    body = bytearray()
+    while chunk := await request.content.readany():
+        body.extend(chunk)
+        if len(body) > MAX_BODY_BYTES:
+            raise _too_large()
+    return bytes(body)
+
+
+def _too_large() -> Problem:
+    return Problem(413, "too_large", f"The body may have {MAX_BODY_BYTES} bytes at most.")
+
+
+def _invalid(error: ValidationError) -> InvalidBody:
+    errors = tuple(
+        {
+            "field": ".".join(str(part) for part in fault["loc"]),
+            "code": fault["type"],
+            "detail": f"{fault['msg']}.",
+        }
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+    names = ", ".join(fault["field"] for fault in errors)
+    return InvalidBody(f"Not as they should be: {names}.", errors)

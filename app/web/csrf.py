@@ -1,0 +1,84 @@
+"""Protection of the cookie: a page of another origin can't write with it, told by headers alone.
+
+Clients that are no browsers send none of these headers, and no page can forge their requests.
+"""
+
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from app.auth.identity import Via
+from app.auth.origin import origin_verdict
+from app.auth.resolve import presented_token
+from app.errors import Problem
+from app.web.paths import LOGIN
+from app.web.peer import SEC_FETCH_SITE, request_origin, request_peer
+
+_SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+_FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+
+
+@web.middleware
+async def refuse_foreign_writes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A write that only the cookie authenticates and another origin's page makes gets a 403."""
+    # Signing in asks for a password, not for the cookie.
+    if (
+        request.method not in _SAFE_METHODS
+        and request.path != LOGIN
+        and is_foreign(request)
+        and await token_via(request) == "cookie"
+    ):
+        raise Problem(
+            403, "forbidden_origin", "The cookie does not count in requests of other origins."
+        )
+    return await handler(request)
+
+
+async def token_via(request: web.Request) -> Via | None:
+    """Return which way a token comes, were the page one of ours; None if none comes."""
+    presented = await presented_token(request, "same")
+    return presented[1] if presented is not None else None
+
+
+def is_foreign(request: web.Request) -> bool:
+    """Return whether a browser says that a page of another origin makes the request."""
+    site = request.headers.get(SEC_FETCH_SITE, "").lower()
+    return site in _FOREIGN_SITES or request_origin(request) in ("allowed", "refused")
+
+
+async def may_sign_out_by_get(request: web.Request) -> bool:
+    """Return whether no other site can have triggered this GET: it may then end the session.
+
+    True with a token in `Authorization`; with the cookie when the browser says that one of our
+    pages asks; and with the cookie when no header tells, unless a person follows a link.
+    """
+    via = await token_via(request)
+    if via != "cookie":
+        return via is not None
+    signs = _same_origin_signs(request)
+    if signs:
+        return all(signs)
+    return "text/html" not in request.headers.get(hdrs.ACCEPT, "").lower()
+
+
+def _same_origin_signs(request: web.Request) -> list[bool]:
+    """Return what each header that tells where a request comes from says: from here or not."""
+    headers = request.headers
+    signs = []
+    if SEC_FETCH_SITE in headers:
+        signs.append(headers[SEC_FETCH_SITE].lower() == "same-origin")
+    if hdrs.ORIGIN in headers:
+        signs.append(request_origin(request) == "same")
+    if hdrs.REFERER in headers:
+        origin = _origin_of(headers[hdrs.REFERER])
+        signs.append(origin_verdict(origin, request_peer(request).host, ()) == "same")
+    return signs
+
+
+def _origin_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "null"
+    return f"{parts.scheme}://{parts.netloc}"

@@ -1,0 +1,118 @@
+"""Every refusal as an application/problem+json answer (RFC 9457) with a stable `code`."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from app.errors import Problem
+
+PROBLEM_TYPE = "application/problem+json"
+
+logger = logging.getLogger(__name__)
+
+# RFC 9110, sections 15.5.2 and 15.5.22: what these two statuses owe the client.
+_OWED_HEADERS: dict[int, dict[str, str]] = {
+    401: {hdrs.WWW_AUTHENTICATE: "Bearer"},
+    426: {
+        hdrs.UPGRADE: "websocket",
+        hdrs.CONNECTION: "Upgrade",
+        hdrs.SEC_WEBSOCKET_VERSION: "13",
+    },
+}
+
+_HTTP_PROBLEMS: dict[int, tuple[str, str]] = {
+    404: ("not_found", "There is nothing at this path."),
+    405: ("method_not_allowed", "This path does not take this method."),
+    413: ("too_large", "The body is too large."),
+    417: ("expectation_failed", "The only expectation met is 100-continue."),
+}
+
+
+class InvalidBody(Problem):
+    """The body is JSON, but not what is asked for; `errors` names fields, never their values."""
+
+    def __init__(self, detail: str, errors: tuple[dict[str, str], ...] = ()) -> None:
+        super().__init__(400, "invalid_body", detail)
+        self.errors = errors
+
+
+def problem_body(problem: Problem) -> bytes:
+    """The members of RFC 9457, section 3.1, and our `code`, as JSON."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": _title(problem.status),
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+    }
+    if isinstance(problem, InvalidBody) and problem.errors:
+        body["errors"] = problem.errors
+    return orjson.dumps(body)
+
+
+def problem_response(problem: Problem) -> web.Response:
+    """Return the answer that says `problem`."""
+    headers = dict(_OWED_HEADERS.get(problem.status, {}))
+    if problem.retry_after is not None:
+        headers[hdrs.RETRY_AFTER] = str(problem.retry_after)
+    return web.Response(
+        status=problem.status,
+        body=problem_body(problem),
+        content_type=PROBLEM_TYPE,
+        headers=headers,
+    )
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever a handler raises becomes a problem answer; what was not foreseen is logged once."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem_response(problem)
+    except web.HTTPException as error:
+        return _from_http(error)
+    except web.RequestPayloadError:
+        return _closing(Problem(400, "malformed_request", "The body is not valid HTTP."))
+    except ConnectionError:
+        # The client left while its body was read: nobody is there to read the answer.
+        return _closing(Problem(400, "disconnected", "The body ended too early."))
+    except Exception:
+        logger.exception("%s %s failed", request.method, _route(request))
+        return problem_response(
+            Problem(500, "internal_error", "The server failed; the reason is in its log.")
+        )
+
+
+def _from_http(error: web.HTTPException) -> web.Response:
+    if error.status < 400:
+        raise error
+    fallback = (_title(error.status).lower().replace(" ", "_"), f"{_title(error.status)}.")
+    code, detail = _HTTP_PROBLEMS.get(error.status, fallback)
+    response = problem_response(Problem(error.status, code, detail))
+    if hdrs.ALLOW in error.headers:
+        response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+    return response
+
+
+def _closing(problem: Problem) -> web.Response:
+    response = problem_response(problem)
+    response.force_close()
+    return response
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def _route(request: web.Request) -> str:
+    """The pattern of the route: unlike the path, nothing in it comes from the client."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "(no route)"

@@ -1,0 +1,276 @@
+"""One live WebSocket as the rest of the server sees it.
+
+Nothing here knows a socket: a connection is given a `Wire`. A sender never waits for a receiver.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.websocket.close import Close
+from app.websocket.messages import goaway
+from app.websocket.outgoing import TICK_BYTES, Outgoing
+
+DEFAULT_INSTANCE = "default"
+
+
+class Wire(Protocol):
+    """The socket of a connection, as its owner gives it."""
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the transport, unless it is closing; returns at once."""
+
+    def buffered(self) -> int:
+        """Return how many bytes the transport has not handed to the system."""
+
+    def pump(self) -> None:
+        """Start draining the outbox at the speed of the peer, until it is empty."""
+
+    def finish(self) -> None:
+        """Have the connection closed as its `closing` says, without waiting for it."""
+
+    def abort(self) -> None:
+        """Drop the connection at once, with all that is unsent."""
+
+    def unsent_in_kernel(self) -> int:
+        """Return how much data the system has taken and the peer has not, 0 where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How a connection is being closed."""
+
+    close: Close
+    after_ms: int
+    keep_outbox: bool
+
+
+class Connection:
+    """One live WebSocket: whose it is, and a bounded way out that never makes a sender wait."""
+
+    __slots__ = (
+        "_outbox",
+        "_outbox_bytes",
+        "_outgoing",
+        "_pumping",
+        "_room",
+        "_tick",
+        "_tick_bytes",
+        "_wire",
+        "address",
+        "awaited_pong",
+        "closing",
+        "connected_at",
+        "connection_id",
+        "device_id",
+        "dropped",
+        "expires_at",
+        "frames_in",
+        "frames_out",
+        "heard_at",
+        "instance",
+        "positioned",
+        "pumped",
+        "session_id",
+        "slot",
+        "started_at",
+        "user_id",
+    )
+
+    def __init__(
+        self,
+        wire: Wire,
+        outgoing: Outgoing,
+        *,
+        user_id: int,
+        device_id: int,
+        connection_id: str,
+        instance: str = DEFAULT_INSTANCE,
+        session_id: int | None = None,
+        expires_at: float | None = None,
+        address: str = "",
+        positioned: bool = False,
+        connected_at: float = 0.0,
+        now: float = 0.0,
+    ) -> None:
+        self._wire = wire
+        self._outgoing = outgoing
+        self.user_id = user_id
+        self.device_id = device_id
+        self.connection_id = connection_id
+        self.instance = instance
+        self.session_id = session_id
+        self.expires_at = expires_at
+        self.address = address
+        self.positioned = positioned
+        self.connected_at = connected_at
+        self.started_at = now
+        self.heard_at = now
+        self.closing: Closing | None = None
+        self.awaited_pong: bytes | None = None
+        self.slot = -1
+        self.frames_in = 0
+        self.frames_out = 0
+        self.dropped = 0
+        self.pumped = 0
+        self._tick: list[bytes] | None = None
+        self._tick_bytes = 0
+        self._outbox: asyncio.Queue[bytes] | None = None
+        self._outbox_bytes = 0
+        self._pumping = False
+        self._room: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Connection {self.connection_id} user={self.user_id} device={self.device_id} "
+            f"instance={self.instance}>"
+        )
+
+    def send(self, frame: bytes) -> bool:
+        """Take a frame, in order after all earlier ones, or refuse it and return False.
+
+        It is refused when the connection is closing, or when bytes are unsent and the outbox is
+        full; it is never waited for.
+        """
+        tick = self._tick
+        if tick is not None:
+            tick.append(frame)
+            self._tick_bytes += len(frame)
+            if self._tick_bytes >= TICK_BYTES:
+                self.flush()
+        elif self.closing is not None:
+            return False
+        elif self._pumping or self._wire.buffered():
+            return self._enqueue(frame, bounded=True)
+        else:
+            self._tick = [frame]
+            self._tick_bytes = len(frame)
+            self._outgoing.mark(self)
+            if self._tick_bytes >= TICK_BYTES:
+                self.flush()
+        self.frames_out += 1
+        return True
+
+    def reply(self, frame: bytes) -> None:
+        """Take a frame that answers the peer's own message, also when the outbox is full.
+
+        The reader takes no next message while the outbox is full, so at most one is above it.
+        """
+        if self.closing is None and (self._pumping or self._wire.buffered()) and not self._tick:
+            self._enqueue(frame, bounded=False)
+        else:
+            self.send(frame)
+
+    def flush(self) -> None:
+        """Write what this tick gathered, in one call."""
+        tick = self._tick
+        if tick is not None:
+            self._tick = None
+            self._wire.write(tick[0] if len(tick) == 1 else b"".join(tick))
+
+    def disconnect(self, close: Close, *, after_ms: int = 0, keep_outbox: bool = False) -> None:
+        """Let the connection act no more and have it closed; the first reason given stays.
+
+        A positioned peer is told by `goaway` first. With `keep_outbox` what waits is still sent.
+        """
+        if self.closing is not None:
+            return
+        if self.positioned:
+            self.reply(goaway(close.reason, reconnect=close.reconnect, after_ms=after_ms).frame)
+        self.closing = Closing(close, after_ms, keep_outbox)
+        self.flush()
+        if not keep_outbox:
+            self.drop_outbox()
+        self._wake_reader()
+        self._wire.finish()
+
+    def abort(self) -> None:
+        """Drop the socket at once."""
+        self._wire.abort()
+
+    # The outbox
+
+    @property
+    def backlog(self) -> int:
+        """Frames that wait in the outbox."""
+        return self._outbox.qsize() if self._outbox is not None else 0
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that wait in the outbox."""
+        return self._outbox_bytes
+
+    @property
+    def full(self) -> bool:
+        """True while the outbox takes no further frame."""
+        limits = self._outgoing.limits
+        return self.backlog >= limits.frames or self._outbox_bytes >= limits.bytes
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the system has not taken yet, in the outbox and in the transport."""
+        return self._outbox_bytes + self._wire.buffered()
+
+    def unsent_in_kernel(self) -> int:
+        """Bytes that the system has taken and the peer has not, 0 where that is not known."""
+        return self._wire.unsent_in_kernel()
+
+    async def room(self) -> None:
+        """Wait until the outbox is no longer full or the connection is closing."""
+        while self.full and self.closing is None:
+            if self._room is None:
+                self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def take(self) -> bytes | None:
+        """Return the oldest waiting frames, up to 64 KiB joined; None ends the pump."""
+        outbox = self._outbox
+        if outbox is None or outbox.empty():
+            self._pumping = False
+            return None
+        frames = [outbox.get_nowait()]
+        size = len(frames[0])
+        while not outbox.empty() and size < TICK_BYTES:
+            frames.append(outbox.get_nowait())
+            size += len(frames[-1])
+        self._outbox_bytes -= size
+        self.pumped += len(frames)
+        self._wake_reader()
+        return b"".join(frames)
+
+    def drop_outbox(self) -> None:
+        """Forget what waits in the outbox."""
+        while self._outbox is not None and not self._outbox.empty():
+            self._outbox.get_nowait()
+        self._outbox_bytes = 0
+        self._wake_reader()
+
+    def _enqueue(self, frame: bytes, *, bounded: bool) -> bool:
+        outbox = self._outbox
+        if outbox is None:
+            outbox = self._outbox = asyncio.Queue()
+        limits = self._outgoing.limits
+        if (
+            bounded
+            and not outbox.empty()
+            and (
+                outbox.qsize() >= limits.frames
+                or self._outbox_bytes + len(frame) > limits.bytes
+            )
+        ):
+            self.dropped += 1
+            return False
+        outbox.put_nowait(frame)
+        self._outbox_bytes += len(frame)
+        self.frames_out += 1
+        self._outgoing.slow.add(self)
+        if not self._pumping:
+            self._pumping = True
+            self._wire.pump()
+        return True
+
+    def _wake_reader(self) -> None:
+        if self._room is not None:
+            room, self._room = self._room, None
+            if not room.done():
+                room.set_result(None)

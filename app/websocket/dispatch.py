@@ -1,0 +1,80 @@
+"""From a message to the feature that owns its prefix, and from its fault to one error reply."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.errors import Problem
+from app.metrics import PrefixCounter
+from app.websocket.connection import Connection
+from app.websocket.messages import ClientMessage, MessageError, ServerMessage, error, ok, pong
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a feature answers instead of `ok`."""
+
+    type: str
+    payload: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The message was taken, and these devices got something of it: the `ok` says so."""
+
+    delivered: list[int]
+
+
+Outcome = Reply | Accepted | None
+Handler = Callable[[Connection, ClientMessage], Awaitable[Outcome]]
+
+
+class Dispatcher:
+    """Sends each message to the handler of its prefix."""
+
+    def __init__(self, handlers: Mapping[str, Handler], received: PrefixCounter) -> None:
+        self._handlers = dict(handlers)
+        self._received = received
+
+    @property
+    def prefixes(self) -> frozenset[str]:
+        """The prefixes that a feature owns."""
+        return frozenset(self._handlers)
+
+    async def dispatch(
+        self, connection: Connection, message: ClientMessage
+    ) -> ServerMessage | None:
+        """Have the message handled and return what answers it, if anything does.
+
+        A message with an `id` has exactly one answer; one without is answered by `pong`, by a
+        feature's own reply, or by an `error`. Never raises: a fault becomes an error reply.
+        """
+        if message.type == "ping":
+            self._received.add("ping")
+            return pong(message.id)
+        handler = self._handlers.get(message.feature)
+        if handler is None:
+            # Peers choose types; only those we know become names of a metric.
+            self._received.add("unknown")
+            return error("unknown_type", "no feature has this type", message.id)
+        self._received.add(message.feature)
+        try:
+            outcome = await handler(connection, message)
+        except (MessageError, Problem) as refusal:
+            text = refusal.detail if isinstance(refusal, Problem) else refusal.message
+            return error(refusal.code, text, message.id)
+        except Exception:
+            log.exception("feature %s failed", message.feature)
+            return error("internal_error", "the server failed to handle this", message.id)
+        return _answer(outcome, message.id)
+
+
+def _answer(outcome: Outcome, reply_to: str | None) -> ServerMessage | None:
+    if isinstance(outcome, Reply):
+        return ServerMessage(outcome.type, outcome.payload, reply_to=reply_to)
+    if reply_to is None:
+        return None
+    return ok(reply_to, outcome.delivered if outcome is not None else [])

@@ -1,0 +1,407 @@
+"""`GET /v1/ws`: check, authenticate, register, read, close. Reads top to bottom.
+
+Everything that can be refused is refused before the upgrade, as an HTTP answer. From then on the
+connection ends in one of two ways: the peer leaves, or `Connection.disconnect` says why it must.
+"""
+
+import asyncio
+import base64
+import binascii
+import itertools
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, cast
+
+from aiohttp import WSMessage, WSMsgType, hdrs, web
+from aiohttp.http import HttpVersion11
+
+from app.auth.identity import Identity
+from app.auth.origin import origin_verdict
+from app.auth.peer import Peer
+from app.auth.resolve import identify, request_peer
+from app.errors import Problem
+from app.keys import (
+    ADMISSION,
+    DISPATCHER,
+    EPOCH,
+    METRICS,
+    NODE,
+    READINESS,
+    SESSIONS,
+    SETTINGS,
+)
+from app.logs import clean, fields
+from app.version import VERSION
+from app.websocket.close import INTERNAL, RATE_LIMIT, REVOKED
+from app.websocket.connection import DEFAULT_INSTANCE, Connection
+from app.websocket.dispatch import Dispatcher
+from app.websocket.messages import (
+    OPCODE_PONG,
+    Connected,
+    MessageError,
+    Resume,
+    connected,
+    decode,
+    error,
+    frame,
+)
+from app.websocket.rate import Rate, RateLimit
+from app.websocket.tap import Tap
+from app.websocket.wire import SocketWire, tune
+
+PATH: Final = "/v1/ws"
+SUBPROTOCOL: Final = "switchboard.v1"
+RATE_LIMIT_AFTER_MS: Final = 10_000
+"""How long a peer that was cut off for its rate should stay away."""
+
+log = logging.getLogger(__name__)
+
+_INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_OFFSET = re.compile(r"[0-9]{1,19}")
+_process = secrets.token_hex(4)
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The query parameters of an upgrade; `positioned` when any but `instance` was given."""
+
+    instance: str | None
+    positioned: bool
+
+
+async def ws_handler(request: web.Request) -> web.StreamResponse:
+    """Serve one WebSocket from its upgrade to its end; raises Problem when it is refused."""
+    app = request.app
+    peer = request_peer(request, app[SETTINGS].trusted_proxies)
+    try:
+        check_handshake(request)
+        if app[READINESS].draining:
+            raise Problem(503, "draining", "The server is stopping.", retry_after=retry_after(app))
+        with app[ADMISSION].admit(peer.address):
+            with app[ADMISSION].handshake():
+                identity, query = await enter(request, peer)
+                ws = upgrade_response(app)
+                writer = await ws.prepare(request)
+            if request.transport is not None:
+                await converse(request, ws, writer.drain, identity, query, peer)
+            return ws
+    except Problem as refusal:
+        app[METRICS].refused[refusal.code] += 1
+        # A dead session may knock every few seconds for ever: that is worth no line.
+        level = logging.DEBUG if refusal.status == 401 else logging.INFO
+        log.log(level, "refused", extra=fields(reason=refusal.code, address=peer.address))
+        raise
+
+
+# Before the upgrade
+
+
+def check_handshake(request: web.Request) -> None:
+    """Raise Problem 426 unless this is a handshake of RFC 6455, section 4.2.1."""
+    headers = request.headers
+    connection = {word.strip().lower() for word in headers.get(hdrs.CONNECTION, "").split(",")}
+    if (
+        request.method != hdrs.METH_GET
+        or request.version < HttpVersion11
+        or headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket"
+        or "upgrade" not in connection
+        or headers.get(hdrs.SEC_WEBSOCKET_VERSION, "").strip() != "13"
+        or not _is_key(headers.get(hdrs.SEC_WEBSOCKET_KEY, ""))
+    ):
+        raise Problem(
+            426, "upgrade_required", "This is a WebSocket of version 13 over HTTP/1.1 (RFC 6455)."
+        )
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def retry_after(app: web.Application) -> int:
+    """Return the seconds that those are told who are refused for now."""
+    return app[SETTINGS].retry_after_seconds
+
+
+async def enter(request: web.Request, peer: Peer) -> tuple[Identity, Query]:
+    """Return who this is and what they ask for.
+
+    Raises Problem 403 (origin), 401 (no session), 400 (a session without a device, a parameter).
+    """
+    settings = request.app[SETTINGS]
+    verdict = origin_verdict(
+        request.headers.get(hdrs.ORIGIN), peer.host, settings.allowed_origins
+    )
+    if verdict == "refused":
+        raise Problem(403, "forbidden_origin", "This origin may not connect.")
+    identity = await identify(request, request.app[SESSIONS], verdict)
+    if identity.device_id is None:
+        raise Problem(400, "device_required", "This session belongs to no device.")
+    return identity, parse_query(request)
+
+
+def parse_query(request: web.Request) -> Query:
+    """Return the parameters that we know; raises Problem 400 when one of them is malformed."""
+    query = request.query
+    instance = query.get("instance")
+    if instance is not None and not _INSTANCE.fullmatch(instance):
+        raise _parameter("instance is 1 to 64 of A-Z, a-z, 0-9, _ and -")
+    epoch, offset = query.get("epoch"), query.get("offset")
+    if (epoch is None) != (offset is None):
+        raise _parameter("epoch and offset go together")
+    if offset is not None and not _OFFSET.fullmatch(offset):
+        raise _parameter("offset is a whole number, 0 or more")
+    if query.get("resume", "live") != "live":
+        raise _parameter('resume can only be "live"')
+    if query.get("snapshot", "1") not in ("0", "1"):
+        raise _parameter("snapshot is 1 or 0")
+    positioned = not query.keys().isdisjoint({"epoch", "resume", "snapshot"})
+    return Query(instance, positioned)
+
+
+def _parameter(detail: str) -> Problem:
+    return Problem(400, "invalid_parameter", f"{detail}.")
+
+
+def upgrade_response(app: web.Application) -> web.WebSocketResponse:
+    """Return the response that upgrades; pings and pongs stay ours."""
+    settings = app[SETTINGS]
+    return web.WebSocketResponse(
+        timeout=settings.close_seconds,
+        autoping=False,
+        heartbeat=None,
+        compress=False,
+        protocols=(SUBPROTOCOL,),
+        # aiohttp's limit is exclusive.
+        max_msg_size=settings.max_message_bytes + 1,
+    )
+
+
+# The connection
+
+
+async def converse(
+    request: web.Request,
+    ws: web.WebSocketResponse,
+    drain: Callable[[], object],
+    identity: Identity,
+    query: Query,
+    peer: Peer,
+) -> None:
+    """Register the connection, read until it ends, close it, and leave nothing of it behind."""
+    app = request.app
+    node = app[NODE]
+    transport = cast(asyncio.Transport, request.transport)
+    tune(transport, app[SETTINGS].stall_seconds)
+    scope = asyncio.timeout(None)
+    wire = SocketWire(ws, transport, drain, scope)
+    connection = wire.connection = new_connection(request, wire, identity, query, peer)
+    protocol = cast(asyncio.Protocol, transport.get_protocol())
+    transport.set_protocol(Tap(protocol, connection, node.arrivals))
+    try:
+        async with scope:
+            register(app, connection, identity)
+            log.info("connected", extra=_who(connection))
+            await read(ws, wire, connection, app[DISPATCHER], rate_of(app))
+    except TimeoutError:
+        if not scope.expired():
+            raise
+    except Exception:
+        log.exception("connection failed", extra=_who(connection))
+        connection.disconnect(INTERNAL)
+    finally:
+        try:
+            await close(ws, wire, connection, app[SETTINGS].shutdown_seconds)
+        finally:
+            transport.abort()
+            node.retire(connection)
+            log_end(app, ws, connection)
+    await wire.ended()
+
+
+def new_connection(
+    request: web.Request, wire: SocketWire, identity: Identity, query: Query, peer: Peer
+) -> Connection:
+    """Return the connection of this socket, not yet registered."""
+    connection_id = f"{_process}-{next(_numbers)}"
+    # A page that names no instance gets one of its own, so that tabs live side by side.
+    fallback = connection_id if hdrs.ORIGIN in request.headers else DEFAULT_INSTANCE
+    return Connection(
+        wire,
+        request.app[NODE].outgoing,
+        user_id=identity.user_id,
+        device_id=cast(int, identity.device_id),
+        connection_id=connection_id,
+        instance=query.instance or fallback,
+        session_id=identity.session_id,
+        expires_at=identity.expires_at,
+        address=peer.address,
+        positioned=query.positioned,
+        connected_at=time.time(),
+        now=asyncio.get_running_loop().time(),
+    )
+
+
+def register(app: web.Application, connection: Connection, identity: Identity) -> None:
+    """Make the connection reachable and greet it, in one step in which nothing else can happen.
+
+    A session that ended while the upgrade was under way is closed with 4502 instead.
+    """
+    if not app[SESSIONS].holds(identity):
+        connection.disconnect(REVOKED)
+        return
+    app[NODE].connect(connection)
+    settings = app[SETTINGS]
+    greeting = Connected(
+        device_id=connection.device_id,
+        server_version=VERSION,
+        user_id=connection.user_id,
+        connection_id=connection.connection_id,
+        instance=connection.instance,
+        heartbeat_seconds=_whole(settings.heartbeat_seconds),
+        max_message_bytes=settings.max_message_bytes,
+        resume=Resume("live", app[EPOCH], 0, 0),
+    )
+    connection.send(connected(greeting).frame)
+    app[SESSIONS].touch(identity)
+
+
+def _whole(number: float) -> int | float:
+    """Return 25 for 25.0: strict readers take no fraction where a whole number is meant."""
+    return int(number) if number == int(number) else number
+
+
+def rate_of(app: web.Application) -> RateLimit:
+    """Return how much one connection may send."""
+    settings = app[SETTINGS]
+    return RateLimit(
+        messages_per_second=settings.messages_per_second,
+        messages_burst=settings.messages_burst,
+        bytes_per_second=settings.bytes_per_second,
+        # Two of the largest messages always fit, whatever the rate.
+        bytes_burst=2 * max(settings.bytes_per_second, settings.max_message_bytes),
+    )
+
+
+async def read(
+    ws: web.WebSocketResponse,
+    wire: SocketWire,
+    connection: Connection,
+    dispatcher: Dispatcher,
+    limit: RateLimit,
+) -> None:
+    """Take messages until the peer leaves or the connection is closing."""
+    clock = asyncio.get_running_loop().time
+    rate = None if limit.unlimited else Rate(limit, clock())
+    while connection.closing is None:
+        wire.receiving = True
+        message = await ws.receive()
+        wire.receiving = False
+        if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR):
+            return
+        if connection.closing is not None:
+            return
+        now = connection.heard_at = clock()
+        connection.frames_in += 1
+        if rate is not None and not rate.take(_size(message), now):
+            refuse_excess(connection, rate, limit)
+        elif message.type is WSMsgType.TEXT:
+            await take_text(connection, dispatcher, message.data)
+        else:
+            take_other(connection, message)
+        if connection.full:
+            await connection.room()
+
+
+async def take_text(connection: Connection, dispatcher: Dispatcher, text: str) -> None:
+    """Have one text message handled and answered."""
+    try:
+        message = decode(text)
+    except MessageError as fault:
+        connection.reply(error(fault.code, fault.message, fault.reply_to).frame)
+        return
+    answer = await dispatcher.dispatch(connection, message)
+    if answer is not None:
+        connection.reply(answer.frame)
+
+
+def take_other(connection: Connection, message: WSMessage) -> None:
+    """Answer a ping, note the answer to ours, refuse a binary message."""
+    if message.type is WSMsgType.PONG:
+        if message.data == connection.awaited_pong:
+            connection.awaited_pong = None
+    elif message.type is WSMsgType.PING:
+        connection.reply(frame(bytes(message.data), OPCODE_PONG))
+    else:
+        connection.reply(error("invalid_message", "messages are text frames").frame)
+
+
+def refuse_excess(connection: Connection, rate: Rate, limit: RateLimit) -> None:
+    """Drop a message over the limit, saying so; a whole burst more of them ends the connection."""
+    if rate.refused > limit.messages_burst:
+        connection.disconnect(RATE_LIMIT, after_ms=RATE_LIMIT_AFTER_MS)
+    else:
+        connection.reply(error("rate_limited", "too many messages; this one is dropped").frame)
+
+
+def _size(message: WSMessage) -> int:
+    data = message.data
+    if isinstance(data, str) and not data.isascii():
+        return len(data.encode())
+    return len(data) if data is not None else 0
+
+
+# The end
+
+
+async def close(
+    ws: web.WebSocketResponse, wire: SocketWire, connection: Connection, drain_seconds: float
+) -> None:
+    """Say why the connection ends and give the peer a moment to answer; never waits for long."""
+    closing = connection.closing
+    if closing is None or ws.closed:
+        return
+    if closing.keep_outbox and connection.backlog:
+        try:
+            async with asyncio.timeout(drain_seconds):
+                await wire.drained()
+        except TimeoutError:
+            connection.drop_outbox()
+    connection.flush()
+    code, reason = closing.close.code, closing.close.reason.encode()
+    await ws.close(code=code, message=reason, drain=False)
+
+
+def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connection) -> None:
+    """Count and log the end of a connection: one line with what it was."""
+    closing = connection.closing
+    code = closing.close.code if closing is not None else ws.close_code
+    app[METRICS].closed[str(code)] += 1
+    seconds = asyncio.get_running_loop().time() - connection.started_at
+    extra = _who(connection)
+    extra["fields"] |= fields(
+        seconds=round(seconds, 1),
+        frames_in=connection.frames_in,
+        frames_out=connection.frames_out,
+        dropped=connection.dropped or None,
+        code=code,
+        reason=closing.close.reason if closing is not None else None,
+    )["fields"]
+    log.info("disconnected", extra=extra)
+
+
+def _who(connection: Connection) -> dict[str, dict[str, object]]:
+    return fields(
+        user=connection.user_id,
+        device=connection.device_id,
+        instance=clean(connection.instance),
+        connection=connection.connection_id,
+        address=connection.address,
+    )

@@ -1,0 +1,94 @@
+"""What arrives on a socket, seen as frames: is a message unfinished, and in how many pieces.
+
+aiohttp shows whole messages only, so a message dribbled byte by byte, or one of endless empty
+fragments, would be invisible. This follows the frame headers (RFC 6455, section 5.2) beside it and
+keeps no payload.
+"""
+
+from typing import Final
+
+_FIN: Final = 0x80
+_CONTROL: Final = 0x08
+_MASKED: Final = 0x80
+
+
+class FrameMeter:
+    """Follows one direction of a WebSocket; errors of the protocol are left to aiohttp."""
+
+    __slots__ = ("_header", "_open", "_remaining", "begun", "fragments", "unmasked")
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._remaining = 0
+        self._open = False
+        self.begun = 0
+        self.fragments = 0
+        self.unmasked = False
+
+    @property
+    def partial(self) -> bool:
+        """True while a frame or a message of several frames has begun and not ended."""
+        return self._open or self._remaining > 0 or bool(self._header)
+
+    def feed(self, data: bytes) -> None:
+        """Take the bytes that came in; `partial` and `fragments` are true of all so far.
+
+        `begun` counts messages that did not come whole in one piece, `fragments` the data frames
+        of the unfinished message; `unmasked` is set by the
+        first frame without a mask, which a server must not accept (section 5.1).
+        """
+        size = len(data)
+        if not self._open and not self._remaining and not self._header and size > 5:
+            # Nearly always: exactly one small, whole, masked frame.
+            first, second = data[0], data[1]
+            if first & _FIN and _MASKED <= second < _MASKED + 126 and size == second - _MASKED + 6:
+                return
+        self._walk(data)
+
+    def _walk(self, data: bytes) -> None:
+        at = 0
+        size = len(data)
+        while at < size:
+            if self._remaining:
+                step = min(self._remaining, size - at)
+                self._remaining -= step
+                at += step
+                continue
+            # A header is up to 14 bytes; what is kept of it came in earlier pieces.
+            kept = len(self._header)
+            header = self._header + data[at : at + 14 - kept]
+            length = _header_length(header)
+            if length > len(header):
+                self._header = header
+                return
+            self._header = b""
+            at += length - kept
+            self._begin(header)
+
+    def _begin(self, header: bytes) -> None:
+        if not header[1] & _MASKED:
+            self.unmasked = True
+        short = header[1] & 0x7F
+        if short < 126:
+            self._remaining = short
+        else:
+            self._remaining = int.from_bytes(header[2 : 4 if short == 126 else 10], "big")
+        if header[0] & _CONTROL:
+            return
+        if not self._open:
+            self.begun += 1
+        if header[0] & _FIN:
+            self._open = False
+            self.fragments = 0
+        else:
+            self._open = True
+            self.fragments += 1
+
+
+def _header_length(header: bytes) -> int:
+    """Return how long the header is, or more than there is when that is not known yet."""
+    if len(header) < 2:
+        return 2
+    short = header[1] & 0x7F
+    extended = 0 if short < 126 else 2 if short == 126 else 8
+    return 2 + extended + (4 if header[1] & _MASKED else 0)

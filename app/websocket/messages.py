@@ -1,0 +1,226 @@
+"""The wire: one JSON object per text frame, `{"type", "payload"}`; docs/protocol.md specifies it.
+
+Pure: text in, values out; values in, bytes out.
+"""
+
+import re
+from dataclasses import dataclass
+from json import JSONDecodeError, JSONDecoder
+from typing import Any, Final, Literal
+
+import orjson
+
+MAX_TYPE_LENGTH: Final = 128
+MAX_ID_LENGTH: Final = 64
+
+SYSTEM_TYPES: Final = frozenset(
+    {"connected", "position", "ping", "pong", "ok", "ack", "error", "goaway"}
+)
+"""Types of the server's own; nobody may send them to others."""
+
+RESERVED_PREFIXES: Final = frozenset({"sync", "playback", "notification"})
+"""Features that devices must not forge, from the start."""
+
+OPCODE_TEXT: Final = 0x1
+OPCODE_PING: Final = 0x9
+OPCODE_PONG: Final = 0xA
+
+_TYPE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*")
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
+
+
+class MessageError(Exception):
+    """A message is refused; `code` and the text go into the `error` that answers it."""
+
+    def __init__(self, code: str, message: str, reply_to: str | None = None) -> None:
+        self.code = code
+        self.message = message
+        self.reply_to = reply_to
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientMessage:
+    """What a client sent; `payload` is None when it was left out."""
+
+    type: str
+    payload: Any = None
+    id: str | None = None
+
+    @property
+    def feature(self) -> str:
+        """The text before the first dot of the type."""
+        return feature_of(self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The device and instance that a relayed message came from."""
+
+    device_id: int
+    instance: str
+
+
+class ServerMessage:
+    """What the server sends; `frame` is built once, however many connections get it."""
+
+    __slots__ = ("_frame", "payload", "reply_to", "source", "type")
+
+    def __init__(
+        self,
+        type: str,
+        payload: Any = None,
+        *,
+        reply_to: str | None = None,
+        source: Source | None = None,
+    ) -> None:
+        self.type = type
+        self.payload = payload
+        self.reply_to = reply_to
+        self.source = source
+        self._frame: bytes | None = None
+
+    @property
+    def frame(self) -> bytes:
+        """The complete, unmasked WebSocket text frame."""
+        if self._frame is None:
+            self._frame = frame(encode(self))
+        return self._frame
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Where a connection starts: from `offset` of `epoch`, with `head` the newest one."""
+
+    outcome: Literal["resumed", "live", "reset"]
+    epoch: str
+    offset: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Payload of `connected`, the first frame of every connection."""
+
+    device_id: int
+    server_version: str
+    user_id: int
+    connection_id: str
+    instance: str
+    heartbeat_seconds: int | float
+    max_message_bytes: int
+    resume: Resume
+
+
+def connected(payload: Connected) -> ServerMessage:
+    """Return the message that opens every connection."""
+    return ServerMessage("connected", payload)
+
+
+def ping() -> ServerMessage:
+    """Return the application's `ping`; clients send it, the server answers `pong`."""
+    return ServerMessage("ping")
+
+
+def pong(reply_to: str | None = None) -> ServerMessage:
+    """Return the answer to `ping`."""
+    return ServerMessage("pong", reply_to=reply_to)
+
+
+def ok(reply_to: str, delivered: list[int]) -> ServerMessage:
+    """Return the answer to a message with an `id` that was accepted."""
+    return ServerMessage("ok", {"delivered": delivered}, reply_to=reply_to)
+
+
+def error(code: str, message: str, reply_to: str | None = None) -> ServerMessage:
+    """Return the answer to a message that was refused."""
+    return ServerMessage("error", {"code": code, "message": message}, reply_to=reply_to)
+
+
+def goaway(reason: str, *, reconnect: bool, after_ms: int) -> ServerMessage:
+    """Return the message before a close that the server starts."""
+    return ServerMessage(
+        "goaway", {"reason": reason, "reconnect": reconnect, "after_ms": after_ms}
+    )
+
+
+def encode(message: ServerMessage) -> bytes:
+    """Return the JSON text; `payload` is always there, other keys only when they are set."""
+    record: dict[str, Any] = {"type": message.type, "payload": message.payload}
+    if message.reply_to is not None:
+        record["reply_to"] = message.reply_to
+    if message.source is not None:
+        record["from"] = message.source
+    return orjson.dumps(record)
+
+
+def decode(text: str) -> ClientMessage:
+    """Return the message in a text frame.
+
+    Raises MessageError: `parse_error` when it is not JSON, `invalid_message` when the object is
+    not a message or holds an integer that JSON readers of 64 bits would change.
+    """
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise MessageError("parse_error", "this is not a JSON object in UTF-8") from None
+    if not isinstance(record, dict):
+        raise MessageError("invalid_message", "a message is a JSON object")
+    reply_to = record.get("id")
+    if reply_to is not None and (
+        not isinstance(reply_to, str) or not 0 < len(reply_to) <= MAX_ID_LENGTH
+    ):
+        raise MessageError(
+            "invalid_message", f"id must be a string of 1 to {MAX_ID_LENGTH} characters"
+        )
+    type_ = record.get("type")
+    if not isinstance(type_, str) or not is_type(type_):
+        raise MessageError(
+            "invalid_message",
+            f"type must be up to {MAX_TYPE_LENGTH} characters of a-z, 0-9 and _ joined by dots",
+            reply_to,
+        )
+    if _LONG_NUMBER.search(text) and _has_wide_integer(text):
+        raise MessageError("invalid_message", "an integer does not fit into 64 bits", reply_to)
+    return ClientMessage(type_, record.get("payload"), reply_to)
+
+
+def is_type(text: str) -> bool:
+    """Tell whether this is a well-formed message type."""
+    return len(text) <= MAX_TYPE_LENGTH and _TYPE.fullmatch(text) is not None
+
+
+def feature_of(type_: str) -> str:
+    """Return the text before the first dot of a type."""
+    return type_.partition(".")[0]
+
+
+def frame(payload: bytes, opcode: int = OPCODE_TEXT) -> bytes:
+    """Return one final, unmasked frame (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x80 | opcode, size)) + payload
+    if size < 65_536:
+        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
+
+
+def _has_wide_integer(text: str) -> bool:
+    """Tell whether the JSON text has an integer outside of -2^63 … 2^64-1.
+
+    orjson turns such an integer into a float without a word, so a relayed one would arrive
+    changed. Only texts with 19 digits in a row come here.
+    """
+    found = False
+
+    def check(digits: str) -> int:
+        nonlocal found
+        value = int(digits) if len(digits) <= 20 else 1 << 64
+        found = found or not -(1 << 63) <= value < 1 << 64
+        return 0
+
+    try:
+        JSONDecoder(parse_int=check).decode(text)
+    except (JSONDecodeError, RecursionError):
+        return True
+    return found

@@ -1,0 +1,77 @@
+"""Between transport and aiohttp: sees the bytes that come in, and lets them through.
+
+It bounds what whole messages don't show: the time one message takes to arrive, the number of
+its fragments, and frames without a mask.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from app.websocket.close import ABUSE
+from app.websocket.connection import Connection
+from app.websocket.inbound import FrameMeter
+
+MAX_FRAGMENTS: Final = 1024
+"""Data frames of one message: a browser sends one, a library that streams some dozens."""
+
+
+class Arrivals:
+    """The connections of which a message has begun and not ended, and since when."""
+
+    __slots__ = ("clock", "since")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.since: dict[Connection, float] = {}
+
+
+class Tap(asyncio.Protocol):
+    """Stands in for a protocol and forwards everything to it."""
+
+    __slots__ = ("_arrivals", "_begun", "_connection", "_forward", "_meter", "_protocol")
+
+    def __init__(
+        self, protocol: asyncio.Protocol, connection: Connection, arrivals: Arrivals
+    ) -> None:
+        self._protocol = protocol
+        self._forward = protocol.data_received
+        self._connection = connection
+        self._arrivals = arrivals
+        self._meter = FrameMeter()
+        self._begun = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Pass the bytes on, unless the peer breaks the protocol on purpose."""
+        meter = self._meter
+        meter.feed(data)
+        if meter.partial:
+            self._note_partial()
+        elif self._connection in self._arrivals.since:
+            del self._arrivals.since[self._connection]
+        if meter.unmasked or meter.fragments > MAX_FRAGMENTS:
+            self._connection.disconnect(ABUSE)
+            return
+        self._forward(data)
+
+    def eof_received(self) -> bool | None:
+        """Pass it on."""
+        return self._protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass it on."""
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self._protocol.resume_writing()
+
+    def _note_partial(self) -> None:
+        arrivals = self._arrivals
+        if self._begun != self._meter.begun or self._connection not in arrivals.since:
+            self._begun = self._meter.begun
+            arrivals.since[self._connection] = arrivals.clock()

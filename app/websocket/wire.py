@@ -1,0 +1,130 @@
+"""The socket under a connection: whole frames go straight to the transport.
+
+aiohttp's own writer is used for closing only. Frames written beside it do not interleave with its
+frames, but one written after its close frame would break the protocol, so each write looks first.
+"""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from app.websocket.connection import Connection
+
+WRITE_BUFFER_HIGH: Final = 65_536
+"""Bytes in the transport above which the pump waits; TLS hides about as much again inside."""
+
+NOTSENT_LOWAT: Final = 65_536
+"""Unsent bytes that the kernel takes: a stalled peer then costs 180 KB, not 3.9 MB."""
+
+KERNEL_IDLE_BYTES: Final = 4096
+"""Fewer bytes than this in the kernel's queue are pings, not a message in transit."""
+
+_SIOCOUTQ: Final = 0x5411
+
+
+class Closable(Protocol):
+    """What is needed of the WebSocket response."""
+
+    @property
+    def closed(self) -> bool:
+        """True from the moment a close frame was sent."""
+
+
+class SocketWire:
+    """A `Wire` over an asyncio transport."""
+
+    __slots__ = (
+        "_drain",
+        "_pump",
+        "_scope",
+        "_transport",
+        "_ws",
+        "buffered",
+        "connection",
+        "receiving",
+    )
+
+    connection: Connection
+
+    def __init__(
+        self,
+        ws: Closable,
+        transport: asyncio.Transport,
+        drain: Callable[[], Awaitable[None]],
+        scope: asyncio.Timeout,
+    ) -> None:
+        self._ws = ws
+        self._transport = transport
+        self._drain = drain
+        self._scope = scope
+        self._pump: asyncio.Task[None] | None = None
+        self.buffered = transport.get_write_buffer_size
+        self.receiving = False
+
+    def write(self, data: bytes) -> None:
+        """Hand whole frames to the transport, unless a close frame went before."""
+        if not self._ws.closed and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pump(self) -> None:
+        """Start a task that drains the outbox as fast as the peer reads."""
+        self._pump = asyncio.create_task(self._run_pump())
+
+    def finish(self) -> None:
+        """Wake the reader, which then closes the connection."""
+        if self.receiving:
+            self.receiving = False
+            self._scope.reschedule(0)
+
+    def abort(self) -> None:
+        """Drop the connection; a pump that waits for the peer ends by this too."""
+        self._transport.abort()
+
+    def unsent_in_kernel(self) -> int:
+        """Return the bytes that the kernel has and the peer has not acknowledged, where known."""
+        raw = self._transport.get_extra_info("socket")
+        if raw is None or sys.platform != "linux":
+            return 0
+        import fcntl
+
+        try:
+            answer = fcntl.ioctl(raw.fileno(), _SIOCOUTQ, b"\0\0\0\0")
+        except OSError:
+            return 0
+        size = int.from_bytes(answer, sys.byteorder)
+        return size if size > KERNEL_IDLE_BYTES else 0
+
+    async def drained(self) -> None:
+        """Wait until the outbox is handed over, or the connection is lost."""
+        if self._pump is not None:
+            await asyncio.wait([self._pump])
+
+    async def ended(self) -> None:
+        """Wait until no task of this connection is left; call it after `abort` or a full close."""
+        if self._pump is not None:
+            await self._pump
+
+    async def _run_pump(self) -> None:
+        try:
+            while (data := self.connection.take()) is not None:
+                self.write(data)
+                await self._drain()
+        except ConnectionError:
+            self.connection.drop_outbox()
+
+
+def tune(transport: asyncio.Transport, user_timeout_seconds: float) -> None:
+    """Bound what the transport and the kernel keep for a peer that does not read."""
+    transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH)
+    raw = transport.get_extra_info("socket")
+    if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    options = (
+        (getattr(socket, "TCP_NOTSENT_LOWAT", None), NOTSENT_LOWAT),
+        (getattr(socket, "TCP_USER_TIMEOUT", None), int(user_timeout_seconds * 1000)),
+    )
+    for option, value in options:
+        if option is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -1,0 +1,110 @@
+"""One measured phase, several of them in turn, and the figures that are made of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from scripts.benchmark.load import Load, Phase
+from scripts.benchmark.servers import Server
+
+# A generator that is busier than this, while the server is not, was what set the pace.
+BUSY = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One phase of one server; `cpu_us` is server time (user and system) per operation."""
+
+    cpu_us: float
+    per_second: float
+    p50_us: float
+    p99_us: float
+    server_busy: float
+    load_busy: float
+    operations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The medians of a server's runs; the ratios are medians too, of pairs measured in turn."""
+
+    server: str
+    operations: int
+    cpu_us: float
+    to_floor: float
+    to_peer: float
+    per_second: float
+    p50_us: float
+    p99_us: float
+    server_busy: float
+    load_busy: float
+    runs: tuple[Run, ...]
+
+    @property
+    def load_was_bottleneck(self) -> bool:
+        """Whether the generator, not the server, set the pace."""
+        return self.load_busy > BUSY > self.server_busy
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A name in the table and what its server is made to do."""
+
+    name: str
+    server: Server
+    act: Callable[[Load], Phase]
+    # Not measured: puts everything back to where the next `act` starts.
+    reset: Callable[[Load], object] = lambda load: None
+
+
+def measure(server: Server, act: Callable[[Load], Phase]) -> Run:
+    """Return what the server spent while its generator acted."""
+    before = server.cpu_seconds()
+    phase = act(server.load)
+    spent = server.cpu_seconds() - before
+    return Run(
+        cpu_us=spent / phase.operations * 1e6,
+        per_second=phase.operations / phase.seconds,
+        p50_us=phase.p50_us,
+        p99_us=phase.p99_us,
+        server_busy=spent / phase.seconds,
+        load_busy=phase.cpu_seconds / phase.seconds,
+        operations=phase.operations,
+    )
+
+
+def alternate(contenders: Sequence[Contender], runs: int) -> dict[str, list[Run]]:
+    """Measure each in turn, `runs` times over, so that a noisy minute hits all alike."""
+    results: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
+    for _ in range(runs):
+        for contender in contenders:
+            results[contender.name].append(measure(contender.server, contender.act))
+            contender.reset(contender.server.load)
+    return results
+
+
+def summarise(results: Mapping[str, Sequence[Run]], peer: str) -> list[Figures]:
+    """Return the figures of each server, as ratios to the floor and to `peer`."""
+    return [_figures(name, runs, results["floor"], results[peer]) for name, runs in results.items()]
+
+
+def _figures(
+    name: str, runs: Sequence[Run], floors: Sequence[Run], peers: Sequence[Run]
+) -> Figures:
+    return Figures(
+        server=name,
+        operations=sum(run.operations for run in runs),
+        cpu_us=median(run.cpu_us for run in runs),
+        to_floor=_ratio(runs, floors),
+        to_peer=_ratio(runs, peers),
+        per_second=median(run.per_second for run in runs),
+        p50_us=median(run.p50_us for run in runs),
+        p99_us=median(run.p99_us for run in runs),
+        server_busy=median(run.server_busy for run in runs),
+        load_busy=median(run.load_busy for run in runs),
+        runs=tuple(runs),
+    )
+
+
+def _ratio(runs: Sequence[Run], others: Sequence[Run]) -> float:
+    return median(run.cpu_us / other.cpu_us for run, other in zip(runs, others, strict=True))

@@ -1,0 +1,161 @@
+"""Our own server, as `python -m app serve` starts it, on a folder of its own."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.control.address import DATABASE_NAME
+from app.settings import ENV_PREFIX
+from scripts.benchmark.load import Load, request
+from scripts.benchmark.population import cookie_maker, populate
+from scripts.benchmark.servers import ROOT, Server, Tools
+
+# Limits that a benchmark would run into are off; everything else is as delivered.
+SETTINGS = {
+    "MESSAGES_PER_SECOND": "0",
+    "BYTES_PER_SECOND": "0",
+    "MAX_CONNECTIONS": "1000000",
+    "MAX_CONNECTIONS_PER_ADDRESS": "0",
+    "MAX_CONNECTIONS_PER_USER": "1000000",
+    "MAX_CONNECTIONS_PER_DEVICE": "1000000",
+}
+START_SECONDS = 30
+# The default limit: more would be pruned at the next sign-in.
+DEVICES_PER_USER = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Who connects: the accounts to make, and from their tokens each connection's request."""
+
+    owners: int
+    devices_each: int
+    requests: Callable[[Sequence[str], Callable[[str], str]], list[str]]
+
+
+def by_header(token: str, query: str = "") -> str:
+    """Return an upgrade request that presents its token in the Authorization header."""
+    return request(f"/v1/ws{query}", [f"Authorization: Bearer {token}"])
+
+
+def one_user(connections: int) -> Clients:
+    """All connections belong to one user: 50 devices, each with as many instances as it takes."""
+
+    def requests(tokens: Sequence[str], _cookie: Callable[[str], str]) -> list[str]:
+        return [
+            by_header(tokens[i % len(tokens)], f"?instance=tab{i // len(tokens)}")
+            for i in range(connections)
+        ]
+
+    return Clients(1, min(connections, DEVICES_PER_USER), requests)
+
+
+def many_users(connections: int) -> Clients:
+    """Each connection is a device of its own, five to a user."""
+
+    def requests(tokens: Sequence[str], _cookie: Callable[[str], str]) -> list[str]:
+        return [by_header(token) for token in tokens[:connections]]
+
+    return Clients(-(-connections // 5), 5, requests)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomers:
+    """Who storms in, and for each way of presenting a token where its requests start."""
+
+    clients: Clients
+    starts: dict[str, list[int]]
+
+
+def newcomers(connections: int, runs: int) -> Newcomers:
+    """`connections` tokens that are presented again and again, and as many new ones every run."""
+
+    def requests(tokens: Sequence[str], cookie: Callable[[str], str]) -> list[str]:
+        seen, unseen = tokens[:connections], tokens[connections:]
+        half = runs * connections
+        return [
+            *(by_header(token) for token in seen),
+            *(by_cookie(token, cookie) for token in seen),
+            *(by_header(token) for token in unseen[:half]),
+            *(by_cookie(token, cookie) for token in unseen[half : 2 * half]),
+        ]
+
+    new = [2 * connections + connections * run for run in range(2 * runs)]
+    return Newcomers(
+        Clients(-(-connections * (2 * runs + 1) // 5), 5, requests),
+        {
+            "header, seen": [0],
+            "cookie, seen": [connections],
+            "header, unseen": new[:runs],
+            "cookie, unseen": new[runs:],
+        },
+    )
+
+
+def by_cookie(token: str, cookie: Callable[[str], str]) -> str:
+    """Return an upgrade request that presents its token in the cookie."""
+    return request("/v1/ws", [f"Cookie: session_token={cookie(token)}"])
+
+
+@contextmanager
+def ours(tools: Tools, clients: Clients) -> Iterator[Server]:
+    """Our server, with the clients' accounts."""
+    with tempfile.TemporaryDirectory(dir=tools.folder) as name:
+        folder = Path(name)
+        tokens = asyncio.run(populate(folder / DATABASE_NAME, clients.owners, clients.devices_each))
+        requests = clients.requests(tokens, cookie_maker(folder))
+        port = _free_port()
+        process = _serve(folder, port)
+        try:
+            _until_healthy(process, port)
+            load = Load(tools.load, tools.folder, port, 1, requests)
+            try:
+                yield Server("ours", process.pid, load)
+            finally:
+                load.stop()
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    own = {f"{ENV_PREFIX}{name}": value for name, value in SETTINGS.items()}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}
+    place = ["--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder)]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "app", "serve", *place],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+            env={**inherited, **own},
+        )
+
+
+def _until_healthy(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise OSError(f"our server ended with {process.returncode} at its start")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.05)
+    raise OSError(f"our server was not healthy after {START_SECONDS} s")

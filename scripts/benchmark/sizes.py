@@ -1,0 +1,44 @@
+"""How large the scenarios are."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Counts of connections and operations; `runs` is how often each server has its turn."""
+
+    runs: int = 7
+    warm_up: int = 50
+    fanout_connections: int = 500
+    # One turn is 100,000 deliveries, about a second.
+    fanout_rounds: int = 200
+    echo_connections: int = 64
+    echo_pings: int = 400
+    connect_connections: int = 500
+    idle_connections: int = 10_000
+    # Long enough for the server's heartbeat to come round a few times.
+    idle_seconds: float = 10
+
+    def with_connections(self, count: int) -> "Sizes":
+        """Return the same with `count` connections in every scenario."""
+        return replace(
+            self,
+            fanout_connections=count,
+            echo_connections=count,
+            connect_connections=count,
+            idle_connections=count,
+        )
+
+
+# Shows in seconds that everything works; its figures mean little.
+QUICK = Sizes(
+    runs=2,
+    warm_up=5,
+    fanout_connections=40,
+    fanout_rounds=20,
+    echo_connections=8,
+    echo_pings=20,
+    connect_connections=20,
+    idle_connections=60,
+    idle_seconds=0.2,
+)

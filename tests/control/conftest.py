@@ -1,0 +1,65 @@
+"""What commands work on: real accounts in a real database, and a node with connections."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wires import MemoryWire
+
+from app.auth.accounts import Accounts
+from app.auth.limiter import FailureLimiter
+from app.auth.passwords import Passwords
+from app.auth.sessions import Sessions
+from app.control.operations import Operations
+from app.metrics import Metrics
+from app.node import Node, NodeLimits
+from app.settings import Settings
+from app.storage.database import Database
+from app.websocket.connection import Connection
+from app.websocket.manager import ConnectionManager
+from app.websocket.outgoing import OutboxLimits
+
+URL = "http://127.0.0.1:8080"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+async def operations(settings: Settings) -> AsyncIterator[Operations]:
+    """A server's parts without its listener."""
+    database = await Database.open(settings.data_dir / "parts.db")
+    passwords = Passwords(1, 8)
+    accounts = Accounts(
+        database, settings, Sessions(database, settings), passwords, FailureLimiter(0, 1)
+    )
+    node = Node(ConnectionManager(), Metrics(), NodeLimits(), OutboxLimits(4, 100_000))
+    yield Operations(accounts, node, settings, URL)
+    passwords.close()
+    await database.close()
+
+
+Connect = Callable[..., Connection]
+
+
+@pytest.fixture
+def connect(operations: Operations) -> Connect:
+    """Connects a device to the node, without a socket."""
+
+    def connect(user_id: int, device_id: int, **more: Any) -> Connection:
+        node = operations.running_node()
+        connection = Connection(
+            MemoryWire(),
+            node.outgoing,
+            user_id=user_id,
+            device_id=device_id,
+            connection_id=f"{user_id}-{device_id}-{more.get('instance', '')}",
+            **more,
+        )
+        node.connect(connection)
+        return connection
+
+    return connect

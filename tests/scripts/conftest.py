@@ -1,0 +1,70 @@
+"""The compiled programs of the benchmark, and a server as people start it."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scripts.benchmark import compiler
+from scripts.benchmark.servers import Tools
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    folder = tmp_path_factory.mktemp("programs")
+    floor, load = (compiler.compile_program(name, folder) for name in ("floor", "load"))
+    return Tools(floor, load, folder)
+
+
+@dataclass(frozen=True)
+class Running:
+    url: str
+    handle: str
+    password: str
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """Our server, started as people do, with one user."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("SWITCHBOARD_")}
+    place = ["--data-dir", str(tmp_path / "data")]
+    app = [sys.executable, "-m", "app"]
+    subprocess.run(
+        [*app, "users", "add", "anna", "--password-stdin", *place],
+        input=PASSWORD + "\n",
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env=clean,
+        capture_output=True,
+    )
+    process = subprocess.Popen(
+        [*app, "serve", "--port", "0", *place],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=clean,
+    )
+    try:
+        yield Running(_url(process), "anna", PASSWORD)
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _url(process: subprocess.Popen[str]) -> str:
+    seen = []
+    for line in process.stdout or ():
+        seen.append(line)
+        if found := re.search(r"https?://127\.0\.0\.1:\d+", line):
+            return found[0]
+    raise AssertionError(f"the server printed no URL: {''.join(seen)}")

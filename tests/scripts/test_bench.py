@@ -1,0 +1,79 @@
+"""scripts/bench as a whole, in sizes so small that its figures mean nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.benchmark.__main__ import SCENARIOS
+
+ROOT = Path(__file__).parents[2]
+TIMED = ["CPU µs", "× floor", "per second", "p50 µs", "p99 µs", "server busy", "load busy"]
+IDLE = ["connections", "RSS KB each", "PSS KB each", "above bare KB", "idle CPU"]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What `bench --quick` prints, and the file that it writes."""
+    folder = tmp_path_factory.mktemp("bench")
+    outcome = subprocess.run(
+        [ROOT / "scripts/bench", "--quick", "--json", "figures.json"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout, folder / "figures.json"
+
+
+def table(printed: str, scenario: str) -> list[str]:
+    return next(block for block in printed.split("\n\n") if block.startswith(scenario)).splitlines()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_scenario_has_all_its_columns(bench: tuple[str, Path], scenario: str) -> None:
+    head = table(bench[0], f"{scenario}:")[1]
+    for column in IDLE if scenario == "idle" else TIMED:
+        assert column in head
+
+
+@pytest.mark.parametrize(
+    ("scenario", "servers"),
+    [
+        ("fanout", ["floor", "naive", "ours"]),
+        ("echo", ["floor", "naive", "ours"]),
+        (
+            "connect",
+            ["floor", "bare aiohttp"]
+            + [f"ours, {way}, {age}" for age in ("seen", "unseen") for way in ("header", "cookie")],
+        ),
+        ("idle", ["floor", "bare", "naive", "ours"]),
+    ],
+)
+def test_every_server_has_its_row(
+    bench: tuple[str, Path], scenario: str, servers: list[str]
+) -> None:
+    rows = table(bench[0], f"{scenario}:")[3:]
+    assert [row.split("  ")[0] for row in rows if not row.startswith("!")] == servers
+
+
+def test_the_conditions_are_stated(bench: tuple[str, Path]) -> None:
+    for word in ("processor", "kernel", "python", "aiohttp", "MESSAGES_PER_SECOND=0"):
+        assert word in bench[0].split("\n\n")[0]
+
+
+def test_the_file_lies_where_it_was_asked_for_and_has_it_all(bench: tuple[str, Path]) -> None:
+    document = json.loads(bench[1].read_text())
+    assert [result["scenario"] for result in document["results"]] == list(SCENARIOS)
+    deliveries = document["results"][0]["figures"][2]
+    assert (deliveries["server"], deliveries["operations"]) == ("ours", 2 * 20 * 40)
+
+
+@pytest.mark.parametrize("arguments", [["--runs", "0"], ["--scenario", "nonsense"]])
+def test_nonsense_is_refused(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "scripts.benchmark", *arguments]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert outcome.returncode == 2
+    assert "error: " in outcome.stderr

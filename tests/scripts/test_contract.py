@@ -1,0 +1,83 @@
+"""The import contract of setup.cfg holds, and would not if it were broken."""
+
+import shutil
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+def contract(name: str, option: str) -> list[str]:
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return config[f"importlinter:contract:{name}"][option].split()
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    shutil.copytree(ROOT / "app", tmp_path / "app")
+    return tmp_path
+
+
+def test_the_contract_holds() -> None:
+    outcome = lint(ROOT)
+    assert outcome.returncode == 0, outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "statement", "complaint"),
+    [
+        ("auth/tokens.py", "import app.node", "app.auth is not allowed to import app.node"),
+        ("web/paths.py", "import app.websocket.handler", "app.web is not allowed to import"),
+        ("storage/users.py", "import app.auth.tokens", "app.storage is not allowed to import"),
+        ("node.py", "import aiohttp.web", "app.node is not allowed to import aiohttp"),
+        ("auth/tokens.py", "import aiohttp", "app.auth is not allowed to import aiohttp"),
+        ("websocket/messages.py", "import asyncio", "is not allowed to import asyncio"),
+        ("websocket/close.py", "import logging", "is not allowed to import logging"),
+        ("extra.py", "", "The following modules are not listed as layers"),
+    ],
+)
+def test_a_breach_is_found(copy: Path, file: str, statement: str, complaint: str) -> None:
+    with (copy / "app" / file).open("a") as module:
+        module.write(f"\n{statement}\n")
+    outcome = lint(copy)
+    assert outcome.returncode == 1
+    assert complaint in outcome.stdout
+
+
+def test_every_module_beside_the_handler_has_its_layer() -> None:
+    # The contract is exhaustive for app/ itself; app/websocket is spread over several layers.
+    named = {word.strip("()") for word in contract("layers", "layers")}
+    for module in (ROOT / "app/websocket").glob("[!_]*.py"):
+        assert f"websocket.{module.stem}" in named
+
+
+def test_every_module_is_at_the_edge_or_kept_from_it() -> None:
+    edge = {"application", "server", "web", "admin", "control", "listen", "keys"}
+    kept = contract("edge", "source_modules")
+    for module in (ROOT / "app").iterdir():
+        if module.stem not in edge | {"__init__", "__pycache__", "websocket"}:
+            assert f"app.{module.stem}" in kept
+    for module in (ROOT / "app/websocket").glob("[!_]*.py"):
+        assert module.stem == "handler" or f"app.websocket.{module.stem}" in kept
+
+
+def test_what_is_pure_is_named_as_pure() -> None:
+    pure = contract("pure", "source_modules")
+    for module in ("websocket/messages", "websocket/close", "position"):
+        if (ROOT / "app" / f"{module}.py").exists():
+            assert f"app.{module.replace('/', '.')}" in pure

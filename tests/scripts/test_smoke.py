@@ -1,0 +1,39 @@
+"""scripts/smoke.py against a server that was started as people start it."""
+
+import subprocess
+from pathlib import Path
+
+from tests.scripts.conftest import Running
+
+SMOKE = Path(__file__).parents[2] / "scripts/smoke.py"
+
+
+def smoke(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SMOKE, *arguments], capture_output=True, text=True, cwd="/")
+
+
+def test_it_walks_every_step_of_a_good_server(running: Running) -> None:
+    outcome = smoke(running.url, running.handle, running.password)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    lines = outcome.stdout.splitlines()
+    assert len(lines) == 13
+    assert all(line.startswith("ok ") and " ms  " in line for line in lines)
+
+
+def test_it_may_be_run_again(running: Running) -> None:
+    for _ in range(2):
+        assert smoke(running.url + "/", running.handle, running.password).returncode == 0
+
+
+def test_it_fails_with_a_wrong_password_and_does_not_show_it(running: Running) -> None:
+    outcome = smoke(running.url, running.handle, "not the password")
+    assert outcome.returncode == 1
+    assert "FAIL  sign in" in outcome.stdout
+    assert "401" in outcome.stdout
+    assert "not the password" not in outcome.stdout + outcome.stderr
+
+
+def test_it_fails_where_nobody_listens(unused_tcp_port: int) -> None:
+    outcome = smoke(f"http://127.0.0.1:{unused_tcp_port}", "anna", "whatever")
+    assert outcome.returncode == 1
+    assert outcome.stdout.startswith("FAIL  sign in")

@@ -1,0 +1,31 @@
+"""A real server on a real port, and a client that keeps no cookies of its own."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import DummyCookieJar
+from aiohttp.pytest_plugin import AiohttpClient
+
+from app.application import build_application
+from app.settings import Settings
+from tests.web.api import Api, Start
+
+
+@pytest.fixture
+def start(aiohttp_client: AiohttpClient, tmp_path: Path) -> Start:
+    """Starts the whole server with these settings, and with the user `ada`."""
+
+    async def start(**options: Any) -> Api:
+        app = build_application(Settings(data_dir=tmp_path, **options))
+        api = Api(await aiohttp_client(app, cookie_jar=DummyCookieJar()))
+        await api.add_user("ada", roles=("admin",))
+        return api
+
+    return start
+
+
+@pytest.fixture
+async def api(start: Start) -> Api:
+    """The server as it is by default."""
+    return await start()

@@ -1,0 +1,126 @@
+"""What requests leave in the log, and what becomes of those that are not HTTP."""
+
+import asyncio
+import logging
+
+import pytest
+
+from tests.web.api import Api, Start
+
+EVIL = "SECRET-BYTES"
+
+MALFORMED = [
+    pytest.param(f"{EVIL}\r\n\r\n", id="no request line"),
+    pytest.param(f"GET /{EVIL}\x01 HTTP/1.1\r\nHost: x\r\n\r\n", id="control character in path"),
+    pytest.param(f"GET / HTTP/1.1\r\n{EVIL} bad: x\r\n\r\n", id="bad header name"),
+    pytest.param(f"GET / HTTP/1.1\r\nHost: x\r\nX: {EVIL}\x00\r\n\r\n", id="bad header value"),
+    pytest.param(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {EVIL}\r\n\r\n", id="bad length"),
+    pytest.param(f"GET /{EVIL * 2000} HTTP/1.1\r\nHost: x\r\n\r\n", id="long line"),
+    pytest.param("GET / HTTP/1.1\r\n" + f"{EVIL}: x\r\n" * 200 + "\r\n", id="many headers"),
+    pytest.param(f"\x16\x03\x01\x02{EVIL}\r\n\r\n", id="TLS on a plain port"),
+]
+
+
+async def raw(api: Api, text: str) -> str:
+    """What the server answers to these bytes until it closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
+    writer.write(text.encode("latin-1"))
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+    return answer.decode("latin-1")
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+async def test_a_malformed_request_costs_one_line_and_gets_none_of_its_bytes_back(
+    api: Api, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    with caplog.at_level(logging.INFO):
+        answer = await raw(api, text)
+    head, _, body = answer.partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.0 400") or head.startswith("HTTP/1.1 400")
+    assert "application/problem+json" in head
+    assert "Server: Switchboard" in head
+    assert '"code":"malformed_request"' in body
+    assert EVIL not in answer
+    assert len(caplog.records) == 1
+    assert caplog.records[0].getMessage() == "malformed request"
+    assert caplog.records[0].exc_info is None
+    assert EVIL not in str(caplog.records[0].__dict__)
+    assert caplog.records[0].__dict__["fields"]["address"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("path", ["/v1/auth/login", "/nothing", "/health"])
+async def test_a_broken_body_costs_no_traceback_and_is_not_echoed(
+    api: Api, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    with caplog.at_level(logging.INFO):
+        answer = await raw(
+            api,
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+            f"Content-Type: application/json\r\n\r\n{EVIL}\r\n{EVIL}\r\n\r\n",
+        )
+    assert answer.startswith("HTTP/1.1 4") or answer.startswith("HTTP/1.0 4")
+    assert EVIL not in answer
+    assert EVIL not in caplog.text
+    assert all(record.exc_info is None for record in caplog.records)
+    assert 1 <= len(caplog.records) <= 2
+
+
+async def test_a_request_leaves_one_line_without_its_query(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        await api.http.get("/v1/devices?token=secret", headers={"Authorization": "secret"})
+    (record,) = caplog.records
+    seen = record.__dict__["fields"]
+    assert record.levelno == logging.INFO
+    assert (seen["method"], seen["path"], seen["status"]) == ("GET", "/v1/devices", 401)
+    assert seen["address"] == "127.0.0.1"
+    assert seen["ms"] >= 0
+    assert "secret" not in str(record.__dict__)
+
+
+async def test_a_path_cannot_begin_a_line_of_its_own_nor_fill_the_log(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        await api.http.get("/a%0Aadmin%20signed%20in" + "x" * 4000)
+    (record,) = caplog.records
+    path = record.__dict__["fields"]["path"]
+    assert "\n" not in path
+    assert len(path) <= 200
+
+
+async def test_the_logged_address_is_the_one_behind_a_trusted_proxy(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = await start(trusted_proxies="127.0.0.1")
+    with caplog.at_level(logging.INFO):
+        caplog.clear()
+        await api.http.get("/", headers={"X-Forwarded-For": "203.0.113.7"})
+    (record,) = caplog.records
+    assert record.__dict__["fields"]["address"] == "203.0.113.7"
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])
+async def test_probes_are_logged_at_debug_only(
+    api: Api, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="app.web.access"):
+        await api.http.get(path)
+    assert [record.levelno for record in caplog.records] == [logging.DEBUG]
+
+
+async def test_sockets_and_refused_upgrades_leave_no_request_line(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    ada = await api.sign_in()
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        socket = await api.connect(ada.by_header)
+        await socket.close()
+        await api.http.get("/v1/ws", headers={"Authorization": "dead"})
+        await api.http.get("/nothing")
+    lines = [record for record in caplog.records if record.name == "app.web.access"]
+    assert [record.__dict__["fields"]["path"] for record in lines] == ["/nothing"]

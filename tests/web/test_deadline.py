@@ -1,0 +1,42 @@
+"""The deadline of a request."""
+
+import asyncio
+
+from app.keys import ACCOUNTS
+from tests.web.api import Api, Start
+
+HEAD = (
+    "POST /v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    "Content-Length: 100\r\n\r\n{"
+)
+
+
+async def test_a_body_that_never_ends_is_answered_408_and_hung_up_on(start: Start) -> None:
+    api = await start(request_seconds=0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
+    writer.write(HEAD.encode())
+    answer = (await asyncio.wait_for(reader.read(), 10)).decode()
+    writer.close()
+    assert answer.startswith("HTTP/1.1 408")
+    assert '"code":"request_timeout"' in answer
+
+
+async def test_a_socket_outlives_the_deadline(start: Start) -> None:
+    api = await start(request_seconds=0.05)
+    ada = await issue_token(api)
+    socket = await api.connect({"Authorization": ada})
+    for _ in range(3):
+        # Each request here runs into its own deadline: time passes without a sleep.
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
+        writer.write(HEAD.encode())
+        assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 408")
+        writer.close()
+    await socket.send_json({"type": "ping"})
+    assert (await socket.receive_json(timeout=5))["type"] == "pong"
+
+
+async def issue_token(api: Api) -> str:
+    """A token from the accounts themselves: hashing a password takes longer than the deadline."""
+    user = await api.app[ACCOUNTS].find_user("ada")
+    signed_in = await api.app[ACCOUNTS].issue_token(user.id, "device-0001", "web")
+    return signed_in.token

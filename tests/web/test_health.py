@@ -1,0 +1,70 @@
+"""/health, /ready and /metrics."""
+
+import pytest
+
+from app.keys import READINESS
+from tests.web.api import Api, Start, problem
+
+TOKEN = "metrics-token-of-the-operator"
+
+
+async def test_a_serving_server_is_healthy_and_ready(api: Api) -> None:
+    for path in ("/health", "/ready"):
+        response = await api.http.get(path)
+        assert response.status == 200
+        assert (await response.json())["status"]
+
+
+async def test_a_stopping_server_is_alive_but_not_ready(api: Api) -> None:
+    api.app[READINESS].draining = True
+    assert (await api.http.get("/health")).status == 200
+    response = await api.http.get("/ready")
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert (await problem(response))["code"] == "draining"
+
+
+async def test_this_machine_reads_the_metrics(api: Api) -> None:
+    response = await api.http.get("/metrics")
+    assert response.status == 200
+    assert response.content_type == "text/plain"
+    assert "switchboard_" in await response.text()
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+async def test_a_proxy_nobody_trusts_does_not_make_the_world_local(api: Api, header: str) -> None:
+    value = "for=203.0.113.7" if header == "Forwarded" else "203.0.113.7"
+    response = await api.http.get("/metrics", headers={header: value})
+    assert response.status == 403
+    assert (await problem(response))["code"] == "forbidden"
+
+
+async def test_a_trusted_proxy_says_who_asks(start: Start) -> None:
+    api = await start(trusted_proxies="127.0.0.1")
+    assert (
+        await api.http.get("/metrics", headers={"X-Forwarded-For": "203.0.113.7"})
+    ).status == 403
+    assert (await api.http.get("/metrics")).status == 200
+
+
+async def test_the_token_opens_the_metrics_from_anywhere(start: Start) -> None:
+    api = await start(trusted_proxies="127.0.0.1", metrics_token=TOKEN)
+    for authorization, status in (
+        (f"Bearer {TOKEN}", 200),
+        (f"bearer {TOKEN}", 200),
+        (f"Bearer {TOKEN}x", 403),
+        (TOKEN, 403),
+        ("Bearer ", 403),
+        ("Bearer ü\udcff", 403),
+    ):
+        response = await api.http.get(
+            "/metrics",
+            headers={"X-Forwarded-For": "203.0.113.7", "Authorization": authorization},
+        )
+        assert response.status == status
+
+
+async def test_without_a_configured_token_no_token_is_right(start: Start) -> None:
+    api = await start(trusted_proxies="127.0.0.1")
+    headers = {"X-Forwarded-For": "203.0.113.7", "Authorization": "Bearer "}
+    assert (await api.http.get("/metrics", headers=headers)).status == 403

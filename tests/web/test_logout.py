@@ -1,0 +1,122 @@
+"""Signing out, by POST and by the GET of older clients."""
+
+import pytest
+
+from tests.web.api import COOKIE, Api, problem
+
+
+async def test_signing_out_ends_the_session_and_clears_the_cookie(api: Api) -> None:
+    ada = await api.sign_in()
+    response = await api.http.post("/v1/auth/logout", headers=ada.by_cookie)
+    assert response.status == 200
+    assert response.cookies[COOKIE].value == ""
+    assert await api.whoami(ada.by_header) == 401
+    # A copy of the cookie is worth nothing either.
+    assert await api.whoami(ada.by_cookie) == 401
+
+
+async def test_signing_out_ends_only_the_session_that_was_presented(api: Api) -> None:
+    first = await api.sign_in()
+    second = await api.sign_in()
+    await api.http.post("/v1/auth/logout", headers=first.by_header)
+    assert await api.whoami(first.by_header) == 401
+    assert await api.whoami(second.by_header) == 200
+
+
+async def test_signing_out_closes_the_sockets_of_the_session_so_that_tabs_stay_away(
+    api: Api,
+) -> None:
+    first = await api.sign_in()
+    second = await api.sign_in()
+    tab = await api.connect({**first.by_cookie, "Origin": api.origin})
+    other = await api.connect({**second.by_cookie, "Origin": api.origin})
+    await api.http.post("/v1/auth/logout", headers=first.by_cookie)
+    message = await tab.receive(timeout=5)
+    assert (message.data, message.extra) == (1000, "signed_out")
+    await other.send_json({"type": "ping"})
+    assert (await other.receive_json(timeout=5))["type"] == "pong"
+
+
+async def test_signing_out_without_a_session_is_401_and_clears_a_dead_cookie(api: Api) -> None:
+    ada = await api.sign_in()
+    await api.http.post("/v1/auth/logout", headers=ada.by_header)
+    response = await api.http.post("/v1/auth/logout", headers=ada.by_cookie)
+    assert response.status == 401
+    assert (await problem(response))["code"] == "unauthorized"
+    assert response.cookies[COOKIE].value == ""
+
+
+SAFE = [
+    pytest.param({}, id="no header tells"),
+    pytest.param({"Accept": "application/json"}, id="a script's accept"),
+    pytest.param({"Sec-Fetch-Site": "same-origin"}, id="same-origin fetch"),
+    pytest.param({"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}, id="own link"),
+    pytest.param({"Origin": "OURS"}, id="own origin"),
+    pytest.param({"Referer": "OURS/page?x=1"}, id="own referer"),
+]
+FORGED = [
+    pytest.param({"Accept": "text/html,*/*"}, id="a followed link"),
+    pytest.param({"Sec-Fetch-Site": "cross-site"}, id="cross-site"),
+    pytest.param({"Sec-Fetch-Site": "same-site"}, id="same-site"),
+    pytest.param({"Sec-Fetch-Site": "none"}, id="typed by a person"),
+    pytest.param({"Origin": "https://evil.example"}, id="foreign origin"),
+    pytest.param({"Origin": "null"}, id="opaque origin"),
+    pytest.param({"Referer": "https://evil.example/"}, id="foreign referer"),
+    pytest.param({"Referer": "http://[", "Accept": "*/*"}, id="broken referer"),
+    pytest.param({"Origin": "OURS", "Sec-Fetch-Site": "cross-site"}, id="contradiction"),
+]
+
+
+def _with_origin(headers: dict[str, str], origin: str) -> dict[str, str]:
+    return {name: value.replace("OURS", origin) for name, value in headers.items()}
+
+
+@pytest.mark.parametrize("headers", SAFE)
+async def test_the_get_form_works_where_no_other_site_can_trigger_it(
+    api: Api, headers: dict[str, str]
+) -> None:
+    ada = await api.sign_in()
+    sent = _with_origin({**ada.by_cookie, **headers}, api.origin)
+    response = await api.http.get("/v1/auth/logout", headers=sent)
+    assert response.status == 200
+    assert response.cookies[COOKIE].value == ""
+    assert await api.whoami(ada.by_header) == 401
+
+
+@pytest.mark.parametrize("headers", FORGED)
+async def test_the_get_form_is_405_where_another_site_could_trigger_it(
+    api: Api, headers: dict[str, str]
+) -> None:
+    ada = await api.sign_in()
+    sent = _with_origin({**ada.by_cookie, **headers}, api.origin)
+    response = await api.http.get("/v1/auth/logout", headers=sent)
+    assert response.status == 405
+    assert response.headers["Allow"] == "POST"
+    assert (await problem(response))["code"] == "method_not_allowed"
+    assert await api.whoami(ada.by_cookie) == 200
+
+
+@pytest.mark.parametrize("scheme", ["", "Bearer "])
+async def test_the_get_form_works_with_a_token(api: Api, scheme: str) -> None:
+    ada = await api.sign_in()
+    headers = {"Authorization": f"{scheme}{ada.token}", "Sec-Fetch-Site": "cross-site"}
+    response = await api.http.get("/v1/auth/logout", headers=headers)
+    assert response.status == 200
+    assert await api.whoami(ada.by_header) == 401
+
+
+async def test_a_proxys_basic_login_does_not_make_the_get_form_safe(api: Api) -> None:
+    ada = await api.sign_in()
+    headers = {**ada.by_cookie, "Authorization": "Basic YTpi", "Sec-Fetch-Site": "cross-site"}
+    assert (await api.http.get("/v1/auth/logout", headers=headers)).status == 405
+    assert await api.whoami(ada.by_cookie) == 200
+
+
+async def test_the_get_form_without_any_session_is_405(api: Api) -> None:
+    assert (await api.http.get("/v1/auth/logout")).status == 405
+
+
+async def test_head_signs_nobody_out(api: Api) -> None:
+    ada = await api.sign_in()
+    assert (await api.http.head("/v1/auth/logout", headers=ada.by_header)).status == 405
+    assert await api.whoami(ada.by_header) == 200

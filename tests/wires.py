@@ -1,0 +1,54 @@
+"""Stand-ins for what is outside of a connection: a socket, and the ticks of an event loop."""
+
+from collections.abc import Callable
+
+
+class MemoryWire:
+    """A wire whose peer reads only when told to."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.unread = 0
+        self.pumps = 0
+        self.kernel = 0
+        self.finished = False
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def buffered(self) -> int:
+        return self.unread
+
+    def pump(self) -> None:
+        self.pumps += 1
+
+    def finish(self) -> None:
+        self.finished = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def unsent_in_kernel(self) -> int:
+        return self.kernel
+
+
+class Ticks:
+    """Runs what was called soon when a test says that the tick ends."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], None]] = []
+        self.now = 0.0
+        self.observed: list[float] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
+    def clock(self) -> float:
+        return self.now
+
+    def end(self) -> None:
+        """End the tick: what was called soon runs, what it calls soon waits for the next one."""
+        due, self.soon = self.soon, []
+        for callback in due:
+            callback()
