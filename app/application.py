@@ -184,6 +184,7 @@ def _live(app: web.Application) -> list[tuple[int | None, int]]:
 
 
 async def _close_sockets(app: web.Application) -> None:
+    """End what still lives. aiohttp reads nothing any more by now, so nobody's answer is seen."""
     app[READINESS].draining = True
     await app[NODE].close_all(app[SETTINGS].close_seconds)
 

@@ -77,8 +77,6 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
     root.handlers = [handler]
     root.setLevel(logging.INFO)
     logging.getLogger("app").setLevel(level.upper())
-    # aiohttp logs what a peer offered as subprotocols, which may hold a token.
-    logging.getLogger("aiohttp.websocket").disabled = True
     for noisy in ("sqlalchemy.engine", "aiosqlite", "alembic", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

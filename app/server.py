@@ -72,12 +72,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[N
     return 0
 
 
-async def _listen(
-    runner: web.AppRunner, settings: Settings, tls: ssl.SSLContext | None
-) -> str:
-    site = web.TCPSite(
-        runner, settings.host, settings.port, ssl_context=tls, backlog=BACKLOG
-    )
+async def _listen(runner: web.AppRunner, settings: Settings, tls: ssl.SSLContext | None) -> str:
+    site = web.TCPSite(runner, settings.host, settings.port, ssl_context=tls, backlog=BACKLOG)
     try:
         await site.start()
     except OSError as error:
@@ -146,9 +142,7 @@ def _reload(context: ssl.SSLContext, settings: Settings) -> None:
 
 
 @contextmanager
-def _signals(
-    stop: asyncio.Event, settings: Settings, tls: ssl.SSLContext | None
-) -> Iterator[None]:
+def _signals(stop: asyncio.Event, settings: Settings, tls: ssl.SSLContext | None) -> Iterator[None]:
     """Have signals set `stop`, or reload the certificate, inside the block."""
 
     def ask(number: int) -> None:

@@ -93,60 +93,97 @@ class Settings(BaseSettings):
 
     # Accounts
     session_idle_days: float = _option(
-        30, "A session unused this long ends; a live socket counts as use.", unit="days",
-        gt=0, le=3650,
+        30,
+        "A session unused this long ends; a live socket counts as use.",
+        unit="days",
+        gt=0,
+        le=3650,
     )
     session_max_days: float = _option(
         365, "A session ends this long after sign-in, used or not.", unit="days", gt=0, le=3650
     )
     max_devices_per_user: int = _option(
-        50, "One sign-in more removes the device least recently seen.", unit="devices", ge=1,
+        50,
+        "One sign-in more removes the device least recently seen.",
+        unit="devices",
+        ge=1,
         le=10_000,
     )
     password_min_length: int = _option(
-        10, "Shortest new password; NIST SP 800-63B asks for at least 8.", unit="characters",
-        ge=8, le=128,
+        10,
+        "Shortest new password; NIST SP 800-63B asks for at least 8.",
+        unit="characters",
+        ge=8,
+        le=128,
     )
     password_workers: int = _option(
-        2, "Threads that hash passwords; each hash takes 19 MiB and about 30 ms.",
-        unit="threads", ge=1, le=64,
+        2,
+        "Threads that hash passwords; each hash takes 19 MiB and about 30 ms.",
+        unit="threads",
+        ge=1,
+        le=64,
     )
     password_queue: int = _option(
-        32, "Hashes that may wait (about half a second); more are answered 503.",
-        unit="hashes", ge=0, le=10_000,
+        32,
+        "Hashes that may wait (about half a second); more are answered 503.",
+        unit="hashes",
+        ge=0,
+        le=10_000,
     )
     login_attempts: int = _option(
-        10, "Failed sign-ins in a row before an account or address must wait; 0 = no limit.",
-        unit="failures", ge=0, le=100_000,
+        10,
+        "Failed sign-ins in a row before an account or address must wait; 0 = no limit.",
+        unit="failures",
+        ge=0,
+        le=100_000,
     )
     login_window_seconds: float = _option(
-        300, "Time in which all failed sign-ins are forgiven again, one by one.",
-        unit="seconds", gt=0, le=86_400,
+        300,
+        "Time in which all failed sign-ins are forgiven again, one by one.",
+        unit="seconds",
+        gt=0,
+        le=86_400,
     )
 
     # The socket
     heartbeat_seconds: float = _option(
-        25, "Interval of the server's pings, below the 30 to 60 s after which proxies and NATs "
-        "drop an idle connection.", unit="seconds", gt=0, le=3600,
+        25,
+        "Interval of the server's pings, below the 30 to 60 s after which proxies and NATs "
+        "drop an idle connection.",
+        unit="seconds",
+        gt=0,
+        le=3600,
     )
     stall_seconds: float = _option(
-        60, "A peer that takes no unsent byte for this long is closed with 4002.",
-        unit="seconds", gt=0, le=3600,
+        60,
+        "A peer that takes no unsent byte for this long is closed with 4002.",
+        unit="seconds",
+        gt=0,
+        le=3600,
     )
     message_seconds: float = _option(
-        30, "Time for one message of several frames, or one frame in pieces, to arrive.",
-        unit="seconds", gt=0, le=3600,
+        30,
+        "Time for one message of several frames, or one frame in pieces, to arrive.",
+        unit="seconds",
+        gt=0,
+        le=3600,
     )
     request_seconds: float = _option(
         30, "Time for one HTTP request, body included.", unit="seconds", gt=0, le=3600
     )
     close_seconds: float = _option(
-        2, "Time for a peer to answer our close frame before its connection is dropped.",
-        unit="seconds", gt=0, le=60,
+        2,
+        "Time for a peer to answer our close frame before its connection is dropped.",
+        unit="seconds",
+        gt=0,
+        le=60,
     )
     max_message_bytes: int = _option(
-        65_536, "Largest inbound message: 4 MiB of nested JSON would block everybody for 430 ms.",
-        unit="bytes", ge=1024, le=16_777_216,
+        65_536,
+        "Largest inbound message: 4 MiB of nested JSON would block everybody for 430 ms.",
+        unit="bytes",
+        ge=1024,
+        le=16_777_216,
     )
     max_outbox_frames: int = _option(
         32, "Frames waiting for one slow connection.", unit="frames", ge=1, le=100_000
@@ -173,8 +210,10 @@ class Settings(BaseSettings):
         256, "One more closes the one least recently heard from.", unit="connections", ge=1
     )
     max_connections_per_address: int = _option(
-        1000, "One more is answered 503; loopback is exempt; 0 = no limit.",
-        unit="connections", ge=0,
+        1000,
+        "One more is answered 503; loopback is exempt; 0 = no limit.",
+        unit="connections",
+        ge=0,
     )
     max_handshakes: int = _option(
         8192, "Upgrades in flight; one more is answered 503.", unit="handshakes", ge=1
@@ -188,17 +227,22 @@ class Settings(BaseSettings):
         8, "From the signal to the exit, at most.", unit="seconds", ge=1, le=600
     )
     drain_seconds: float = _option(
-        1, "From the signal to the first close: /ready says 503 and upgrades are refused, "
-        "everything else goes on.", unit="seconds", ge=0, le=60,
+        1,
+        "From the signal to the first close: /ready says 503 and upgrades are refused, "
+        "everything else goes on.",
+        unit="seconds",
+        ge=0,
+        le=60,
     )
     reconnect_window_seconds: float = _option(
-        5, "Clients told to come back after a stop are spread over this time.",
-        unit="seconds", ge=0, le=3600,
+        5,
+        "Clients told to come back after a stop are spread over this time.",
+        unit="seconds",
+        ge=0,
+        le=3600,
     )
 
-    @field_validator(
-        "trusted_proxies", "allowed_origins", "features", "cookie_keys", mode="before"
-    )
+    @field_validator("trusted_proxies", "allowed_origins", "features", "cookie_keys", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _words(value)

@@ -28,7 +28,8 @@ except ModuleNotFoundError:
     own = Path(__file__).resolve().parents[1] / ".venv"
     if Path(sys.prefix) == own or not (own / "bin/python").exists():
         sys.exit("scripts/smoke.py needs aiohttp: run scripts/setup first.")
-    os.execv(own / "bin/python", ["python", *sys.argv])  # noqa: S606
+    python = str(own / "bin/python")
+    os.execv(python, [python, *sys.argv])  # noqa: S606
 
 PATIENCE_SECONDS = 10
 # The same each time, so that smoke tests do not fill the user's list of devices.

@@ -6,6 +6,7 @@ import json
 import os
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -91,6 +92,7 @@ class Server:
         self._tls = tls
         self._users: dict[str, int] = {}
         self._peers: list[Peer] = []
+        self._raw_peers: list[RawPeer] = []
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
@@ -100,9 +102,17 @@ class Server:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # aiohttp reads nothing any more once its cleanup has begun, no close frame either.
+        await self.app[NODE].close_all(PATIENCE)
         await self._runner.cleanup()
         for peer in self._peers:
             await peer.close()
+        for raw in self._raw_peers:
+            await raw.drop()
+
+    def add_raw(self, peer: "RawPeer") -> None:
+        """Drop this peer when the server has stopped."""
+        self._raw_peers.append(peer)
 
     @property
     def host(self) -> str:
@@ -180,6 +190,7 @@ class RawPeer:
         """Return a peer after the 101."""
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=limit)
         peer = cls(reader, writer)
+        server.add_raw(peer)
         key = base64.b64encode(os.urandom(16)).decode()
         peer.write(
             f"GET /v1/ws HTTP/1.1\r\nHost: {server.host}\r\nConnection: Upgrade\r\n"
@@ -223,6 +234,11 @@ class RawPeer:
 
     def abort(self) -> None:
         self.writer.transport.abort()
+
+    async def drop(self) -> None:
+        self.abort()
+        with suppress(OSError):
+            await self.writer.wait_closed()
 
 
 def masked(payload: bytes, opcode: int = 1, fin: bool = True) -> bytes:

@@ -116,7 +116,9 @@ class UserWrites(Writes):
         not_before = self._sessions.not_before(user_id)
         await set_user_password(connection, user_id, password_hash, not_before)
         gone = await delete_sessions_of_user(connection, user_id, keep)
-        return Ending(user_id, session_ids=tuple(gone), kept_session_id=keep, not_before=not_before)
+        return Ending(
+            user_id=user_id, session_ids=tuple(gone), kept_session_id=keep, not_before=not_before
+        )
 
     async def _disable(self, user_id: int) -> Ended:
         async with self._database.write() as connection:
@@ -124,7 +126,9 @@ class UserWrites(Writes):
             not_before = self._sessions.not_before(user_id)
             await set_user_disabled(connection, user_id, self._now(), not_before)
             gone = await delete_sessions_of_user(connection, user_id)
-        return self._ended([Ending(user_id, session_ids=tuple(gone), not_before=not_before)])
+        return self._ended(
+            [Ending(user_id=user_id, session_ids=tuple(gone), not_before=not_before)]
+        )
 
     async def _delete(self, user_id: int) -> Ended:
         async with self._database.write() as connection:
@@ -135,7 +139,9 @@ class UserWrites(Writes):
             gone = await delete_sessions_of_user(connection, user_id)
         for device_id in devices:
             self._sessions.owners.remove(device_id)
-        return self._ended([Ending(user_id, session_ids=tuple(gone), not_before=not_before)])
+        return self._ended(
+            [Ending(user_id=user_id, session_ids=tuple(gone), not_before=not_before)]
+        )
 
 
 def unchanged(verified: User, current: User | None) -> bool:

@@ -209,7 +209,7 @@ class Accounts(UserWrites, DeviceWrites):
         if session_id is not None:
             async with self._database.write() as connection:
                 await delete_session(connection, session_id)
-            ending = Ending(user_id, session_ids=(session_id,))
+            ending = Ending(user_id=user_id, session_ids=(session_id,))
             self._sessions.end([ending])
             return [(Selector(session_id=session_id), SIGNED_OUT)]
         if device_id is None:
@@ -217,7 +217,7 @@ class Accounts(UserWrites, DeviceWrites):
         async with self._database.write() as connection:
             not_before = self._sessions.not_before(user_id, device_id)
             await set_device_not_before(connection, device_id, not_before)
-        ending = Ending(user_id, device_id, not_before=not_before)
+        ending = Ending(user_id=user_id, device_id=device_id, not_before=not_before)
         return self._ended([ending], SIGNED_OUT)
 
     async def _revoke_token(self, session: int | str) -> Ended:
@@ -228,7 +228,7 @@ class Accounts(UserWrites, DeviceWrites):
                 gone = await delete_session_of_token(connection, hash_token(session))
         if gone is None:
             raise Problem(404, "session_not_found", "There is no such session.")
-        ending = Ending(gone.user_id, session_ids=(gone.id,))
+        ending = Ending(user_id=gone.user_id, session_ids=(gone.id,))
         self._sessions.end([ending])
         return [(Selector(session_id=gone.id), REVOKED)]
 

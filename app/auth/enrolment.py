@@ -17,7 +17,7 @@ from app.storage.devices import (
 from app.storage.sessions import delete_sessions_of_device
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """What one write has ended, of a user or of one of its devices."""
 
@@ -76,4 +76,10 @@ async def remove_device(
     """The device is a tombstone without sessions."""
     sessions = await delete_sessions_of_device(connection, device.id)
     await set_device_removed(connection, device.id, now, not_before)
-    return Ending(device.user_id, device.id, tuple(sessions), not_before, removed=True)
+    return Ending(
+        user_id=device.user_id,
+        device_id=device.id,
+        session_ids=tuple(sessions),
+        not_before=not_before,
+        removed=True,
+    )

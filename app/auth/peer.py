@@ -12,8 +12,6 @@ UNKNOWN = "unknown"
 # No chain of trusted proxies is longer; the rest of the header is the sender's invention.
 MAX_HOPS = 32
 
-# RFC 7239, section 4: name=token or name="quoted".
-_PAIR = re.compile(r'\s*([a-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*', re.IGNORECASE)
 _HOST = re.compile(
     r"[A-Za-z0-9.\-_]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
 )
@@ -120,11 +118,11 @@ def _without_port(text: str) -> str:
 def _hops(headers: Headers) -> list[_Hop]:
     """Return what the proxies said, the nearest one last."""
     clients = _listed(headers, "X-Forwarded-For")
-    forwarded = _split(headers.getall("Forwarded", ()))
-    if clients or not forwarded:
+    forwarded = "" if clients else ",".join(headers.getall("Forwarded", ()))
+    if not forwarded:
         # Without an address the nearest proxy may still have told scheme and host.
         return _x_forwarded(headers, clients or [""])
-    return [_forwarded(element) for element in forwarded]
+    return [_forwarded(element) for element in _split(forwarded, ",")]
 
 
 def _x_forwarded(headers: Headers, clients: list[str]) -> list[_Hop]:
@@ -143,18 +141,39 @@ def _aligned(values: list[str], length: int) -> list[str]:
     return [""] * (length - len(values)) + values[-length:]
 
 
-def _split(lines: Sequence[str]) -> list[str]:
-    """Return the elements, split at the commas outside of quotes."""
-    return [
-        element.strip()
-        for line in lines
-        for element in re.findall(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")+', line)
-        if element.strip()
-    ]
-
-
 def _forwarded(element: str) -> _Hop:
+    """Return the parameters of one proxy (RFC 7239, section 4)."""
     found: dict[str, str] = {}
-    for name, quoted, token in _PAIR.findall(element):
-        found.setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) or token)
+    for pair in _split(element, ";"):
+        name, _, value = pair.partition("=")
+        found.setdefault(name.strip().lower(), _unquoted(value.strip()))
     return _Hop(found.get("for", ""), found.get("proto", ""), found.get("host", ""))
+
+
+def _unquoted(value: str) -> str:
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    return re.sub(r"\\(.)", r"\1", value[1:-1])
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Return the parts between separators outside of quotes, in one pass over hostile text.
+
+    A quote that never closes quotes nothing: a client must not swallow what its proxy appends.
+    """
+    parts: list[str] = []
+    start, quoted, escaped = 0, False, False
+    for end, char in enumerate(text):
+        if escaped:
+            escaped = False
+        elif quoted and char == "\\":
+            escaped = True
+        elif char == '"':
+            quoted = not quoted
+        elif char == separator and not quoted:
+            parts.append(text[start:end])
+            start = end + 1
+    parts.append(text[start:])
+    if quoted:
+        parts = text.split(separator)
+    return [part.strip() for part in parts if part.strip()]

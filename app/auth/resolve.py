@@ -36,7 +36,8 @@ def direct_peer(request: web.BaseRequest) -> Peer:
 
 def _resolve(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Peer:
     return resolve_peer(
-        request.get_extra_info("peername"),
+        # Also known when the client has already left.
+        request.remote,
         request.headers,
         request.scheme,
         request.headers.get(hdrs.HOST, ""),

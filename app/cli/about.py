@@ -18,8 +18,13 @@ _SHELLS: dict[str, type[ShellComplete]] = {
 }
 
 
+_data_dir = click.option(
+    "--data-dir", hidden=True, help="Taken as on every command; changes nothing."
+)
+
+
 @click.command()
-@click.option("--data-dir", hidden=True, help="Accepted as on every command; changes nothing.")
+@_data_dir
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 def version(data_dir: str | None, as_json: bool) -> None:
     """Print the version."""
@@ -31,8 +36,9 @@ def version(data_dir: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
+@_data_dir
 @click.pass_context
-def completion(context: click.Context, /, shell: str) -> None:
+def completion(context: click.Context, /, shell: str, data_dir: str | None) -> None:
     """Print a completion script for your shell.
 
     It completes the command `switchboard`, which is scripts/switchboard.

@@ -3,11 +3,11 @@
 import click
 
 from app.cli.output import counted, print_json, print_table, when
-from app.cli.running import output_options, perform
+from app.cli.running import ROW_NUMBER, output_options, perform
 from app.control import devices as control
 from app.control.devices import DeviceView, NewName, OneDevice, WhichDevices
 
-_device = click.argument("device_id", metavar="ID", type=click.IntRange(min=1))
+_device = click.argument("device_id", metavar="ID", type=ROW_NUMBER)
 
 
 @click.group()

@@ -89,7 +89,7 @@ class Paper:
     "--token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help=f"Present the token in this file, else {TOKEN_VARIABLE}.",
+    help=f"Present the token in this file; without a HANDLE, {TOKEN_VARIABLE} is one too.",
 )
 @click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of stdin."
@@ -171,7 +171,7 @@ async def _listen_here(options: Options, settings: Settings) -> None:
     tls = trust(options.ca) if options.ca else None
     if tls is None and server.certificate is not None:
         tls = trust(server.certificate, this_host=True)
-    token = _given_token(options) if options.handle is None else None
+    token = _given_token(options)
     if token is not None:
         return await _run(options, Listening(url, token, options.instance, tls))
     if options.handle is None:
@@ -209,7 +209,7 @@ def _given_token(options: Options) -> str | None:
     if options.token_file is not None:
         token = options.token_file.read_text(encoding="utf-8").strip()
     else:
-        token = os.environ.get(TOKEN_VARIABLE, "").strip()
+        token = os.environ.get(TOKEN_VARIABLE, "").strip() if options.handle is None else ""
     return token or None
 
 

@@ -10,12 +10,16 @@ from sqlalchemy.exc import DBAPIError
 
 from app.cli.settings_flags import data_dir_option
 from app.control import performing
-from app.control.operations import A, Command, R
+from app.control.operations import MAX_ID, A, Command, R
 from app.errors import SettingsError, SwitchboardError
 from app.settings import Settings, load_settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+ROW_NUMBER = click.IntRange(1, MAX_ID)
+"""The number of a device or a session."""
 
 
 class Failure(click.ClickException):
@@ -42,6 +46,9 @@ def expected_errors() -> Iterator[None]:
         raise UnusableSettings("\n".join(error.faults)) from None
     except SwitchboardError as error:
         raise Failure(_sentence(str(error))) from None
+    except BrokenPipeError:
+        # The reader has gone, as `head` does: click ends this without a word.
+        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Failure(f"{where}{_sentence(error.strerror or str(error))}") from None

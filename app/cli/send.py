@@ -7,7 +7,7 @@ import click
 import orjson
 
 from app.cli.output import print_json
-from app.cli.running import output_options, perform
+from app.cli.running import ROW_NUMBER, output_options, perform
 from app.control import send as control
 from app.control.send import Delivery, NewMessage
 from app.websocket.messages import MessageError, decode
@@ -16,10 +16,10 @@ from app.websocket.messages import MessageError, decode
 @click.command()
 @click.argument("type_", metavar="TYPE")
 @click.argument("payload", metavar="[PAYLOAD_JSON]", default="null")
-@click.option("--device", type=click.IntRange(min=1), metavar="ID", help="To this device.")
+@click.option("--device", type=ROW_NUMBER, metavar="ID", help="To this device.")
 @click.option(
     "--others-of",
-    type=click.IntRange(min=1),
+    type=ROW_NUMBER,
     metavar="ID",
     help="To the other devices of this device's user.",
 )

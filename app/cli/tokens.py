@@ -3,7 +3,7 @@
 import click
 
 from app.cli.output import counted, print_json, print_table, when
-from app.cli.running import output_options, perform
+from app.cli.running import ROW_NUMBER, output_options, perform
 from app.cli.secrets import first_line
 from app.control import tokens as control
 from app.control.tokens import NewToken, OneToken, WhoseTokens
@@ -97,10 +97,8 @@ def revoke(session: str, data_dir: str | None, as_json: bool) -> None:
     """End a session: SESSION is its number from `tokens list`, or - for a token on stdin."""
     if session == "-":
         which = OneToken(token=first_line("token"))
-    elif session.isascii() and session.isdigit():
-        which = OneToken(session_id=int(session))
     else:
-        raise click.UsageError("SESSION is a number, or - to read the token from stdin.")
+        which = OneToken(session_id=ROW_NUMBER(session))
     revoked = perform(data_dir, control.REVOKE, which)
     if as_json:
         print_json(revoked)

@@ -119,8 +119,13 @@ class Command(Generic[A, R]):
         return self._result.dump_python(await self.run(operations, parsed), mode="json")
 
     def read_result(self, result: object) -> R:
-        """Return the result that travelled as JSON."""
-        return self._result.validate_python(result)
+        """Return the result that travelled as JSON; raise Problem when it is not such a one."""
+        try:
+            return self._result.validate_python(result)
+        except ValidationError:
+            raise Problem(
+                500, "version_mismatch", "The server is of another version; restart it."
+            ) from None
 
 
 def _sentence(error: ValidationError) -> str:

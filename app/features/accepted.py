@@ -18,7 +18,5 @@ class AcceptedFeature:
 
     async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
         """Accept the message."""
-        log.debug(
-            "accepted", extra=fields(type=message.type, connection=connection.connection_id)
-        )
+        log.debug("accepted", extra=fields(type=message.type, connection=connection.connection_id))
         return None

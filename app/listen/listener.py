@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import random
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -61,12 +61,14 @@ class Listener:
         *,
         count: int | None = None,
         jitter: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._listening = listening
         self._next_line = next_line
         self._screen = screen
         self.left = count
         self._jitter = jitter
+        self._sleep = sleep
         self._unsent: str | None = None
         self._typed = 0
         self._failures = 0
@@ -84,34 +86,33 @@ class Listener:
             while self.left is None or self.left > 0:
                 pause = await self._attempt(session)
                 if pause is not None:
-                    await asyncio.sleep(pause)
+                    await self._sleep(pause)
 
     async def _attempt(self, session: aiohttp.ClientSession) -> float | None:
         """Connect once and converse; return how long to wait before the next time."""
         self._after_seconds = 0.0
         try:
-            async with self._connect(session) as socket:
-                ending = await self._converse(socket)
+            socket = await self._connect(session)
         except aiohttp.WSServerHandshakeError as refusal:
             return self._pause_after_refusal(refusal)
         except (aiohttp.ClientError, OSError) as error:
             return self._pause_after_failure(error)
+        try:
+            ending = await self._converse(socket)
+        finally:
+            await socket.close()
         return None if ending is None else self._pause_after_close(*ending)
 
-    @contextlib.asynccontextmanager
-    async def _connect(
-        self, session: aiohttp.ClientSession
-    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async def _connect(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
         listening = self._listening
-        async with session.ws_connect(
+        return await session.ws_connect(
             f"{listening.url}/v1/ws",
             params={"instance": listening.instance},
             headers={"Authorization": f"Bearer {listening.token}"},
             ssl=listening.tls or True,
             max_msg_size=_MAX_FRAME_BYTES,
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
-        ) as socket:
-            yield socket
+        )
 
     # While connected
 
@@ -141,7 +142,7 @@ class Listener:
                 return None
 
     def _take(self, text: str) -> None:
-        message = orjson.loads(text)
+        message = _decode(text)
         if not self._own(message):
             self._screen.message(text, message)
             if self.left is not None:
@@ -162,10 +163,10 @@ class Listener:
     def _connected(self, payload: dict[str, Any]) -> None:
         self._failures = 0
         self._was_connected = True
-        self._silence = payload["heartbeat_seconds"] * _SILENT_HEARTBEATS
+        self._silence = payload.get("heartbeat_seconds", 25) * _SILENT_HEARTBEATS
         self._screen.state(
-            f"Connected to {self._listening.url} as device {payload['device_id']}, "
-            f"instance {payload['instance']}."
+            f"Connected to {self._listening.url} as device {payload.get('device_id')}, "
+            f"instance {payload.get('instance')}."
         )
 
     async def _send_typed(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -231,6 +232,17 @@ def may_come_back(code: int) -> bool:
     """Tell whether a close code lets a client reconnect: by the table, else by its range."""
     known = [close.reconnect for close in CLOSES if close.code == code]
     return any(known) if known else not 4500 <= code < 5000
+
+
+def _decode(text: str) -> dict[str, Any]:
+    """Return the message of a frame; raise ListenEnded when it is none."""
+    try:
+        message = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        message = None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        raise ListenEnded("What answers there is no Switchboard server.")
+    return message
 
 
 def _answer(type_: str, payload: Any) -> str:

@@ -1,6 +1,7 @@
 """The SQLite database: many readers, one writer at a time."""
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -104,6 +105,8 @@ def _create_private(path: Path) -> None:
 
 
 def _engine(path: Path, connections: int) -> AsyncEngine:
+    # At debug it logs parameters, which hold hashes of passwords and tokens.
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)),
         # Transactions are begun and ended here, in words, so that each statement costs one switch
@@ -112,7 +115,6 @@ def _engine(path: Path, connections: int) -> AsyncEngine:
         skip_autocommit_rollback=True,
         pool_size=connections,
         max_overflow=0,
-        # Parameters hold hashes of passwords and tokens.
         hide_parameters=True,
     )
     event.listen(engine.sync_engine, "connect", _prepare)

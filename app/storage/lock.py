@@ -51,9 +51,11 @@ class DataDirLock:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _lock(descriptor)
-        except (BlockingIOError, PermissionError):
+        except OSError as error:
             os.close(descriptor)
-            raise DataDirBusy(f"{self._holder()} holds {self._path}.") from None
+            if isinstance(error, BlockingIOError | PermissionError):
+                raise DataDirBusy(f"{self._holder()} holds {self._path}.") from None
+            raise
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor

@@ -44,6 +44,8 @@ def handler_args(settings: Settings) -> dict[str, Any]:
         "logger": ServerLogger(server_log, {}),
         "keepalive_timeout": KEEPALIVE_SECONDS,
         "lingering_time": LINGERING_SECONDS,
+        # aiohttp's default, but not that of its test server: who hangs up cancels no write.
+        "handler_cancellation": False,
         # Bodies are small; a compressed one is refused instead of unpacked.
         "auto_decompress": False,
     }

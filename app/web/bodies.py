@@ -83,18 +83,13 @@ def _check_media_type(request: web.Request) -> None:
 
 
 async def _read_limited(request: web.Request) -> bytes:
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise _too_large()
     body = bytearray()
     while chunk := await request.content.readany():
         body.extend(chunk)
         if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
+            detail = f"The body may have {MAX_BODY_BYTES} bytes at most."
+            raise Problem(413, "too_large", detail)
     return bytes(body)
-
-
-def _too_large() -> Problem:
-    return Problem(413, "too_large", f"The body may have {MAX_BODY_BYTES} bytes at most.")
 
 
 def _invalid(error: ValidationError) -> InvalidBody:

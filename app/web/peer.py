@@ -4,7 +4,7 @@ from aiohttp import hdrs, web
 
 from app.auth import resolve
 from app.auth.origin import OriginVerdict, origin_verdict
-from app.auth.peer import Peer, resolve_peer
+from app.auth.peer import Peer
 from app.keys import SETTINGS
 
 # A browser sets this header itself; no script can.
@@ -14,11 +14,6 @@ SEC_FETCH_SITE = "Sec-Fetch-Site"
 def request_peer(request: web.Request) -> Peer:
     """Return the client as seen through the trusted proxies; worked out once per request."""
     return resolve.request_peer(request, request.config_dict[SETTINGS].trusted_proxies)
-
-
-def direct_peer(request: web.Request) -> Peer:
-    """Return whoever holds the other end of the TCP connection, a proxy perhaps."""
-    return resolve_peer(request.remote, request.headers, request.scheme, request.host, ())
 
 
 def request_origin(request: web.Request) -> OriginVerdict:

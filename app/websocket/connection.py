@@ -253,10 +253,7 @@ class Connection:
         if (
             bounded
             and not outbox.empty()
-            and (
-                outbox.qsize() >= limits.frames
-                or self._outbox_bytes + len(frame) > limits.bytes
-            )
+            and (outbox.qsize() >= limits.frames or self._outbox_bytes + len(frame) > limits.bytes)
         ):
             self.dropped += 1
             return False

@@ -60,6 +60,9 @@ RATE_LIMIT_AFTER_MS: Final = 10_000
 
 log = logging.getLogger(__name__)
 
+# aiohttp logs the subprotocols that a peer offers, and one of them may hold its token.
+logging.getLogger("aiohttp.websocket").addFilter(lambda record: False)
+
 _INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OFFSET = re.compile(r"[0-9]{1,19}")
 _process = secrets.token_hex(4)
@@ -136,9 +139,7 @@ async def enter(request: web.Request, peer: Peer) -> tuple[Identity, Query]:
     Raises Problem 403 (origin), 401 (no session), 400 (a session without a device, a parameter).
     """
     settings = request.app[SETTINGS]
-    verdict = origin_verdict(
-        request.headers.get(hdrs.ORIGIN), peer.host, settings.allowed_origins
-    )
+    verdict = origin_verdict(request.headers.get(hdrs.ORIGIN), peer.host, settings.allowed_origins)
     if verdict == "refused":
         raise Problem(403, "forbidden_origin", "This origin may not connect.")
     identity = await identify(request, request.app[SESSIONS], verdict)

@@ -139,9 +139,7 @@ def error(code: str, message: str, reply_to: str | None = None) -> ServerMessage
 
 def goaway(reason: str, *, reconnect: bool, after_ms: int) -> ServerMessage:
     """Return the message before a close that the server starts."""
-    return ServerMessage(
-        "goaway", {"reason": reason, "reconnect": reconnect, "after_ms": after_ms}
-    )
+    return ServerMessage("goaway", {"reason": reason, "reconnect": reconnect, "after_ms": after_ms})
 
 
 def encode(message: ServerMessage) -> bytes:

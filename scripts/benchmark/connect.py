@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 from scripts.benchmark import servers
 from scripts.benchmark.load import Load, Phase
-from scripts.benchmark.measure import Contender, alternate, summarise
+from scripts.benchmark.measure import Contender, alternate, settle, summarise
 from scripts.benchmark.ours import newcomers, ours
 from scripts.benchmark.report import Result
 from scripts.benchmark.sizes import Sizes
@@ -35,6 +35,7 @@ def run(tools: servers.Tools, sizes: Sizes) -> Result:
         for server in (floor, bare, own):
             server.load.open(0, count, AT_ONCE)
             server.load.close()
+            settle(server)
         contenders = [
             Contender("floor", floor, _opening(count, 0), Load.close),
             Contender("bare aiohttp", bare, _opening(count, 0), Load.close),

@@ -55,8 +55,7 @@ def _median(taken: list[Memories], bare: list[Memories]) -> Memories:
 def run(tools: servers.Tools, sizes: Sizes) -> Result:
     """Return the memory and the processor time of idle connections, of fresh servers each time."""
     starts: tuple[Start, ...] = (servers.floor, servers.bare, servers.naive, _ours)
-    # Memory varies far less than time does: three turns are plenty.
-    turns = [[_measure(tools, start, sizes) for start in starts] for _ in range(min(3, sizes.runs))]
+    turns = [[_measure(tools, start, sizes) for start in starts] for _ in range(sizes.idle_turns)]
     columns = [list(column) for column in zip(*turns, strict=True)]
     figures = [_median(column, columns[1]) for column in columns]
     count = sizes.idle_connections

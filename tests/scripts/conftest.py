@@ -5,13 +5,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from scripts.benchmark import compiler
 from scripts.benchmark.servers import Tools
+from tests.scripts.running import Running
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
@@ -24,18 +24,11 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     return Tools(floor, load, folder)
 
 
-@dataclass(frozen=True)
-class Running:
-    url: str
-    handle: str
-    password: str
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Our server, started as people do, with one user."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SWITCHBOARD_")}
-    place = ["--data-dir", str(tmp_path / "data")]
+    place = ["--data-dir", str(tmp_path_factory.mktemp("server") / "data")]
     app = [sys.executable, "-m", "app"]
     subprocess.run(
         [*app, "users", "add", "anna", "--password-stdin", *place],

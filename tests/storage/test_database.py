@@ -1,7 +1,6 @@
 """Opening, reading and writing the database."""
 
 import asyncio
-import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -62,10 +61,13 @@ async def test_each_database_has_an_epoch_of_its_own(database: Database, tmp_pat
 
 
 async def test_a_failed_write_leaves_nothing_and_the_next_one_works(database: Database) -> None:
-    with pytest.raises(KeyError):
+    async def fail() -> None:
         async with database.write() as connection:
             await connection.execute(INSERT, {"key": "a"})
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
     async with database.write() as connection:
         await connection.execute(INSERT, {"key": "b"})
     assert await count(database) == 1
@@ -162,5 +164,5 @@ async def test_opening_prints_nothing_and_needs_no_certain_folder(
     monkeypatch.chdir(tmp_path)
     database = await Database.open(Path("here") / "a.db")
     await database.close()
-    assert os.listdir(tmp_path / "here") == ["a.db"]
+    assert [file.name for file in (tmp_path / "here").iterdir()] == ["a.db"]
     assert capfd.readouterr() == ("", "")

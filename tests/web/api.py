@@ -97,7 +97,8 @@ async def problem(response: ClientResponse) -> dict[str, Any]:
     body = await response.json(content_type=None)
     assert body["status"] == response.status
     assert body["type"] == "about:blank"
-    assert body["title"] and body["detail"]
+    assert body["title"]
+    assert body["detail"]
     return dict(body)
 
 

@@ -4,7 +4,9 @@ import asyncio
 import logging
 
 import pytest
+from aiohttp import web
 
+from app.web.access import ServerLogger, server_log
 from tests.web.api import Api, Start
 
 EVIL = "SECRET-BYTES"
@@ -38,7 +40,7 @@ async def test_a_malformed_request_costs_one_line_and_gets_none_of_its_bytes_bac
     with caplog.at_level(logging.INFO):
         answer = await raw(api, text)
     head, _, body = answer.partition("\r\n\r\n")
-    assert head.startswith("HTTP/1.0 400") or head.startswith("HTTP/1.1 400")
+    assert head.startswith(("HTTP/1.0 400", "HTTP/1.1 400"))
     assert "application/problem+json" in head
     assert "Server: Switchboard" in head
     assert '"code":"malformed_request"' in body
@@ -60,11 +62,47 @@ async def test_a_broken_body_costs_no_traceback_and_is_not_echoed(
             f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
             f"Content-Type: application/json\r\n\r\n{EVIL}\r\n{EVIL}\r\n\r\n",
         )
-    assert answer.startswith("HTTP/1.1 4") or answer.startswith("HTTP/1.0 4")
+    assert answer.startswith(("HTTP/1.1 4", "HTTP/1.0 4"))
     assert EVIL not in answer
     assert EVIL not in caplog.text
     assert all(record.exc_info is None for record in caplog.records)
     assert 1 <= len(caplog.records) <= 2
+
+
+async def test_a_body_that_breaks_after_its_answer_costs_no_traceback_either(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 404")
+        writer.write(f"{EVIL}\r\n{EVIL}\r\n\r\n".encode())
+        assert EVIL.encode() not in await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+    assert EVIL not in caplog.text
+    assert all(record.exc_info is None for record in caplog.records)
+    assert 1 <= len(caplog.records) <= 2
+
+
+def test_a_broken_body_that_aiohttp_reports_as_its_own_failure_is_one_short_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # The parser in C never gets here, the one in Python does.
+    error = web.RequestPayloadError(EVIL)
+    ServerLogger(server_log, {}).exception("Unhandled exception", exc_info=error)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.exc_info is None
+    assert EVIL not in str(record.__dict__)
+
+
+def test_a_failure_of_the_server_itself_keeps_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ServerLogger(server_log, {}).exception("Unhandled exception", exc_info=OSError("disk"))
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
 
 
 async def test_a_request_leaves_one_line_without_its_query(
@@ -101,6 +139,35 @@ async def test_the_logged_address_is_the_one_behind_a_trusted_proxy(
         await api.http.get("/", headers={"X-Forwarded-For": "203.0.113.7"})
     (record,) = caplog.records
     assert record.__dict__["fields"]["address"] == "203.0.113.7"
+
+
+async def test_who_hangs_up_in_the_middle_of_a_body_is_still_named(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    logged = asyncio.Event()
+
+    class Waiter(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            logged.set()
+
+    log = logging.getLogger("app.web.access")
+    waiter = Waiter()
+    log.addHandler(waiter)
+    try:
+        with caplog.at_level(logging.INFO):
+            _reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
+            writer.write(
+                b"POST /v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 100\r\n\r\n{"
+            )
+            await writer.drain()
+            writer.transport.abort()
+            await asyncio.wait_for(logged.wait(), 10)
+    finally:
+        log.removeHandler(waiter)
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert record.__dict__["fields"]["address"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics"])

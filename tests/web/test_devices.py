@@ -69,7 +69,8 @@ async def test_a_device_is_renamed_and_its_name_is_cut(api: Api) -> None:
     )
     name = (await response.json())["device_name"]
     assert response.status == 200
-    assert name.startswith("Kitchen é") and len(name) == 100
+    assert name.startswith("Kitchen é")
+    assert len(name) == 100
     assert (await listed(api, ada))[ada.device_id]["device_name"] == name
 
 
@@ -119,7 +120,7 @@ async def test_revoking_another_device_leaves_the_cookie_alone(api: Api) -> None
 
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
 @pytest.mark.parametrize(
-    "device_id", ["999", "0", "-1", "one", "1.0", "٣", "9" * 19, "9" * 5000, "%00", "1%2F2"]
+    "device_id", ["999", "0", "-1", "one", "1.0", "١", "9" * 19, "9" * 5000, "%00", "1%2F2"]
 )
 async def test_an_unknown_device_is_404_whatever_its_id_looks_like(
     api: Api, method: str, device_id: str

@@ -1,0 +1,467 @@
+"""Users, sign-in and passwords."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from app.auth.accounts import Accounts
+from app.auth.sessions import Ended
+from app.auth.sign_in import SignIn
+from app.errors import Problem
+from tests.auth.house import DAY, NOON, PASSWORD, Build, House, closed, statements
+
+NEW_PASSWORD = "staple battery horse"
+
+
+async def problem(awaitable: Any) -> tuple[int, str]:
+    with pytest.raises(Problem) as caught:
+        await awaitable
+    return caught.value.status, caught.value.code
+
+
+async def dead(house: House, token: str) -> bool:
+    """Return whether the token is refused, from memory and from the database."""
+    answers = await asyncio.gather(
+        house.sessions.resolve(token, "header"),
+        house.restarted().resolve(token, "header"),
+        return_exceptions=True,
+    )
+    verdicts = [isinstance(answer, Problem) for answer in answers]
+    assert verdicts[0] == verdicts[1]
+    return verdicts[0]
+
+
+# Users
+
+
+async def test_a_new_user_can_be_found_in_any_case(house: House) -> None:
+    user = await house.user(" Ada ", roles=("admin",))
+    assert (user.handle, user.roles, user.is_admin) == ("Ada", ("admin",), True)
+    assert await house.accounts.find_user("aDA") == user
+    assert await house.accounts.get_user(user.id) == user
+    assert await house.accounts.list_users() == [user]
+
+
+async def test_a_handle_is_taken_in_any_case(house: House) -> None:
+    await house.user("Ada")
+    assert await problem(house.user("ada")) == (409, "handle_taken")
+
+
+@pytest.mark.parametrize(
+    ("handle", "password", "code"),
+    [
+        ("", PASSWORD, "invalid_handle"),
+        ("two words", PASSWORD, "invalid_handle"),
+        ("ada", "short", "password_too_short"),
+        ("ada", "x" * 1025, "password_too_long"),
+        ("ada", "é" * 600, "password_too_long"),
+    ],
+)
+async def test_a_bad_handle_or_password_adds_nobody(
+    house: House, handle: str, password: str, code: str
+) -> None:
+    assert await problem(house.accounts.add_user(handle, password)) == (400, code)
+    assert await house.accounts.list_users() == []
+
+
+async def test_an_unknown_user_is_not_found(house: House) -> None:
+    for asked in (
+        house.accounts.find_user("nobody"),
+        house.accounts.find_user("no body"),
+        house.accounts.get_user(7),
+        house.accounts.get_user(2**70),
+        house.accounts.disable_user(7),
+        house.accounts.enable_user(7),
+        house.accounts.delete_user(7),
+        house.accounts.set_password(7, NEW_PASSWORD),
+        house.accounts.issue_token(7, None, "web"),
+    ):
+        assert await problem(asked) == (404, "user_not_found")
+
+
+async def test_disabling_ends_every_session_and_sign_in(house: House) -> None:
+    user = await house.user()
+    tokens = [(await house.sign_in(uuid=f"device-000{number}")).token for number in range(2)]
+    identity = await house.sessions.resolve(tokens[0], "header")
+    ended = await house.accounts.disable_user(user.id)
+    assert closed(ended) == [({"user_id": user.id}, 4502, "revoked")]
+    assert not house.sessions.holds(identity)
+    assert all([await dead(house, token) for token in tokens])
+    assert await problem(house.sign_in()) == (401, "invalid_credentials")
+    assert await problem(house.accounts.issue_token(user.id, None, "web")) == (409, "user_disabled")
+
+
+async def test_an_enabled_user_signs_in_again_with_new_tokens_only(house: House) -> None:
+    user = await house.user()
+    token = (await house.sign_in()).token
+    await house.accounts.disable_user(user.id)
+    await house.accounts.enable_user(user.id)
+    assert await dead(house, token)
+    assert not await dead(house, (await house.sign_in()).token)
+
+
+async def test_deleting_frees_the_handle_and_nothing_of_the_old_user_comes_back(
+    house: House,
+) -> None:
+    old = await house.user()
+    signed_in = await house.sign_in()
+    assert signed_in.device is not None
+    ended = await house.accounts.delete_user(old.id)
+    assert closed(ended) == [({"user_id": old.id}, 4502, "revoked")]
+    assert await dead(house, signed_in.token)
+    assert await problem(house.sign_in()) == (401, "invalid_credentials")
+    assert not await house.accounts.known_device(old.id, signed_in.device.id)
+
+    new = await house.user()
+    assert new.id > old.id
+    assert await house.accounts.list_devices(new.id) == []
+    assert (await house.sign_in()).device != signed_in.device
+
+
+# Sign-in
+
+
+async def test_signing_in_gives_a_token_that_holds(house: House) -> None:
+    user = await house.user("Ada")
+    signed_in = await house.sign_in("aDa", device_name="Laptop", os_info="Debian")
+    assert signed_in.user == user
+    assert signed_in.device is not None
+    assert (signed_in.device.device_name, signed_in.device.os_info) == ("Laptop", "Debian")
+    assert signed_in.ended == []
+    assert not await dead(house, signed_in.token)
+
+
+async def test_a_wrong_password_an_unknown_user_and_no_handle_get_one_answer(house: House) -> None:
+    await house.user()
+    answers = []
+    for handle, password in (("ada", "wrong"), ("nobody", PASSWORD), ("no body", PASSWORD)):
+        with pytest.raises(Problem) as caught:
+            await house.sign_in(handle, password=password)
+        answers.append((caught.value.status, caught.value.code, caught.value.detail))
+    assert set(answers) == {(401, "invalid_credentials", "The handle or the password is wrong.")}
+
+
+async def test_a_wrong_password_and_an_unknown_user_cost_the_same_selects(house: House) -> None:
+    await house.user()
+    costs = []
+    for handle in ("ada", "nobody"):
+        with statements(house.database) as asked:
+            assert (await problem(house.sign_in(handle, password="wrong")))[0] == 401
+        costs.append(asked.seen)
+    assert costs[0] == costs[1]
+
+
+async def test_bad_device_fields_are_told_before_the_credentials_are_looked_at(
+    house: House,
+) -> None:
+    with statements(house.database) as asked:
+        assert await problem(house.sign_in("nobody", uuid="short")) == (400, "invalid_device")
+    assert asked.seen == []
+
+
+async def test_the_same_uuid_of_the_same_user_keeps_its_device_and_its_sessions(
+    house: House,
+) -> None:
+    await house.user()
+    first = await house.sign_in(device_name="Phone", os_info="14", device_type="ios")
+    house.clock.advance(60)
+    second = await house.sign_in(device_name=None, os_info="15", device_type="IOS")
+    assert first.device is not None
+    assert second.device is not None
+    assert second.device.id == first.device.id
+    assert (second.device.device_name, second.device.os_info) == ("Phone", "15")
+    assert second.device.last_seen - first.device.last_seen == 60_000
+    assert not await dead(house, first.token)
+
+
+async def test_a_uuid_of_another_user_becomes_a_device_of_its_own(house: House) -> None:
+    ada, bob = await house.user("ada"), await house.user("bob")
+    of_ada = await house.sign_in("ada")
+    of_bob = await house.sign_in("bob")
+    assert of_ada.device is not None
+    assert of_bob.device is not None
+    assert of_bob.device.id != of_ada.device.id
+    assert (of_ada.device.user_id, of_bob.device.user_id) == (ada.id, bob.id)
+    identity = await house.sessions.resolve(of_ada.token, "header")
+    assert (identity.user_id, identity.device_id) == (ada.id, of_ada.device.id)
+    assert len(await house.accounts.list_devices(ada.id)) == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 99 + "é", "é" * 200, "👩‍👩‍👧" * 50])
+async def test_a_long_name_of_many_bytes_is_cut_between_characters(house: House, name: str) -> None:
+    await house.user()
+    signed_in = await house.sign_in(device_name=name)
+    assert signed_in.device is not None
+    assert signed_in.device.device_name == name[:100]
+
+
+async def test_sign_ins_of_a_new_device_at_once_make_one_device(house: House) -> None:
+    await house.user()
+    found = await asyncio.gather(*(house.sign_in() for _ in range(4)))
+    assert len({signed_in.device for signed_in in found}) == 1
+    assert len({signed_in.token for signed_in in found}) == 4
+
+
+async def test_a_user_disabled_while_the_password_is_verified_gets_no_session(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await house.user()
+    authenticate = Accounts._authenticate
+
+    async def slow(accounts: Accounts, *arguments: Any) -> Any:
+        verified = await authenticate(accounts, *arguments)
+        await house.accounts.disable_user(user.id)
+        return verified
+
+    monkeypatch.setattr(Accounts, "_authenticate", slow)
+    assert await problem(house.sign_in()) == (401, "invalid_credentials")
+    assert await house.accounts.list_sessions(user.id) == []
+
+
+async def test_a_password_is_in_no_log_and_no_repr(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    await house.user()
+    signed_in = await house.sign_in()
+    await house.sessions.resolve(signed_in.token, "header")
+    await problem(house.sign_in(password="a wrong password"))
+    form = SignIn("ada", PASSWORD, "device-0001", "web")
+    seen = caplog.text + repr(form) + repr(signed_in)
+    for secret in (PASSWORD, "a wrong password", signed_in.token, "$argon2"):
+        assert secret not in seen
+
+
+# The limiter
+
+
+async def wrong(house: House, handle: str, address: str) -> tuple[int, str]:
+    form = SignIn(handle, "wrong", "device-0001", "web")
+    return await problem(house.accounts.sign_in(form, address))
+
+
+async def test_an_account_must_wait_whatever_the_address(build: Build) -> None:
+    house = await build(login_attempts=3, login_window_seconds=300)
+    await house.user()
+    answers = [await wrong(house, "aDa", f"192.0.2.{number}") for number in range(4)]
+    assert answers == [(401, "invalid_credentials")] * 3 + [(429, "too_many_attempts")]
+    assert await problem(house.sign_in()) == (429, "too_many_attempts")
+    house.clock.advance(100)
+    await house.sign_in()
+
+
+async def test_an_address_must_wait_whatever_the_account(build: Build) -> None:
+    house = await build(login_attempts=3, login_window_seconds=300)
+    answers = [await wrong(house, f"user{number}", "192.0.2.1") for number in range(4)]
+    assert answers == [(401, "invalid_credentials")] * 3 + [(429, "too_many_attempts")]
+
+
+async def test_good_sign_ins_never_have_to_wait(build: Build) -> None:
+    house = await build(login_attempts=2)
+    await house.user()
+    for _ in range(5):
+        await house.sign_in()
+
+
+async def test_tries_at_once_cannot_pass_together(build: Build) -> None:
+    house = await build(login_attempts=3)
+    await house.user()
+    answers = await asyncio.gather(*(wrong(house, "ada", "192.0.2.1") for _ in range(10)))
+    assert sorted(status for status, _ in answers) == [401] * 3 + [429] * 7
+
+
+async def test_a_busy_server_is_no_failure_of_the_user(build: Build) -> None:
+    house = await build(login_attempts=3, password_workers=1, password_queue=0)
+    await house.user()
+    forms = [SignIn("ada", PASSWORD, "device-0001", "web") for _ in range(3)]
+    answers = await asyncio.gather(
+        *(house.accounts.sign_in(form, "192.0.2.1") for form in forms), return_exceptions=True
+    )
+    busy = [answer for answer in answers if isinstance(answer, Problem)]
+    assert {(answer.status, answer.code) for answer in busy} == {(503, "busy")}
+    assert [await wrong(house, "ada", "192.0.2.1") for _ in range(3)] == [
+        (401, "invalid_credentials")
+    ] * 3
+
+
+async def test_a_dead_token_is_no_failed_sign_in(build: Build) -> None:
+    house = await build(login_attempts=1)
+    await house.user()
+    for number in range(5):
+        assert (await problem(house.sessions.resolve(f"{number}" * 43, "header")))[0] == 401
+    await house.sign_in()
+
+
+# Passwords
+
+
+async def test_a_changed_password_ends_every_session_but_the_one_that_changed_it(
+    house: House,
+) -> None:
+    user = await house.user()
+    mine = await house.sign_in(uuid="device-0001")
+    same_device = await house.sign_in(uuid="device-0001")
+    other_device = await house.sign_in(uuid="device-0002")
+    identity = await house.sessions.resolve(mine.token, "header")
+    other = await house.sessions.resolve(other_device.token, "header")
+    ended = await house.accounts.change_password(identity, PASSWORD, NEW_PASSWORD, "192.0.2.1")
+    assert closed(ended) == [
+        ({"user_id": user.id, "except_session_id": mine.session_id}, 4502, "revoked")
+    ]
+    assert (house.sessions.holds(identity), house.sessions.holds(other)) == (True, False)
+    tokens = (mine.token, same_device.token, other_device.token)
+    assert [await dead(house, token) for token in tokens] == [False, True, True]
+    assert await problem(house.sign_in()) == (401, "invalid_credentials")
+    await house.sign_in(password=NEW_PASSWORD)
+
+
+async def test_a_wrong_old_password_changes_nothing_and_is_no_lost_session(house: House) -> None:
+    await house.user()
+    signed_in = await house.sign_in()
+    identity = await house.sessions.resolve(signed_in.token, "header")
+    change = house.accounts.change_password(identity, "wrong", NEW_PASSWORD, "192.0.2.1")
+    assert await problem(change) == (400, "wrong_password")
+    assert not await dead(house, signed_in.token)
+    await house.sign_in()
+
+
+async def test_guessing_the_old_password_is_limited_like_sign_in(build: Build) -> None:
+    house = await build(login_attempts=3)
+    await house.user()
+    identity = await house.sessions.resolve((await house.sign_in()).token, "header")
+    answers = [
+        await problem(house.accounts.change_password(identity, "wrong", NEW_PASSWORD, "a"))
+        for _ in range(4)
+    ]
+    assert answers == [(400, "wrong_password")] * 3 + [(429, "too_many_attempts")]
+    assert await problem(house.sign_in()) == (429, "too_many_attempts")
+
+
+async def test_a_too_short_new_password_costs_no_failure(build: Build) -> None:
+    house = await build(login_attempts=1)
+    await house.user()
+    identity = await house.sessions.resolve((await house.sign_in()).token, "header")
+    for _ in range(3):
+        change = house.accounts.change_password(identity, "wrong", "short", "a")
+        assert await problem(change) == (400, "password_too_short")
+
+
+@pytest.mark.parametrize("step", ["reset", "revoke"])
+async def test_a_change_overtaken_by_a_reset_or_a_revocation_is_refused(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    user = await house.user()
+    signed_in = await house.sign_in()
+    identity = await house.sessions.resolve(signed_in.token, "header")
+    authenticate = Accounts._authenticate
+
+    async def slow(accounts: Accounts, *arguments: Any) -> Any:
+        verified = await authenticate(accounts, *arguments)
+        if step == "reset":
+            await house.accounts.set_password(user.id, "an operator's choice")
+        else:
+            await house.accounts.revoke_token(signed_in.session_id)
+        return verified
+
+    monkeypatch.setattr(Accounts, "_authenticate", slow)
+    change = house.accounts.change_password(identity, PASSWORD, NEW_PASSWORD, "a")
+    assert await problem(change) == (401, "unauthorized")
+    monkeypatch.undo()
+    assert await problem(house.sign_in(password=NEW_PASSWORD)) == (401, "invalid_credentials")
+
+
+async def test_a_reset_password_ends_every_session(house: House) -> None:
+    user = await house.user()
+    token = (await house.sign_in()).token
+    ended = await house.accounts.set_password(user.id, NEW_PASSWORD)
+    assert closed(ended) == [({"user_id": user.id}, 4502, "revoked")]
+    assert await dead(house, token)
+
+
+async def test_a_user_from_outside_has_no_password_here(house: House) -> None:
+    identity = await house.sessions.resolve(house.jwt(), "header")
+    accounts = house.accounts
+    for asked in (
+        accounts.set_password(identity.user_id, NEW_PASSWORD),
+        accounts.change_password(identity, PASSWORD, NEW_PASSWORD, "a"),
+    ):
+        assert await problem(asked) == (400, "no_password")
+    assert await problem(house.sign_in("customer-7", password="")) == (401, "invalid_credentials")
+
+
+# Sessions
+
+
+async def test_signing_out_ends_the_presented_session_only(house: House) -> None:
+    await house.user()
+    one, other = await house.sign_in(), await house.sign_in()
+    identity = await house.sessions.resolve(one.token, "header")
+    kept = await house.sessions.resolve(other.token, "header")
+    ended = await house.accounts.sign_out(identity)
+    assert closed(ended) == [({"session_id": one.session_id}, 1000, "signed_out")]
+    assert (house.sessions.holds(identity), house.sessions.holds(kept)) == (False, True)
+    assert [await dead(house, token) for token in (one.token, other.token)] == [True, False]
+
+
+async def test_an_issued_token_holds_with_and_without_a_device(house: House) -> None:
+    user = await house.user()
+    plain = await house.accounts.issue_token(user.id, None, "web", label=" back\x00up ")
+    device = await house.accounts.issue_token(user.id, "script-0001", "TOASTER", "Cron")
+    assert plain.device is None
+    assert device.device is not None
+    assert (device.device.device_type, device.device.device_name) == ("unknown", "Cron")
+    assert (await house.sessions.resolve(plain.token, "header")).device_id is None
+    labels = [session.label for session in await house.accounts.list_sessions(user.id)]
+    assert labels == ["backup", None]
+
+
+@pytest.mark.parametrize("by", ["id", "token"])
+async def test_a_token_is_revoked_by_id_or_by_itself(house: House, by: str) -> None:
+    user = await house.user()
+    issued = await house.accounts.issue_token(user.id, "script-0001", "web")
+    identity = await house.sessions.resolve(issued.token, "header")
+    named = issued.session_id if by == "id" else issued.token
+    ended = await house.accounts.revoke_token(named)
+    assert closed(ended) == [({"session_id": issued.session_id}, 4502, "revoked")]
+    assert not house.sessions.holds(identity)
+    assert await dead(house, issued.token)
+    assert await problem(house.accounts.revoke_token(named)) == (404, "session_not_found")
+
+
+@pytest.mark.parametrize("unknown", [0, 77, 2**64, "x" * 43, ""])
+async def test_an_unknown_session_is_not_found(house: House, unknown: int | str) -> None:
+    assert await problem(house.accounts.revoke_token(unknown)) == (404, "session_not_found")
+
+
+async def test_listed_sessions_hold(build: Build) -> None:
+    house = await build(session_idle_days=30, session_max_days=45)
+    user = await house.user()
+    idle, used, late = [await house.sign_in() for _ in range(2)], await house.sign_in(), None
+    house.clock.advance(20 * DAY)
+    await house.sessions.resolve(used.token, "header")
+    late = await house.sign_in()
+    house.clock.advance(15 * DAY)
+    listed = [session.id for session in await house.accounts.list_sessions(user.id)]
+    assert listed == [used.session_id, late.session_id]
+    assert len(idle) == 2
+    house.clock.advance(12 * DAY)
+    [last] = await house.accounts.list_sessions(user.id)
+    assert (last.id, last.expires_at) == (late.session_id, int((NOON + 65 * DAY) * 1000))
+
+
+async def test_a_caller_who_goes_away_leaves_nothing_half_done(house: House) -> None:
+    user = await house.user()
+    token = (await house.sign_in()).token
+    identity = await house.sessions.resolve(token, "header")
+    told: list[Ended] = []
+    house.sessions.on_ended = told.append
+    caller = asyncio.ensure_future(house.accounts.disable_user(user.id))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert [closed(ended) for ended in told] == [[({"user_id": user.id}, 4502, "revoked")]]
+    assert not house.sessions.holds(identity)
+    assert await dead(house, token)

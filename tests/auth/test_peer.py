@@ -1,0 +1,204 @@
+"""Who is at the other end."""
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from app.auth.peer import Peer, resolve_peer
+
+PROXY = "10.0.0.1"
+TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+
+
+def peer(*headers: tuple[str, str], peername: object = (PROXY, 4711)) -> Peer:
+    return resolve_peer(peername, CIMultiDict(headers), "http", "inside:8080", TRUSTED)
+
+
+def address(*headers: tuple[str, str], peername: object = (PROXY, 4711)) -> str:
+    return peer(*headers, peername=peername).address
+
+
+@pytest.mark.parametrize(
+    ("peername", "expected"),
+    [
+        (("192.0.2.1", 4711), "192.0.2.1"),
+        (("2001:DB8:0:0::1", 4711, 0, 0), "2001:db8::1"),
+        (("fe80::1%eth0", 4711, 0, 3), "fe80::1"),
+        (("::ffff:192.0.2.1", 4711, 0, 0), "192.0.2.1"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_an_address_has_no_port_and_one_form(peername: object, expected: str) -> None:
+    assert address(peername=peername) == expected
+
+
+def test_two_ports_of_one_address_are_one_limit() -> None:
+    keys = {peer(peername=("192.0.2.1", port)).limit_key for port in (1, 2)}
+    assert keys == {"192.0.2.1"}
+
+
+def test_an_ipv6_network_of_64_bits_is_one_limit() -> None:
+    keys = {peer(peername=(f"2001:db8::{tail}", 1)).limit_key for tail in ("1", "ffff:2")}
+    assert keys == {"2001:db8::/64"}
+    assert peer(peername=("2001:db8:0:1::1", 1)).limit_key != keys.pop()
+
+
+@pytest.mark.parametrize(
+    ("name", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.9", True),
+        ("10.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_told(name: str, loopback: bool) -> None:
+    assert peer(peername=(name, 1)).is_loopback is loopback
+
+
+def test_headers_of_an_untrusted_peer_are_ignored() -> None:
+    seen = peer(
+        ("X-Forwarded-For", "198.51.100.7"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("Forwarded", "for=198.51.100.7;proto=https;host=evil.example"),
+        peername=("192.0.2.1", 1),
+    )
+    assert seen == Peer("192.0.2.1", "http", "inside:8080")
+
+
+def test_a_trusted_proxy_tells_address_scheme_and_host() -> None:
+    seen = peer(
+        ("X-Forwarded-For", "198.51.100.7"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "sb.example"),
+    )
+    assert seen == Peer("198.51.100.7", "https", "sb.example")
+
+
+def test_what_the_client_itself_wrote_before_the_proxy_is_ignored() -> None:
+    assert address(("X-Forwarded-For", "127.0.0.1, 10.9.9.9, 198.51.100.7")) == "198.51.100.7"
+
+
+def test_the_walk_passes_every_trusted_proxy() -> None:
+    assert (
+        address(
+            ("X-Forwarded-For", "6.6.6.6, 198.51.100.7, 10.0.0.3"), ("X-Forwarded-For", "fd00::2")
+        )
+        == "198.51.100.7"
+    )
+
+
+def test_a_client_inside_the_trusted_network_is_the_farthest_one() -> None:
+    assert address(("X-Forwarded-For", "10.0.0.9, 10.0.0.3")) == "10.0.0.9"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("198.51.100.7:4711", "198.51.100.7"),
+        ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+    ],
+)
+def test_a_forwarded_port_is_left_out(text: str, expected: str) -> None:
+    assert address(("X-Forwarded-For", text)) == expected
+    assert address(("Forwarded", f'for="{text}"')) == expected
+
+
+@pytest.mark.parametrize("garbage", ["unknown", "_hidden", "", ",,", "1.2.3", "<script>", "\udcff"])
+def test_garbage_leaves_the_proxy_that_sent_it(garbage: str) -> None:
+    assert address(("X-Forwarded-For", garbage)) == PROXY
+    assert address(("X-Forwarded-For", f"198.51.100.7, {garbage or 'x'}, 10.0.0.3")) == (
+        "198.51.100.7" if garbage == ",," else "10.0.0.3"
+    )
+
+
+def test_the_standard_header_is_read_when_the_other_is_absent() -> None:
+    seen = peer(
+        (
+            "Forwarded",
+            'for=6.6.6.6, For=198.51.100.7;Proto=HTTPS;host="sb.example:8443", for=10.0.0.3',
+        ),
+    )
+    assert seen == Peer("198.51.100.7", "https", "sb.example:8443")
+
+
+def test_a_clients_own_standard_header_does_not_beat_the_proxys() -> None:
+    seen = address(("Forwarded", "for=127.0.0.1"), ("X-Forwarded-For", "198.51.100.7"))
+    assert seen == "198.51.100.7"
+
+
+def test_commas_inside_quotes_do_not_split() -> None:
+    assert (
+        address(("Forwarded", 'for="a,b", for=198.51.100.7;by="x, for=127.0.0.1"'))
+        == "198.51.100.7"
+    )
+
+
+def test_a_proxy_that_tells_the_scheme_alone_is_believed() -> None:
+    assert peer(("X-Forwarded-Proto", "https")) == Peer(PROXY, "https", "inside:8080")
+
+
+def test_a_shorter_list_of_schemes_is_the_nearest_proxies() -> None:
+    seen = peer(("X-Forwarded-For", "6.6.6.6, 198.51.100.7"), ("X-Forwarded-Proto", "https"))
+    assert seen.scheme == "https"
+
+
+@pytest.mark.parametrize("host", ["a b", "a/b", "a\r\nb", "", "[::1", "a:b", "x" * 300])
+def test_a_scheme_or_host_that_is_none_is_ignored(host: str) -> None:
+    seen = peer(
+        ("X-Forwarded-For", "198.51.100.7"),
+        ("X-Forwarded-Proto", "gopher"),
+        ("X-Forwarded-Host", host),
+    )
+    assert (seen.scheme, seen.host) == ("http", "inside:8080")
+
+
+HEADER = st.text(alphabet=st.sampled_from('for=;,"\\[]:.% 10abpt'), max_size=60)
+
+
+@given(HEADER, HEADER)
+def test_no_header_breaks_it(x_forwarded_for: str, forwarded: str) -> None:
+    peer(("X-Forwarded-For", x_forwarded_for), ("Forwarded", forwarded))
+    peer(("Forwarded", forwarded))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        'for="' + '\\"' * 4000,
+        '"' * 8000,
+        "a" * 8000,
+        " " * 8000,
+        "a=" * 4000,
+        ";" * 8000,
+        "," * 8000,
+    ],
+)
+def test_a_long_header_of_nothing_leaves_the_proxy_that_sent_it(header: str) -> None:
+    assert address(("Forwarded", header)) == PROXY
+
+
+def test_a_walk_ends_after_32_hops() -> None:
+    hops = ", ".join(["198.51.100.7"] + ["10.0.0.2"] * 32)
+    assert address(("X-Forwarded-For", hops)) == "10.0.0.2"
+
+
+def test_an_escaped_quote_does_not_end_the_quotes() -> None:
+    header = r'for=6.6.6.6, for="a\", for=127.0.0.1", for=10.0.0.3'
+    assert address(("Forwarded", header)) == "10.0.0.3"
+
+
+@pytest.mark.parametrize("opened", ['for="', 'for="a, b', r'for="\\"', 'for=x"'])
+@pytest.mark.parametrize("appended", ["for=198.51.100.7", 'for="198.51.100.7:4711";proto=https'])
+def test_a_quote_that_a_client_leaves_open_does_not_hide_it(opened: str, appended: str) -> None:
+    assert address(("Forwarded", f"{opened}, {appended}")) == "198.51.100.7"
+    assert address(("Forwarded", opened), ("Forwarded", appended)) == "198.51.100.7"

@@ -1,0 +1,206 @@
+"""What a peer says, what it is answered, and that nothing it sends takes the server down."""
+
+import json
+
+import pytest
+from serving import Device, RawPeer, Server, masked
+
+from app.version import VERSION
+
+
+async def test_connected_comes_first_and_says_who_and_where(server: Server, phone: Device) -> None:
+    peer = await server.open(phone)
+    first = await peer.receive()
+    connection = server.manager.connections()[0]
+    epoch = first["payload"]["resume"]["epoch"]
+    assert epoch
+    assert first == {
+        "type": "connected",
+        "payload": {
+            "device_id": phone.device_id,
+            "server_version": VERSION,
+            "user_id": phone.user_id,
+            "connection_id": connection.connection_id,
+            "instance": "default",
+            "heartbeat_seconds": 25,
+            "max_message_bytes": 65536,
+            "resume": {"outcome": "live", "epoch": epoch, "offset": 0, "head": 0},
+        },
+    }
+
+
+async def test_numbers_in_connected_are_whole(server: Server, phone: Device) -> None:
+    peer = await server.open(phone)
+    text = await peer.ws.recv()
+    assert ".0," not in text.replace(VERSION, "")
+    assert "null" not in text
+
+
+async def test_ping_is_answered(server: Server, phone: Device) -> None:
+    peer = await server.connect(phone)
+    await peer.send("ping")
+    assert await peer.receive() == {"type": "pong", "payload": None}
+    assert await peer.ask("ping") == {"type": "pong", "payload": None, "reply_to": "ask"}
+
+
+async def test_a_protocol_ping_gets_its_own_payload_back(server: Server, phone: Device) -> None:
+    peer = await server.connect(phone)
+    await (await peer.ws.ping(b"thirty seconds"))
+
+
+BAD_TEXTS = {
+    "not json": ("{", "parse_error"),
+    "empty": ("", "parse_error"),
+    "nan": ('{"type":"ping","payload":NaN}', "parse_error"),
+    "lone surrogate": ('{"type":"ping","payload":"\\ud800"}', "parse_error"),
+    "deep": ('{"type":"ping","payload":' + "[" * 30_000 + "]" * 30_000 + "}", "parse_error"),
+    "array": ("[1]", "invalid_message"),
+    "type missing": ('{"payload":1}', "invalid_message"),
+    "type number": ('{"type":1}', "invalid_message"),
+    "type long": ('{"type":"' + "a" * 129 + '"}', "invalid_message"),
+    "id number": ('{"type":"ping","id":1}', "invalid_message"),
+    "huge number": ('{"type":"sync.x","payload":1' + "0" * 40 + "}", "invalid_message"),
+    "float overflow": ('{"type":"sync.x","payload":1e999}', "parse_error"),
+    "unknown": ('{"type":"nonsense.x"}', "unknown_type"),
+    "servers own": ('{"type":"connected"}', "unknown_type"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TEXTS)
+async def test_a_bad_message_is_answered_and_closes_nothing(
+    server: Server, phone: Device, name: str
+) -> None:
+    text, code = BAD_TEXTS[name]
+    peer = await server.connect(phone)
+    await peer.ws.send(text)
+    answer = await peer.receive()
+    assert (answer["type"], answer["payload"]["code"]) == ("error", code)
+    await peer.silence()
+
+
+async def test_a_binary_frame_is_an_invalid_message(server: Server, phone: Device) -> None:
+    peer = await server.connect(phone)
+    await peer.ws.send(b"\x00")
+    assert (await peer.receive())["payload"]["code"] == "invalid_message"
+    await peer.silence()
+
+
+@pytest.mark.parametrize("type_", ["sync.hello", "playback.hello", "sync"])
+async def test_features_of_older_clients_are_accepted(
+    server: Server, phone: Device, type_: str
+) -> None:
+    peer = await server.connect(phone)
+    await peer.send(type_, {"device_name": "x"})
+    await peer.silence()
+    assert (await peer.ask(type_))["type"] == "ok"
+
+
+async def test_invalid_utf8_closes_with_1007(server: Server, phone: Device) -> None:
+    peer = await RawPeer.upgrade(server, phone)
+    peer.write(masked(b'{"type":"\xff"}'))
+    assert await peer.close_code() == 1007
+
+
+async def test_the_largest_message_is_taken_and_one_byte_more_closes_with_1009(
+    serve,
+) -> None:
+    server = await serve(max_message_bytes=2048)
+    phone = await server.device()
+    peer = await server.connect(phone)
+    frame = json.dumps({"type": "ping", "payload": ""})
+    largest = frame.replace('""', '"' + "x" * (2048 - len(frame)) + '"')
+    await peer.ws.send(largest)
+    assert (await peer.receive())["type"] == "pong"
+    await peer.ws.send(largest + " ")
+    assert (await peer.closed())[0] == 1009
+    await server.connect(phone)
+
+
+async def test_a_frame_that_claims_to_be_huge_closes_with_1009(
+    server: Server, phone: Device
+) -> None:
+    peer = await RawPeer.upgrade(server, phone)
+    peer.write(bytes((0x81, 0xFF)) + (1 << 62).to_bytes(8, "big") + b"\0\0\0\0")
+    assert await peer.close_code() == 1009
+
+
+async def test_reserved_bits_close_with_1002(server: Server, phone: Device) -> None:
+    peer = await RawPeer.upgrade(server, phone)
+    peer.write(b"\xf1\x80\0\0\0\0")
+    assert await peer.close_code() == 1002
+
+
+async def test_a_message_in_fragments_with_a_ping_between_is_one_message(
+    server: Server, phone: Device
+) -> None:
+    peer = await RawPeer.upgrade(server, phone)
+    await peer.frame()
+    peer.write(masked(b'{"type":', fin=False))
+    peer.write(masked(b"between", opcode=9))
+    peer.write(masked(b'"ping"}', opcode=0))
+    assert await peer.frame() == (10, b"between")
+    opcode, payload = await peer.frame()
+    assert (opcode, json.loads(payload)["type"]) == (1, "pong")
+
+
+async def test_an_unmasked_frame_is_abuse(server: Server, phone: Device) -> None:
+    peer = await RawPeer.upgrade(server, phone)
+    peer.write(b'\x81\x0f{"type":"ping"}')
+    assert await peer.close_code() == 4503
+
+
+async def test_endless_empty_fragments_are_abuse(server: Server, phone: Device) -> None:
+    peer = await RawPeer.upgrade(server, phone)
+    peer.write(masked(b"{", fin=False) + masked(b"", opcode=0, fin=False) * 2000)
+    assert await peer.close_code() == 4503
+    await peer.ended()
+
+
+@pytest.mark.parametrize("start", [masked(b"{", fin=False), masked(b"hello")[:-1]])
+async def test_a_message_that_never_ends_is_closed(serve, start: bytes) -> None:
+    server = await serve(message_seconds=0.2)
+    phone = await server.device()
+    peer = await RawPeer.upgrade(server, phone)
+    peer.write(start)
+    assert await peer.close_code() == 4002
+
+
+async def test_too_many_messages_are_refused_and_then_the_connection_ends(serve) -> None:
+    server = await serve(messages_per_second=1, messages_burst=5)
+    phone = await server.device()
+    peer = await server.connect(phone)
+    for _ in range(6):
+        await peer.send("ping")
+    kinds = [(await peer.receive()) for _ in range(6)]
+    assert [kind["type"] for kind in kinds] == ["pong"] * 5 + ["error"]
+    assert kinds[-1]["payload"]["code"] == "rate_limited"
+    for _ in range(6):
+        await peer.send("ping")
+    assert await peer.closed() == (4003, "rate_limit")
+
+
+async def test_protocol_pings_count_as_messages(serve) -> None:
+    server = await serve(messages_per_second=1, messages_burst=5)
+    phone = await server.device()
+    peer = await RawPeer.upgrade(server, phone)
+    peer.write(masked(b"", opcode=9) * 100_000)
+    assert await peer.close_code() == 4003
+
+
+async def test_too_many_bytes_are_refused(serve) -> None:
+    server = await serve(bytes_per_second=100, max_message_bytes=1024)
+    phone = await server.device()
+    peer = await server.connect(phone)
+    for _ in range(3):
+        await peer.send("ping", "x" * 900)
+    kinds = [(await peer.receive())["type"] for _ in range(3)]
+    assert kinds == ["pong", "pong", "error"]
+
+
+async def test_a_flood_of_pings_does_not_delay_another(server: Server, phone: Device, laptop) -> None:
+    flood = await RawPeer.upgrade(server, phone)
+    other = await server.connect(laptop)
+    flood.write(masked(b"", opcode=9) * 200_000)
+    for _ in range(20):
+        await other.silence()
+    flood.abort()
