@@ -5,10 +5,10 @@ Each resource has one owner, a cleanup context, so that what was opened last clo
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -29,6 +29,7 @@ from app.keys import (
     DATABASE,
     DISPATCHER,
     EPOCH,
+    FAILED,
     MANAGER,
     METRICS,
     NODE,
@@ -74,6 +75,7 @@ def build_application(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
     app[READINESS] = Readiness()
+    app[FAILED] = asyncio.Event()
     app[ADMISSION] = Admission(
         AdmissionLimits(
             connections=settings.max_connections,
@@ -123,10 +125,8 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
         OutboxLimits(settings.max_outbox_frames, settings.max_outbox_bytes),
     )
     node.watch()
-    running = asyncio.create_task(node.run(), name="node")
-    running.add_done_callback(_log_failure)
-    yield
-    await _cancel(running)
+    async with _background(app, node.run(), "node"):
+        yield
 
 
 async def _accounts(app: web.Application) -> AsyncIterator[None]:
@@ -151,10 +151,9 @@ async def _dispatcher(app: web.Application) -> AsyncIterator[None]:
     table: dict[str, object] = {}
     own = load_features(app[SETTINGS].features, app[NODE])
     device = DeviceFeature(app[NODE], app[ACCOUNTS].known_device, table.keys)
-    features: list[Feature] = [device, *own]
-    for prefix in ("sync", "playback"):
-        if prefix not in {feature.prefix for feature in own}:
-            features.append(AcceptedFeature(prefix))
+    taken = {feature.prefix for feature in own}
+    accepted = [AcceptedFeature(prefix) for prefix in ("sync", "playback") if prefix not in taken]
+    features: list[Feature] = [device, *own, *accepted]
     found = handlers(features)
     table.update(found)
     app[DISPATCHER] = Dispatcher(found, app[METRICS].received)
@@ -162,10 +161,8 @@ async def _dispatcher(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _flushing(app: web.Application) -> AsyncIterator[None]:
-    task = asyncio.create_task(_flush_regularly(app), name="flush")
-    task.add_done_callback(_log_failure)
-    yield
-    await _cancel(task)
+    async with _background(app, _flush_regularly(app), "flush"):
+        yield
     app[SESSIONS].touch_live(_live(app))
 
 
@@ -189,12 +186,21 @@ async def _close_sockets(app: web.Application) -> None:
     await app[NODE].close_all(app[SETTINGS].close_seconds)
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+@asynccontextmanager
+async def _background(
+    app: web.Application, work: Coroutine[Any, Any, None], name: str
+) -> AsyncIterator[None]:
+    """Have the work done inside the block; its death is logged and stops the server."""
 
+    def note_death(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("task %s died", name, exc_info=task.exception())
+            app[FAILED].set()
 
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("task %s died", task.get_name(), exc_info=task.exception())
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(note_death)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,5 +1,6 @@
 """What the application holds, typed: each key names one resource that application.py made."""
 
+import asyncio
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -33,3 +34,5 @@ DISPATCHER = web.AppKey("dispatcher", Dispatcher)
 ADMISSION = web.AppKey("admission", Admission)
 READINESS = web.AppKey("readiness", Readiness)
 EPOCH = web.AppKey("epoch", str)
+FAILED = web.AppKey("failed", asyncio.Event)
+"""Set when a task that must not end has died: the server stops, to be started again."""

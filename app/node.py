@@ -26,7 +26,7 @@ from app.websocket.connection import Connection
 from app.websocket.heartbeat import SLOTS, Heartbeat
 from app.websocket.manager import ConnectionManager, Delivered
 from app.websocket.messages import ServerMessage, Source, feature_of
-from app.websocket.outgoing import Outgoing, OutboxLimits
+from app.websocket.outgoing import OutboxLimits, Outgoing
 from app.websocket.tap import Arrivals
 
 log = logging.getLogger(__name__)
@@ -239,9 +239,9 @@ class Node:
 
     def _watch_expiry(self, connection: Connection) -> None:
         ahead = self.limits.heartbeat * 2
-        if connection.expires_at is not None:
-            if connection.expires_at <= self._wall_clock() + ahead:
-                self._expiring.add(connection)
+        expires_at = connection.expires_at
+        if expires_at is not None and expires_at <= self._wall_clock() + ahead:
+            self._expiring.add(connection)
 
     def _end_expired(self) -> None:
         now = self._wall_clock()
@@ -255,7 +255,7 @@ class Node:
 
     # The end
 
-    async def close_all(self, timeout: float) -> None:
+    async def close_all(self, seconds: float) -> None:
         """Close every connection with 1001 and wait until all have ended, or abort them.
 
         What waits in an outbox is sent first. Positioned clients are told when to come back,
@@ -271,7 +271,7 @@ class Node:
             if number % 500 == 499:
                 await asyncio.sleep(0)
         try:
-            await asyncio.wait_for(self._nobody.wait(), timeout)
+            await asyncio.wait_for(self._nobody.wait(), seconds)
         except TimeoutError:
             log.warning("connections aborted at shutdown", extra=fields(count=len(self._live)))
             for connection in list(self._live):

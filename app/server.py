@@ -19,7 +19,7 @@ from app.control.address import SOCKET_NAME
 from app.control.operations import Operations
 from app.control.server import serve_control
 from app.errors import SettingsError
-from app.keys import ACCOUNTS, NODE, READINESS
+from app.keys import ACCOUNTS, FAILED, NODE, READINESS
 from app.logs import fields
 from app.settings import Settings
 from app.version import VERSION
@@ -33,6 +33,9 @@ CLEANUP_SECONDS: Final = 1.5
 SPARE_DESCRIPTORS: Final = 512
 """Files, database and sites beside the connections."""
 
+if sys.platform != "win32":
+    import resource
+
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +48,7 @@ class Serving:
 
 
 async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[None]]) -> int:
-    """Serve until SIGTERM or SIGINT and return the exit status 0.
+    """Serve until SIGTERM or SIGINT and return the exit status: 0, or 1 if a task of ours died.
 
     `on_ready` is awaited once the server answers. SIGHUP reads the certificate again; a second
     signal to stop ends the process at once. Raises SettingsError when it cannot listen, and
@@ -64,12 +67,21 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[N
             async with serve_control(settings.data_dir / SOCKET_NAME, operations):
                 log.info("serving", extra=fields(url=url, version=VERSION, pid=os.getpid()))
                 await on_ready(Serving(app[ACCOUNTS], url))
-                await stop.wait()
+                await _either(stop, app[FAILED])
                 await _drain(app, settings)
         finally:
             await runner.cleanup()
     log.info("stopped")
-    return 0
+    return 1 if app[FAILED].is_set() else 0
+
+
+async def _either(*happenings: asyncio.Event) -> None:
+    """Wait until the first of these is set."""
+    waits = [asyncio.ensure_future(happening.wait()) for happening in happenings]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.wait(waits)
 
 
 async def _listen(runner: web.AppRunner, settings: Settings, tls: ssl.SSLContext | None) -> str:
@@ -113,9 +125,10 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 def _load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
     certificate, key = settings.tls_cert, settings.tls_key
-    assert certificate is not None
+    if certificate is None or key is None:
+        raise SettingsError(["TLS needs a certificate and its key."])
     for path in (certificate, key):
-        if path is not None and not os.access(path, os.R_OK):
+        if not os.access(path, os.R_OK):
             raise SettingsError([f"The file {path} cannot be read."])
     try:
         context.load_cert_chain(certificate, key)
@@ -127,7 +140,7 @@ def _load_certificate(context: ssl.SSLContext, settings: Settings) -> None:
 
 
 def _reload(context: ssl.SSLContext, settings: Settings) -> None:
-    """Use the certificate as it is on disk now for new connections; a broken one changes nothing."""
+    """Use the certificate on disk for new connections; a broken one changes nothing."""
     try:
         # Into a context of its own first: a failed load would leave the live one half changed.
         _load_certificate(ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), settings)
@@ -175,8 +188,6 @@ def allow_descriptors(needed: int) -> None:
     """Raise the limit on open files to what is needed, as far as the system lets us."""
     if sys.platform == "win32":
         return
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft < wanted:

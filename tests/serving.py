@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 from aiohttp import web
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -52,13 +53,13 @@ class Peer:
 
     async def closed(self) -> tuple[int, str]:
         """Wait until the server closes; return code and reason. What comes before is read."""
-        try:
+        with pytest.raises(ConnectionClosed) as end:
             async with asyncio.timeout(PATIENCE):
                 while True:
                     await self.ws.recv()
-        except ConnectionClosed as end:
-            assert end.rcvd is not None, "the connection ended without a close frame"
-            return end.rcvd.code, end.rcvd.reason
+        close = end.value.rcvd
+        assert close is not None, "the connection ended without a close frame"
+        return close.code, close.reason
 
     async def silence(self) -> None:
         """Check that nothing waits: a ping is answered before anything else."""
@@ -174,7 +175,7 @@ class Server:
     async def until(self, condition: Any) -> None:
         """Wait until the condition holds; it is looked at after every turn of the loop."""
         async with asyncio.timeout(PATIENCE):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 (nothing announces it)
                 await asyncio.sleep(0.001)
 
 

@@ -21,6 +21,7 @@ from app.websocket.manager import ConnectionManager
 from app.websocket.messages import Source
 from app.websocket.outgoing import OutboxLimits
 
+
 class Time:
     """A clock that a test sets."""
 
@@ -203,7 +204,7 @@ async def test_an_expiry_far_ahead_is_seen_when_it_comes(node: Node, time: Time)
 
 async def test_at_a_stop_clients_are_told_to_come_back_spread_over_the_window(node: Node) -> None:
     connections = [connected(node, 1, number, positioned=True) for number in range(5)]
-    closing = asyncio.ensure_future(node.close_all(timeout=10))
+    closing = asyncio.ensure_future(node.close_all(seconds=10))
     await asyncio.sleep(0)
     for connection in connections:
         node.retire(connection)
@@ -214,7 +215,7 @@ async def test_at_a_stop_clients_are_told_to_come_back_spread_over_the_window(no
 
 async def test_at_a_stop_who_does_not_end_is_aborted(node: Node) -> None:
     connection = connected(node)
-    await node.close_all(timeout=0)
+    await node.close_all(seconds=0)
     assert connection._wire.aborted
 
 

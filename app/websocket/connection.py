@@ -188,6 +188,10 @@ class Connection:
         """Drop the socket at once."""
         self._wire.abort()
 
+    def is_closing(self) -> bool:
+        """Tell whether it is over: true from the moment at which the server decided to close it."""
+        return self.closing is not None
+
     # The outbox
 
     @property

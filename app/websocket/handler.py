@@ -12,7 +12,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -191,7 +191,7 @@ def upgrade_response(app: web.Application) -> web.WebSocketResponse:
 async def converse(
     request: web.Request,
     ws: web.WebSocketResponse,
-    drain: Callable[[], object],
+    drain: Callable[[], Awaitable[None]],
     identity: Identity,
     query: Query,
     peer: Peer,
@@ -301,13 +301,13 @@ async def read(
     """Take messages until the peer leaves or the connection is closing."""
     clock = asyncio.get_running_loop().time
     rate = None if limit.unlimited else Rate(limit, clock())
-    while connection.closing is None:
+    while not connection.is_closing():
         wire.receiving = True
         message = await ws.receive()
         wire.receiving = False
         if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR):
             return
-        if connection.closing is not None:
+        if connection.is_closing():
             return
         now = connection.heard_at = clock()
         connection.frames_in += 1

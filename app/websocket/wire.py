@@ -21,7 +21,20 @@ NOTSENT_LOWAT: Final = 65_536
 KERNEL_IDLE_BYTES: Final = 4096
 """Fewer bytes than this in the kernel's queue are pings, not a message in transit."""
 
-_SIOCOUTQ: Final = 0x5411
+if sys.platform == "linux":
+    import fcntl
+
+    _SIOCOUTQ: Final = 0x5411
+
+    def _kernel_queue(descriptor: int) -> int:
+        """Return the bytes of a TCP socket that its peer has not acknowledged (tcp(7))."""
+        answer = fcntl.ioctl(descriptor, _SIOCOUTQ, b"\0\0\0\0")
+        return int.from_bytes(answer, sys.byteorder)
+else:
+
+    def _kernel_queue(descriptor: int) -> int:
+        """Return 0: this system does not tell."""
+        return 0
 
 
 class Closable(Protocol):
@@ -85,15 +98,9 @@ class SocketWire:
     def unsent_in_kernel(self) -> int:
         """Return the bytes that the kernel has and the peer has not acknowledged, where known."""
         raw = self._transport.get_extra_info("socket")
-        if raw is None or sys.platform != "linux":
+        if raw is None or raw.fileno() < 0:
             return 0
-        import fcntl
-
-        try:
-            answer = fcntl.ioctl(raw.fileno(), _SIOCOUTQ, b"\0\0\0\0")
-        except OSError:
-            return 0
-        size = int.from_bytes(answer, sys.byteorder)
+        size = _kernel_queue(raw.fileno())
         return size if size > KERNEL_IDLE_BYTES else 0
 
     async def drained(self) -> None:

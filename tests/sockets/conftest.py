@@ -28,7 +28,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
         yield start
     # The peers' own tasks end a turn after their sockets.
     async with asyncio.timeout(5):
-        while asyncio.all_tasks() - before - {asyncio.current_task()}:
+        while asyncio.all_tasks() - before - {asyncio.current_task()}:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 

@@ -197,7 +197,9 @@ async def test_too_many_bytes_are_refused(serve) -> None:
     assert kinds == ["pong", "pong", "error"]
 
 
-async def test_a_flood_of_pings_does_not_delay_another(server: Server, phone: Device, laptop) -> None:
+async def test_a_flood_of_pings_does_not_delay_another(
+    server: Server, phone: Device, laptop
+) -> None:
     flood = await RawPeer.upgrade(server, phone)
     other = await server.connect(laptop)
     flood.write(masked(b"", opcode=9) * 200_000)

@@ -37,9 +37,7 @@ async def test_without_an_id_there_is_no_answer(
     await sender.silence()
 
 
-async def test_the_senders_other_tabs_hear_it_but_not_itself(
-    server: Server, phone: Device
-) -> None:
+async def test_the_senders_other_tabs_hear_it_but_not_itself(server: Server, phone: Device) -> None:
     one = await server.connect(phone, "?instance=one")
     two = await server.connect(phone, "?instance=two")
     assert (await one.ask("device.send", note("others")))["payload"] == {
@@ -89,9 +87,7 @@ async def test_unknown_and_foreign_devices_are_the_same_error(
     await theirs.silence()
 
 
-async def test_a_revoked_device_is_not_found(
-    server: Server, phone: Device, laptop: Device
-) -> None:
+async def test_a_revoked_device_is_not_found(server: Server, phone: Device, laptop: Device) -> None:
     from app.keys import ACCOUNTS
 
     sender = await server.connect(phone)

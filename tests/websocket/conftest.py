@@ -7,7 +7,7 @@ import pytest
 from wires import MemoryWire, Ticks
 
 from app.websocket.connection import Connection
-from app.websocket.outgoing import Outgoing, OutboxLimits
+from app.websocket.outgoing import OutboxLimits, Outgoing
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Frames seen from their headers, however the bytes are cut."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +66,7 @@ def test_how_the_bytes_are_cut_makes_no_difference(messages, cuts) -> None:
     data = b"".join(masked(payload[:125] if op > 8 else payload, op) for payload, op in messages)
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     meter = FrameMeter()
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         meter.feed(data[start:end])
     assert not meter.partial
     assert not meter.unmasked

@@ -47,7 +47,10 @@ def test_optional_keys_are_left_out_and_never_null() -> None:
         ),
         (
             messages.goaway("replaced", reconnect=False, after_ms=0),
-            {"type": "goaway", "payload": {"reason": "replaced", "reconnect": False, "after_ms": 0}},
+            {
+                "type": "goaway",
+                "payload": {"reason": "replaced", "reconnect": False, "after_ms": 0},
+            },
         ),
         (
             ServerMessage("note.text", 1, source=Source(4, "tab")),
