@@ -86,11 +86,18 @@ class Device:
 class Server:
     """The whole server; an async context manager."""
 
-    def __init__(self, data_dir: Path, tls: ssl.SSLContext | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        tls: ssl.SSLContext | None = None,
+        client_tls: ssl.SSLContext | None = None,
+        **options: Any,
+    ) -> None:
         self.settings = Settings(data_dir=data_dir, **options)
         self.app = build_application(self.settings)
         self._runner = web.AppRunner(self.app, shutdown_timeout=0.5)
         self._tls = tls
+        self.client_tls = client_tls
         self._users: dict[str, int] = {}
         self._peers: list[Peer] = []
         self._raw_peers: list[RawPeer] = []
@@ -160,6 +167,7 @@ class Server:
             origin=origin,
             compression=None,
             proxy=None,
+            ssl=self.client_tls,
             **options,
         )
         peer = Peer(ws)
@@ -189,7 +197,9 @@ class RawPeer:
     @classmethod
     async def upgrade(cls, server: Server, device: Device, limit: int = 65_536) -> "RawPeer":
         """Return a peer after the 101."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=limit)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", server.port, limit=limit, ssl=server.client_tls
+        )
         peer = cls(reader, writer)
         server.add_raw(peer)
         key = base64.b64encode(os.urandom(16)).decode()

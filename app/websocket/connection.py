@@ -18,7 +18,7 @@ class Wire(Protocol):
     """The socket of a connection, as its owner gives it."""
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the transport, unless it is closing; returns at once."""
+        """Hand over bytes while none are unsent, unless the socket is closing; returns at once."""
 
     def buffered(self) -> int:
         """Return how many bytes the transport has not handed to the system."""
@@ -49,6 +49,8 @@ class Connection:
     """One live WebSocket: whose it is, and a bounded way out that never makes a sender wait."""
 
     __slots__ = (
+        "_buffered",
+        "_dirty",
         "_outbox",
         "_outbox_bytes",
         "_outgoing",
@@ -57,6 +59,7 @@ class Connection:
         "_tick",
         "_tick_bytes",
         "_wire",
+        "_write",
         "address",
         "awaited_pong",
         "closing",
@@ -95,6 +98,10 @@ class Connection:
     ) -> None:
         self._wire = wire
         self._outgoing = outgoing
+        # Bound once: these three are looked up for every frame.
+        self._write = wire.write
+        self._buffered = wire.buffered
+        self._dirty = outgoing.dirty
         self.user_id = user_id
         self.device_id = device_id
         self.connection_id = connection_id
@@ -140,13 +147,16 @@ class Connection:
                 self.flush()
         elif self.closing is not None:
             return False
-        elif self._pumping or self._wire.buffered():
+        elif self._pumping or self._buffered():
             return self._enqueue(frame, bounded=True)
         else:
             self._tick = [frame]
-            self._tick_bytes = len(frame)
-            self._outgoing.mark(self)
-            if self._tick_bytes >= TICK_BYTES:
+            size = self._tick_bytes = len(frame)
+            dirty = self._dirty
+            if not dirty:
+                self._outgoing.begin()
+            dirty.append(self)
+            if size >= TICK_BYTES:
                 self.flush()
         self.frames_out += 1
         return True
@@ -156,7 +166,7 @@ class Connection:
 
         The reader takes no next message while the outbox is full, so at most one is above it.
         """
-        if self.closing is None and (self._pumping or self._wire.buffered()) and not self._tick:
+        if self.closing is None and (self._pumping or self._buffered()) and not self._tick:
             self._enqueue(frame, bounded=False)
         else:
             self.send(frame)
@@ -166,7 +176,7 @@ class Connection:
         tick = self._tick
         if tick is not None:
             self._tick = None
-            self._wire.write(tick[0] if len(tick) == 1 else b"".join(tick))
+            self._write(tick[0] if len(tick) == 1 else b"".join(tick))
 
     def disconnect(self, close: Close, *, after_ms: int = 0, keep_outbox: bool = False) -> None:
         """Let the connection act no more and have it closed; the first reason given stays.
@@ -213,7 +223,7 @@ class Connection:
     @property
     def unsent(self) -> int:
         """Bytes that the system has not taken yet, in the outbox and in the transport."""
-        return self._outbox_bytes + self._wire.buffered()
+        return self._outbox_bytes + self._buffered()
 
     def unsent_in_kernel(self) -> int:
         """Bytes that the system has taken and the peer has not, 0 where that is not known."""

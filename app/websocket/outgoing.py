@@ -34,7 +34,7 @@ class Flushable(Protocol):
 class Outgoing:
     """Flushes dirty connections at the end of a tick, and knows which ones are slow."""
 
-    __slots__ = ("_call_soon", "_clock", "_dirty", "_marked_at", "_observe", "limits", "slow")
+    __slots__ = ("_call_soon", "_clock", "_marked_at", "_observe", "dirty", "limits", "slow")
 
     def __init__(
         self,
@@ -46,21 +46,20 @@ class Outgoing:
         self._call_soon = call_soon
         self._clock = clock
         self._observe = observe
-        self._dirty: deque[Flushable] = deque()
+        self.dirty: deque[Flushable] = deque()
+        """Connections with a tick list; whoever adds the first one calls `begin` before."""
         self._marked_at = 0.0
         self.limits = limits
         self.slow: set[Any] = set()
         """Connections for which bytes wait; who watches write progress looks only at these."""
 
-    def mark(self, connection: Flushable) -> None:
-        """Have the connection flushed at the end of this tick."""
-        if not self._dirty:
-            self._marked_at = self._clock()
-            self._call_soon(self._flush)
-        self._dirty.append(connection)
+    def begin(self) -> None:
+        """Have the dirty connections flushed at the end of this tick."""
+        self._marked_at = self._clock()
+        self._call_soon(self._flush)
 
     def _flush(self) -> None:
-        dirty = self._dirty
+        dirty = self.dirty
         for _ in range(min(len(dirty), FLUSH_STEP)):
             dirty.popleft().flush()
         self._observe(self._clock() - self._marked_at)

@@ -83,10 +83,15 @@ def measure(server: Server, act: Callable[[Load], Phase]) -> Run:
 
 
 def alternate(contenders: Sequence[Contender], runs: int) -> dict[str, list[Run]]:
-    """Measure each in turn, `runs` times over, so that a noisy minute hits all alike."""
+    """Measure each in turn, `runs` times over, so that a noisy minute hits all alike.
+
+    Each round starts with another one: what a server puts off (a garbage collection, a log) would
+    else always fall to the same contender.
+    """
     results: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
-    for _ in range(runs):
-        for contender in contenders:
+    for turn in range(runs):
+        first = turn % len(contenders)
+        for contender in (*contenders[first:], *contenders[:first]):
             results[contender.name].append(measure(contender.server, contender.act))
             contender.reset(contender.server.load)
             # What it does after the reset would be taken for a part of its next turn.

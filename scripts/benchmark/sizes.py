@@ -14,7 +14,8 @@ class Sizes:
     fanout_rounds: int = 200
     echo_connections: int = 64
     echo_pings: int = 400
-    connect_connections: int = 500
+    # Enough that every turn has its share of the server's full garbage collections.
+    connect_connections: int = 1000
     idle_connections: int = 10_000
     # Fresh servers each time; memory varies far less than time does.
     idle_turns: int = 3

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from scripts.benchmark import compiler
 from scripts.benchmark.servers import Tools
@@ -24,11 +25,26 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     return Tools(floor, load, folder)
 
 
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def _certificate(folder: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Return the server's options for TLS and the smoke test's."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    serving = ["--tls-cert", str(folder / "cert.pem"), "--tls-key", str(folder / "key.pem")]
+    return serving, ("--ca-file", str(folder / "ca.pem"))
+
+
+@pytest.fixture(scope="session", params=["http", "https"])
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     """Our server, started as people do, with one user."""
+    folder = tmp_path_factory.mktemp("server")
+    serving, options = _certificate(folder) if request.param == "https" else ([], ())
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SWITCHBOARD_")}
-    place = ["--data-dir", str(tmp_path_factory.mktemp("server") / "data")]
+    place = ["--data-dir", str(folder / "data")]
     app = [sys.executable, "-m", "app"]
     subprocess.run(
         [*app, "users", "add", "anna", "--password-stdin", *place],
@@ -40,7 +56,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         capture_output=True,
     )
     process = subprocess.Popen(
-        [*app, "serve", "--port", "0", *place],
+        [*app, "serve", "--port", "0", *place, *serving],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -48,7 +64,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         env=clean,
     )
     try:
-        yield Running(_url(process), "anna", PASSWORD)
+        yield Running(_url(process), "anna", PASSWORD, options)
     finally:
         process.terminate()
         process.communicate()

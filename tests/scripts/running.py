@@ -8,3 +8,5 @@ class Running:
     url: str
     handle: str
     password: str
+    options: tuple[str, ...] = ()
+    """What the smoke test needs to believe its certificate."""

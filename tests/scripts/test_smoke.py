@@ -13,7 +13,7 @@ def smoke(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_walks_every_step_of_a_good_server(running: Running) -> None:
-    outcome = smoke(running.url, running.handle, running.password)
+    outcome = smoke(running.url, running.handle, running.password, *running.options)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     lines = outcome.stdout.splitlines()
     assert len(lines) == 12
@@ -22,11 +22,14 @@ def test_it_walks_every_step_of_a_good_server(running: Running) -> None:
 
 def test_it_may_be_run_again(running: Running) -> None:
     for _ in range(2):
-        assert smoke(running.url + "/", running.handle, running.password).returncode == 0
+        assert (
+            smoke(running.url + "/", running.handle, running.password, *running.options).returncode
+            == 0
+        )
 
 
 def test_it_fails_with_a_wrong_password_and_does_not_show_it(running: Running) -> None:
-    outcome = smoke(running.url, running.handle, "not the password")
+    outcome = smoke(running.url, running.handle, "not the password", *running.options)
     assert outcome.returncode == 1
     assert "FAIL  sign in" in outcome.stdout
     assert "401" in outcome.stdout

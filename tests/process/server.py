@@ -1,0 +1,226 @@
+"""`python -m app serve` in a process of its own, and what is needed to talk to it from outside."""
+
+import asyncio
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving import PATIENCE, Device, Peer, RawPeer
+from websockets.asyncio.client import connect
+
+from tests.cli.conftest import CommandLine
+
+ROOT = Path(__file__).parents[2]
+
+LIFETIME = 60
+"""Seconds after which a process that a test has lost sight of is killed."""
+
+STOP_SECONDS = 10
+"""A stop that takes longer is a fault, whatever the peers do."""
+
+
+def environment(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return this process's environment with these settings of the server and no others."""
+    clean = {name: value for name, value in os.environ.items() if "SWITCHBOARD_" not in name}
+    return clean | {f"SWITCHBOARD_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+class Program:
+    """A program in a process of its own; both outputs go to files, so that it never waits."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        settings: Mapping[str, Any],
+        python_path: Path | None = None,
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self.stdout, self.stderr = folder / "stdout", folder / "stderr"
+        with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                env=environment(settings) | ({"PYTHONPATH": str(python_path)} if python_path else {}),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        self._watchdog = threading.Timer(LIFETIME, self.process.kill)
+        self._watchdog.daemon = True
+        self._watchdog.start()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    async def status(self) -> int:
+        """Wait for the end, which must not take long, and return the exit status."""
+        return await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+
+    async def says(self, line: str) -> None:
+        """Wait until this line is on standard output."""
+        async with asyncio.timeout(PATIENCE):
+            while line not in self.stdout.read_text().splitlines():  # noqa: ASYNC110, ASYNC240
+                await asyncio.sleep(0.005)
+
+    def end(self) -> None:
+        """The process is gone."""
+        self._watchdog.cancel()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+class ServerProcess(Program):
+    """A server that answers; its logs are of the JSON form unless told otherwise."""
+
+    def __init__(
+        self, folder: Path, *, ca: Path | None = None, port: int = 0, **settings: Any
+    ) -> None:
+        self.data_dir = folder / "data"
+        self.run = CommandLine(self.data_dir)
+        self.client_tls = ssl.create_default_context(cafile=ca) if ca else None
+        self._raw_peers: list[RawPeer] = []
+        super().__init__(
+            folder,
+            *("-m", "app", "serve", "--json", "--port", str(port)),
+            *("--data-dir", str(self.data_dir)),
+            settings=settings,
+        )
+        self.url = self._wait_until_it_answers()
+        self.port = int(self.url.rsplit(":", 1)[1])
+        self.host = f"127.0.0.1:{self.port}"
+
+    def _wait_until_it_answers(self) -> str:
+        """Return the url once `/health` says that all is well."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self.process.poll() is None:
+            announced = self.stdout.read_text()
+            if announced.endswith("\n"):
+                url = str(json.loads(announced)["url"])
+                if self.client_tls is not None or self.get("/health", url=url)[0] == 200:
+                    return url
+            time.sleep(0.01)
+        self.end()
+        raise AssertionError(f"the server did not start: {self.stderr.read_text()}")
+
+    def get(
+        self, path: str, headers: Mapping[str, str] | None = None, *, url: str | None = None
+    ) -> tuple[int, Mapping[str, str]]:
+        """Return status and headers of the answer to a GET."""
+        request = urllib.request.Request(f"{url or self.url}{path}", headers=dict(headers or {}))
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE, context=self.client_tls) as answer:
+                return answer.status, answer.headers
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.headers
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of the log so far."""
+        text = self.stderr.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+    def logged(self, message: str) -> list[dict[str, Any]]:
+        """Return the lines with this message."""
+        return [line for line in self.log if line["message"] == message]
+
+    async def until_logged(self, message: str, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until there are this many lines with this message, and return them."""
+        async with asyncio.timeout(PATIENCE):
+            while len(found := self.logged(message)) < count:
+                await asyncio.sleep(0.005)
+        return found
+
+    def issue(self, name: str, handle: str = "ada") -> Device:
+        """Return a device of the user, signed in by the command line."""
+        made = self.run.json(
+            *("tokens", "issue", handle, "--device-type", "web"),
+            *("--device-uuid", f"uuid-of-{name}"),
+        )
+        return Device(made["token"], made["user_id"], made["device_id"], made["session_id"])
+
+    async def device(self, name: str, handle: str = "ada") -> Device:
+        return await asyncio.to_thread(self.issue, name, handle)
+
+    @asynccontextmanager
+    async def connected(
+        self, device: Device, query: str = "", **options: Any
+    ) -> AsyncIterator[Peer]:
+        """Give a peer that has read its `connected`; it leaves at the end of the block."""
+        async with connect(
+            f"{self.url.replace('http', 'ws', 1)}/v1/ws{query}",
+            additional_headers=device.by_header,
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+            ssl=self.client_tls,
+            close_timeout=1,
+            **options,
+        ) as ws:
+            peer = Peer(ws)
+            assert (await peer.receive())["type"] == "connected"
+            yield peer
+
+    @asynccontextmanager
+    async def raw(self, device: Device) -> AsyncIterator[RawPeer]:
+        """Give a raw peer that has read its `connected`."""
+        peer = await RawPeer.upgrade(self, device)
+        try:
+            assert (await peer.frame())[0] == 1
+            yield peer
+        finally:
+            await peer.drop()
+
+    def add_raw(self, peer: RawPeer) -> None:
+        """The block of `raw` drops its peer."""
+
+    def sockets(self) -> int:
+        """Return how many connections the server has, as its metrics say."""
+        with urllib.request.urlopen(f"{self.url}/metrics", context=self.client_tls) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith("switchboard_connections "):
+                    return int(float(line.split()[1]))
+        raise AssertionError("no such metric")
+
+
+@dataclass
+class StoppablePeer:
+    """A client in a process of its own, which can be stopped as a whole."""
+
+    program: Program
+
+    @classmethod
+    async def start(
+        cls, folder: Path, server: ServerProcess, device: Device, *, stopped: bool = False
+    ) -> "StoppablePeer":
+        """Return it once it is connected."""
+        program = Program(
+            folder,
+            str(Path(__file__).parent / "client.py"),
+            f"{server.url.replace('http', 'ws', 1)}/v1/ws",
+            settings={"token": device.token},
+        )
+        peer = cls(program)
+        await program.says("connected")
+        if stopped:
+            peer.stop()
+        return peer
+
+    def stop(self) -> None:
+        """The process does nothing any more; its system still acknowledges what arrives."""
+        self.program.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.program.process.pid, os.WSTOPPED | os.WNOWAIT)

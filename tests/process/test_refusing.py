@@ -1,0 +1,122 @@
+"""What keeps a server from starting is said in one sentence."""
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.control.address import DATABASE_NAME
+from tests.cli.conftest import CommandLine
+from tests.process.conftest import Start
+from tests.process.server import ROOT, environment
+
+NOBODY = 65_534
+
+# Root may write anywhere, so what a folder's mode forbids is tried by somebody else.
+AS_SOMEBODY: dict[str, Any] = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
+
+
+def refusal(data_dir: Path, status: int, as_somebody: bool = False, **settings: Any) -> str:
+    """Start a server that must end with this status; return the one sentence that says why."""
+    outcome = subprocess.run(
+        [sys.executable, "-m", "app", "serve", "--data-dir", str(data_dir)],
+        cwd=ROOT,
+        env=environment({"port": 0, **settings}),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        **(AS_SOMEBODY if as_somebody else {}),
+    )
+    assert outcome.returncode == status, outcome.stderr
+    assert outcome.stdout == ""
+    # Log lines are objects; what is left was written for a person.
+    lines = [line for line in outcome.stderr.splitlines() if not line.startswith("{")]
+    assert len(lines) == 1, outcome.stderr
+    assert lines[0].startswith("Error: ")
+    assert lines[0].endswith(".")
+    assert '"exception"' not in outcome.stderr
+    return lines[0]
+
+
+def test_a_second_server_on_the_folder(start: Start) -> None:
+    server = start()
+    sentence = refusal(server.data_dir, 1)
+    assert f"pid {server.process.pid}" in sentence
+    # The first one has noticed nothing.
+    assert server.get("/ready")[0] == 200
+    assert server.run.json("devices", "list") == []
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        sentence = refusal(tmp_path / "data", 2, port=port)
+    assert f"port {port}" in sentence
+    assert "in use" in sentence
+    CommandLine(tmp_path / "data").add()
+
+
+def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    assert "192.0.2.1" in refusal(tmp_path / "data", 2, host="192.0.2.1")
+
+
+def test_a_host_that_does_not_exist(tmp_path: Path) -> None:
+    assert "no.such.host.invalid" in refusal(tmp_path / "data", 2, host="no.such.host.invalid")
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "unreadable"])
+def test_certificate_files_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
+    certificate = tmp_path / "cert.pem"
+    tmp_path.chmod(0o755)
+    if kind == "folder":
+        certificate.mkdir()
+    elif kind == "unreadable":
+        certificate.write_text("x")
+        certificate.chmod(0)
+    sentence = refusal(
+        tmp_path / "data", 2, as_somebody=True, tls_cert=certificate, tls_key=certificate
+    )
+    assert str(certificate) in sentence
+
+
+def test_certificate_files_that_are_garbage(tmp_path: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("-----BEGIN NONSENSE-----\nhunter2\n")
+    sentence = refusal(
+        tmp_path / "data", 2, tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem"
+    )
+    assert "no certificate" in sentence
+    assert "hunter2" not in sentence
+
+
+def test_a_database_of_a_newer_version(tmp_path: Path) -> None:
+    run = CommandLine(tmp_path)
+    run.add()
+    database = sqlite3.connect(tmp_path / DATABASE_NAME)
+    with database:
+        database.execute("UPDATE alembic_version SET version_num = 'of_the_future'")
+    database.close()
+    assert "newer version" in refusal(tmp_path, 2)
+
+
+def test_a_database_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / DATABASE_NAME).write_text("this is a letter to my aunt\n" * 100)
+    assert "database" in refusal(tmp_path, 1)
+
+
+def test_a_folder_in_which_nothing_may_be_written(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    sentence = refusal(tmp_path / "data", 1, as_somebody=True)
+    assert str(tmp_path / "data") in sentence
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    assert str(tmp_path / "data") in refusal(tmp_path / "data", 1)

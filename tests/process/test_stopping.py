@@ -1,0 +1,169 @@
+"""A stop: what the server still answers, what its peers are told, and what it leaves behind."""
+
+import asyncio
+import signal
+import sqlite3
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from serving import PATIENCE, Peer
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from app.control.address import DATABASE_NAME, SOCKET_NAME
+from tests.process.conftest import Start
+from tests.process.server import Program, ServerProcess, StoppablePeer
+
+
+async def draining(server: ServerProcess) -> None:
+    """Wait until the server says that it stops."""
+    async with asyncio.timeout(PATIENCE):
+        while server.get("/ready")[0] != 503:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+def check_database(data_dir: Path) -> None:
+    """The database is whole, and nothing waits outside of it."""
+    assert not [path.name for path in data_dir.iterdir() if path.name.endswith(("-wal", "-shm"))]
+    with sqlite3.connect(data_dir / DATABASE_NAME) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    database.close()
+
+
+async def test_a_stop_sends_new_clients_elsewhere_and_answers_the_others(start: Start) -> None:
+    server = start(drain_seconds=2)
+    phone = await server.device("phone")
+    async with server.connected(phone) as peer:
+        server.signal(signal.SIGTERM)
+        await draining(server)
+        assert int(server.get("/ready")[1]["Retry-After"]) > 0
+        assert server.get("/health")[0] == 200
+        assert server.get("/v1/devices", phone.by_header)[0] == 200
+        status, headers = server.get("/v1/auth/session", phone.by_header)
+        assert (status, int(headers["Retry-After"]) > 0) == (503, True)
+        with pytest.raises(InvalidStatus) as refused:
+            async with server.connected(phone, "?instance=late"):
+                pass
+        assert refused.value.response.status_code == 503
+        assert int(refused.value.response.headers["Retry-After"]) > 0
+        # Who is connected talks on until the end.
+        await peer.silence()
+        assert await peer.closed() == (1001, "shutting_down")
+    assert await server.status() == 0
+    check_database(server.data_dir)
+    assert not (server.data_dir / SOCKET_NAME).exists()
+    again = start(port=server.port)
+    async with again.connected(phone) as peer:
+        await peer.silence()
+
+
+async def farewell(peer: Peer) -> int:
+    """Return when this positioned peer is told to come back, in milliseconds."""
+    message = await peer.receive()
+    assert message["type"] == "goaway"
+    assert message["payload"].keys() == {"reason", "reconnect", "after_ms"}
+    assert message["payload"]["reason"] == "shutting_down"
+    assert message["payload"]["reconnect"] is True
+    assert await peer.closed() == (1001, "shutting_down")
+    return int(message["payload"]["after_ms"])
+
+
+async def test_positioned_clients_are_spread_over_the_window_and_plain_ones_just_closed(
+    start: Start,
+) -> None:
+    server = start(drain_seconds=0, reconnect_window_seconds=4)
+    phone = await server.device("phone")
+    async with AsyncExitStack() as stack:
+        positioned = [
+            await stack.enter_async_context(server.connected(phone, f"?instance=p{n}&resume=live"))
+            for n in range(7)
+        ]
+        plain = await stack.enter_async_context(server.connected(phone))
+        server.signal(signal.SIGINT)
+        after = await asyncio.gather(*map(farewell, positioned))
+        with pytest.raises(ConnectionClosed):
+            await plain.receive()
+        assert plain.ws.close_code == 1001
+    assert await server.status() == 0
+    assert all(0 <= ms < 4000 for ms in after)
+    assert Counter(ms // 1000 for ms in after).keys() == {0, 1, 2, 3}
+    [end] = server.logged("stopping")
+    assert end["connections"] == 8
+
+
+async def test_what_waits_is_sent_before_the_close(start: Start) -> None:
+    server = start(drain_seconds=0, messages_per_second=0, bytes_per_second=0)
+    phone, tv = await server.device("phone"), await server.device("tv")
+    async with server.raw(tv) as slow, server.connected(phone) as sender:
+        slow.writer.transport.pause_reading()
+        message = {"to": tv.device_id, "type": "n.x", "payload": "x" * 30_000}
+        delivered = 0
+        while (await sender.ask("device.send", message))["payload"]["delivered"]:
+            delivered += 1
+        server.signal(signal.SIGTERM)
+        assert await sender.closed() == (1001, "shutting_down")
+        slow.writer.transport.resume_reading()
+        received = 0
+        while (frame := await slow.frame())[0] != 8:
+            received += b'"n.x"' in frame[1]
+        assert received == delivered
+        assert int.from_bytes(frame[1][:2], "big") == 1001
+    assert await server.status() == 0
+
+
+async def test_peers_that_answer_nothing_and_read_nothing_do_not_hold_the_stop(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start(drain_seconds=0.2, messages_per_second=0, bytes_per_second=0)
+    phone, tv, radio = [await server.device(name) for name in ("phone", "tv", "radio")]
+    stopped = await StoppablePeer.start(tmp_path / "radio", server, radio, stopped=True)
+    try:
+        async with server.raw(tv) as stuck, server.connected(phone) as sender:
+            stuck.writer.transport.pause_reading()
+            message = {"to": tv.device_id, "type": "n.x", "payload": "x" * 30_000}
+            while (await sender.ask("device.send", message))["payload"]["delivered"]:
+                pass
+            server.signal(signal.SIGTERM)
+            assert await sender.closed() == (1001, "shutting_down")
+            assert await server.status() == 0
+    finally:
+        stopped.program.end()
+    [aborted] = server.logged("connections aborted at shutdown")
+    assert aborted["count"] == 1
+    assert not [line for line in server.log if line["level"] == "error"]
+
+
+async def test_a_second_signal_stops_at_once(start: Start) -> None:
+    server = start(drain_seconds=60, shutdown_seconds=120)
+    server.signal(signal.SIGINT)
+    await draining(server)
+    server.signal(signal.SIGTERM)
+    assert await server.status() == 128 + signal.SIGTERM
+    assert server.logged("stopped at once by a second signal")
+    # It went without tidying up, which the next server does not mind.
+    assert (server.data_dir / SOCKET_NAME).exists()
+    again = start()
+    assert await asyncio.to_thread(again.run.json, "devices", "list") == []
+
+
+async def test_a_signal_during_the_start_stops_it(tmp_path: Path) -> None:
+    (tmp_path / "early.py").write_text(
+        "import os, signal\n"
+        "class Early:\n"
+        "    prefix = 'early'\n"
+        "    def __init__(self, node): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    async def handle(self, connection, message): return None\n"
+    )
+    program = Program(
+        tmp_path / "program",
+        *("-m", "app", "serve", "--port", "0", "--data-dir", str(tmp_path / "data")),
+        settings={"features": "early:Early", "drain_seconds": 0},
+        python_path=tmp_path,
+    )
+    try:
+        assert await program.status() == 0
+    finally:
+        program.end()
+    assert '"stopped"' in program.stderr.read_text()
+    check_database(tmp_path / "data")
