@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp_session import session_middleware
 
 from app.auth.accounts import Accounts
 from app.auth.cookie_keys import load_cookie_keys
@@ -36,6 +37,7 @@ from app.keys import (
     READINESS,
     SESSIONS,
     SETTINGS,
+    UPGRADE,
     Readiness,
 )
 from app.logs import fields
@@ -45,12 +47,14 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.storage.lock import DataDirLock
 from app.web import access
-from app.web.routes import add_routes, middlewares
+from app.web.problems import problems
+from app.web.routes import add_routes, chain, middlewares
 from app.websocket.admission import Admission, AdmissionLimits
 from app.websocket.dispatch import Dispatcher
-from app.websocket.handler import PATH, ws_handler
+from app.websocket.handler import PATH, upgrade, ws_handler
 from app.websocket.manager import ConnectionManager
 from app.websocket.outgoing import OutboxLimits
+from app.websocket.rate import RateLimit
 
 FLUSH_SECONDS: Final = 30
 """How often last-seen times are written; a crash loses no more than this of them."""
@@ -69,9 +73,8 @@ def build_application(settings: Settings) -> web.Application:
         partial(_is_secure, settings),
         int(settings.session_max_days * DAY_SECONDS),
     )
-    app = web.Application(
-        middlewares=middlewares(settings, cookies), handler_args=access.handler_args(settings)
-    )
+    # No middleware of the application: a WebSocket would hold each one's frame for its whole life.
+    app = web.Application(handler_args=access.handler_args(settings))
     app[SETTINGS] = settings
     app[METRICS] = Metrics()
     app[READINESS] = Readiness()
@@ -87,9 +90,10 @@ def build_application(settings: Settings) -> web.Application:
     app[MANAGER] = ConnectionManager(
         per_device=settings.max_connections_per_device, per_user=settings.max_connections_per_user
     )
-    add_routes(app)
     # Every method comes here, so that what is no upgrade is told so.
     app.router.add_route("*", PATH, ws_handler)
+    app[UPGRADE] = chain([problems, session_middleware(cookies)], upgrade)
+    add_routes(app, middlewares(settings, cookies))
     app.cleanup_ctx.extend([_lock, _database, _node, _accounts, _dispatcher, _flushing])
     app.on_shutdown.append(_close_sockets)
     return app
@@ -121,12 +125,23 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
             stall=settings.stall_seconds,
             message=settings.message_seconds,
             reconnect_window=settings.reconnect_window_seconds,
+            rate=_rate_limit(settings),
         ),
         OutboxLimits(settings.max_outbox_frames, settings.max_outbox_bytes),
     )
     node.watch()
     async with _background(app, node.run(), "node"):
         yield
+
+
+def _rate_limit(settings: Settings) -> RateLimit:
+    return RateLimit(
+        messages_per_second=settings.messages_per_second,
+        messages_burst=settings.messages_burst,
+        bytes_per_second=settings.bytes_per_second,
+        # Two of the largest messages always fit, whatever the rate.
+        bytes_burst=2 * max(settings.bytes_per_second, settings.max_message_bytes),
+    )
 
 
 async def _accounts(app: web.Application) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from app.auth.accounts import Accounts
 from app.auth.sessions import Sessions
@@ -36,3 +37,5 @@ READINESS = web.AppKey("readiness", Readiness)
 EPOCH = web.AppKey("epoch", str)
 FAILED = web.AppKey("failed", asyncio.Event)
 """Set when a task that must not end has died: the server stops, to be started again."""
+UPGRADE: web.AppKey[Handler] = web.AppKey("upgrade")
+"""What answers an upgrade, with 101 or with a problem."""

@@ -27,6 +27,7 @@ from app.websocket.heartbeat import SLOTS, Heartbeat
 from app.websocket.manager import ConnectionManager, Delivered
 from app.websocket.messages import ServerMessage, Source, feature_of
 from app.websocket.outgoing import OutboxLimits, Outgoing
+from app.websocket.rate import Rate, RateLimit
 from app.websocket.tap import Arrivals
 
 log = logging.getLogger(__name__)
@@ -54,12 +55,13 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class NodeLimits:
-    """The node's time limits, in seconds."""
+    """The node's time limits, in seconds, and how much one connection may send."""
 
     heartbeat: float = 25
     stall: float = 60
     message: float = 30
     reconnect_window: float = 5
+    rate: RateLimit | None = None
 
 
 @dataclass(slots=True)
@@ -110,6 +112,11 @@ class Node:
             "Frames waiting in all outboxes.",
             lambda: sum(connection.backlog for connection in slow),
         )
+
+    def rate(self) -> Rate | None:
+        """Return full buckets for a new connection; None when nothing is limited."""
+        limit = self.limits.rate
+        return None if limit is None or limit.unlimited else Rate(limit, self._clock())
 
     # Connections
 

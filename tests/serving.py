@@ -113,10 +113,16 @@ class Server:
         # aiohttp reads nothing any more once its cleanup has begun, no close frame either.
         await self.app[NODE].close_all(PATIENCE)
         await self._runner.cleanup()
+        await self.forget_peers()
+
+    async def forget_peers(self) -> None:
+        """Close every peer there was, and keep none of them."""
         for peer in self._peers:
             await peer.close()
         for raw in self._raw_peers:
             await raw.drop()
+        self._peers.clear()
+        self._raw_peers.clear()
 
     def add_raw(self, peer: "RawPeer") -> None:
         """Drop this peer when the server has stopped."""

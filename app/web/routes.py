@@ -1,7 +1,10 @@
 """What the HTTP side adds to the application: its routes, its middlewares, its headers."""
 
-from aiohttp import web
-from aiohttp.typedefs import Middleware
+from collections.abc import Sequence
+from functools import partial
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
 from aiohttp_session import AbstractStorage, session_middleware
 
 from app.settings import Settings
@@ -24,23 +27,51 @@ def middlewares(settings: Settings, cookies: AbstractStorage) -> list[Middleware
     ]
 
 
-def add_routes(app: web.Application) -> None:
-    """The application answers every path but the socket's, and all its answers are hardened."""
+def chain(middlewares: Sequence[Middleware], handler: Handler) -> Handler:
+    """Return the handler inside of the middlewares."""
+    for middleware in reversed(middlewares):
+        handler = partial(middleware, handler=handler)
+    return handler
+
+
+def add_routes(app: web.Application, middlewares: Sequence[Middleware]) -> None:
+    """The application answers every path but the socket's, and all its answers are hardened.
+
+    The routes carry the middlewares; the last one answers for every path that has no other.
+    """
     app.on_response_prepare.append(harden)
     app.on_response_prepare.append(allow_origin)
-    app.add_routes(
-        [
-            web.get("/", index.index),
-            web.get(paths.HEALTH, health.health),
-            web.get(paths.READY, health.ready),
-            web.get(paths.METRICS, health.metrics),
-            web.post(paths.LOGIN, auth.login),
-            web.post("/v1/auth/logout", auth.logout),
-            web.get("/v1/auth/logout", auth.logout_by_get, allow_head=False),
-            web.get("/v1/auth/session", auth.session),
-            web.post("/v1/auth/password", auth.password),
-            web.get("/v1/devices", devices.list_devices),
-            web.patch("/v1/devices/{id}", devices.rename_device),
-            web.delete("/v1/devices/{id}", devices.revoke_device),
-        ]
-    )
+    for method, path, handler in ROUTES:
+        chained = chain(middlewares, handler)
+        app.router.add_route(method, path, chained)
+        # Signing out has an effect, so nobody asks for it by HEAD.
+        if method == hdrs.METH_GET and handler is not auth.logout_by_get:
+            app.router.add_route(hdrs.METH_HEAD, path, chained)
+    app.router.add_route("*", "/{path:.*}", chain(middlewares, nowhere))
+
+
+async def nowhere(request: web.Request) -> web.StreamResponse:
+    """Raises 405 for a path that has other methods, else 404."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource is not request.match_info.route.resource:
+            allowed |= (await resource.resolve(request))[1]
+    if allowed:
+        raise web.HTTPMethodNotAllowed(request.method, sorted(allowed))
+    raise web.HTTPNotFound
+
+
+ROUTES: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/", index.index),
+    ("GET", paths.HEALTH, health.health),
+    ("GET", paths.READY, health.ready),
+    ("GET", paths.METRICS, health.metrics),
+    ("POST", paths.LOGIN, auth.login),
+    ("POST", "/v1/auth/logout", auth.logout),
+    ("GET", "/v1/auth/logout", auth.logout_by_get),
+    ("GET", "/v1/auth/session", auth.session),
+    ("POST", "/v1/auth/password", auth.password),
+    ("GET", "/v1/devices", devices.list_devices),
+    ("PATCH", "/v1/devices/{id}", devices.rename_device),
+    ("DELETE", "/v1/devices/{id}", devices.revoke_device),
+)

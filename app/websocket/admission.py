@@ -28,9 +28,8 @@ class Admission:
         self.handshakes = 0
         self.connections = 0
 
-    @contextmanager
-    def admit(self, address: str) -> Iterator[None]:
-        """Hold a place for one connection of the address, from its upgrade to its end.
+    def enter(self, address: str) -> None:
+        """Take a place for one connection of the address, from its upgrade until `leave`.
 
         Raises Problem 503: `overloaded` when the node is full, `too_many_connections` when the
         address has its share. Loopback is exempt from the latter: it is where proxies sit.
@@ -38,20 +37,21 @@ class Admission:
         limits = self._limits
         if self.connections >= limits.connections or self.handshakes >= limits.handshakes:
             raise self._refusal("overloaded", "The server has as many connections as it can take.")
-        counted = limits.per_address > 0 and not _is_loopback(address)
-        if counted and self._by_address[address] >= limits.per_address:
-            raise self._refusal("too_many_connections", "This address has too many connections.")
-        self.connections += 1
-        if counted:
+        if self._is_counted(address):
+            if self._by_address[address] >= limits.per_address:
+                raise self._refusal(
+                    "too_many_connections", "This address has too many connections."
+                )
             self._by_address[address] += 1
-        try:
-            yield
-        finally:
-            self.connections -= 1
-            if counted:
-                self._by_address[address] -= 1
-                if not self._by_address[address]:
-                    del self._by_address[address]
+        self.connections += 1
+
+    def leave(self, address: str) -> None:
+        """Give the place back."""
+        self.connections -= 1
+        if self._is_counted(address):
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
 
     @contextmanager
     def handshake(self) -> Iterator[None]:
@@ -61,6 +61,9 @@ class Admission:
             yield
         finally:
             self.handshakes -= 1
+
+    def _is_counted(self, address: str) -> bool:
+        return self._limits.per_address > 0 and not _is_loopback(address)
 
     def _refusal(self, code: str, detail: str) -> Problem:
         return Problem(503, code, detail, retry_after=self._limits.retry_after)

@@ -10,6 +10,7 @@ from typing import Protocol
 from app.websocket.close import Close
 from app.websocket.messages import goaway
 from app.websocket.outgoing import TICK_BYTES, Outgoing
+from app.websocket.rate import Rate
 
 DEFAULT_INSTANCE = "default"
 
@@ -74,6 +75,7 @@ class Connection:
         "instance",
         "positioned",
         "pumped",
+        "rate",
         "session_id",
         "slot",
         "started_at",
@@ -93,6 +95,7 @@ class Connection:
         expires_at: float | None = None,
         address: str = "",
         positioned: bool = False,
+        rate: Rate | None = None,
         connected_at: float = 0.0,
         now: float = 0.0,
     ) -> None:
@@ -110,6 +113,7 @@ class Connection:
         self.expires_at = expires_at
         self.address = address
         self.positioned = positioned
+        self.rate = rate
         self.connected_at = connected_at
         self.started_at = now
         self.heard_at = now

@@ -12,7 +12,6 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -33,6 +32,7 @@ from app.keys import (
     READINESS,
     SESSIONS,
     SETTINGS,
+    UPGRADE,
 )
 from app.logs import clean, fields
 from app.version import VERSION
@@ -49,7 +49,7 @@ from app.websocket.messages import (
     error,
     frame,
 )
-from app.websocket.rate import Rate, RateLimit
+from app.websocket.rate import Rate
 from app.websocket.tap import Tap
 from app.websocket.wire import SocketWire, tune
 
@@ -78,21 +78,65 @@ class Query:
 
 
 async def ws_handler(request: web.Request) -> web.StreamResponse:
-    """Serve one WebSocket from its upgrade to its end; raises Problem when it is refused."""
+    """Serve one WebSocket from its upgrade to its end, or answer why there is none.
+
+    What this coroutine and those it awaits hold is held for the life of the socket, so what only
+    the upgrade needs stays inside of it.
+    """
+    response = await request.app[UPGRADE](request)
+    socket = request.get(SOCKET)
+    if socket is None:
+        return response
+    ws, wire, connection = socket.ws, socket.wire, socket.wire.connection
+    try:
+        async with socket.scope:
+            register(request, connection)
+            await read(ws, wire, connection, request.app[DISPATCHER])
+    except TimeoutError:
+        log.debug("reading ended", extra=_who(connection))
+    except Exception:
+        log.exception("connection failed", extra=_who(connection))
+        connection.disconnect(INTERNAL)
+    finally:
+        await end(request, socket)
+    return response
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """An upgraded request: the socket, and what interrupts its reader."""
+
+    ws: web.WebSocketResponse
+    wire: SocketWire
+    scope: asyncio.Timeout
+
+
+SOCKET = web.RequestKey("socket", Socket)
+IDENTITY = web.RequestKey("identity", Identity)
+
+
+# The upgrade
+
+
+async def upgrade(request: web.Request) -> web.StreamResponse:
+    """Upgrade the request and note its socket in it; raises Problem when it is refused.
+
+    The checks come in the order that the protocol names: 426, 503, 403, 401, 400.
+    """
     app = request.app
     peer = request_peer(request, app[SETTINGS].trusted_proxies)
+    admission = app[ADMISSION]
     try:
         check_handshake(request)
         if app[READINESS].draining:
             raise Problem(503, "draining", "The server is stopping.", retry_after=retry_after(app))
-        with app[ADMISSION].admit(peer.address):
-            with app[ADMISSION].handshake():
-                identity, query = await enter(request, peer)
-                ws = upgrade_response(app)
-                writer = await ws.prepare(request)
-            if request.transport is not None:
-                await converse(request, ws, writer.drain, identity, query, peer)
-            return ws
+        admission.enter(peer.address)
+        try:
+            with admission.handshake():
+                return await open_socket(request, peer)
+        finally:
+            if SOCKET not in request:
+                admission.leave(peer.address)
     except Problem as refusal:
         app[METRICS].refused[refusal.code] += 1
         # A dead session may knock every few seconds for ever: that is worth no line.
@@ -101,7 +145,24 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
         raise
 
 
-# Before the upgrade
+async def open_socket(request: web.Request, peer: Peer) -> web.StreamResponse:
+    """Authenticate, answer 101, and put the wire between the socket and the connection."""
+    identity, query = await enter(request, peer)
+    ws = upgrade_response(request.app)
+    writer = await ws.prepare(request)
+    transport = request.transport
+    if transport is None:
+        return ws
+    settings = request.app[SETTINGS]
+    tune(transport, settings.stall_seconds)
+    scope = asyncio.timeout(None)
+    wire = SocketWire(ws, transport, writer.drain, scope)
+    wire.connection = new_connection(request, wire, identity, query, peer)
+    protocol = cast(asyncio.Protocol, transport.get_protocol())
+    transport.set_protocol(Tap(protocol, wire.connection, request.app[NODE].arrivals))
+    request[SOCKET] = Socket(ws, wire, scope)
+    request[IDENTITY] = identity
+    return ws
 
 
 def check_handshake(request: web.Request) -> None:
@@ -188,45 +249,6 @@ def upgrade_response(app: web.Application) -> web.WebSocketResponse:
 # The connection
 
 
-async def converse(
-    request: web.Request,
-    ws: web.WebSocketResponse,
-    drain: Callable[[], Awaitable[None]],
-    identity: Identity,
-    query: Query,
-    peer: Peer,
-) -> None:
-    """Register the connection, read until it ends, close it, and leave nothing of it behind."""
-    app = request.app
-    node = app[NODE]
-    transport = cast(asyncio.Transport, request.transport)
-    tune(transport, app[SETTINGS].stall_seconds)
-    scope = asyncio.timeout(None)
-    wire = SocketWire(ws, transport, drain, scope)
-    connection = wire.connection = new_connection(request, wire, identity, query, peer)
-    protocol = cast(asyncio.Protocol, transport.get_protocol())
-    transport.set_protocol(Tap(protocol, connection, node.arrivals))
-    try:
-        async with scope:
-            register(app, connection, identity)
-            log.info("connected", extra=_who(connection))
-            await read(ws, wire, connection, app[DISPATCHER], rate_of(app))
-    except TimeoutError:
-        if not scope.expired():
-            raise
-    except Exception:
-        log.exception("connection failed", extra=_who(connection))
-        connection.disconnect(INTERNAL)
-    finally:
-        try:
-            await close(ws, wire, connection, app[SETTINGS].shutdown_seconds)
-        finally:
-            transport.abort()
-            node.retire(connection)
-            log_end(app, ws, connection)
-    await wire.ended()
-
-
 def new_connection(
     request: web.Request, wire: SocketWire, identity: Identity, query: Query, peer: Peer
 ) -> Connection:
@@ -245,17 +267,19 @@ def new_connection(
         expires_at=identity.expires_at,
         address=peer.address,
         positioned=query.positioned,
+        rate=request.app[NODE].rate(),
         connected_at=time.time(),
         now=asyncio.get_running_loop().time(),
     )
 
 
-def register(app: web.Application, connection: Connection, identity: Identity) -> None:
+def register(request: web.Request, connection: Connection) -> None:
     """Make the connection reachable and greet it, in one step in which nothing else can happen.
 
     A session that ended while the upgrade was under way is closed with 4502 instead.
     """
-    if not app[SESSIONS].holds(identity):
+    app = request.app
+    if not app[SESSIONS].holds(request[IDENTITY]):
         connection.disconnect(REVOKED)
         return
     app[NODE].connect(connection)
@@ -271,7 +295,7 @@ def register(app: web.Application, connection: Connection, identity: Identity) -
         resume=Resume("live", app[EPOCH], 0, 0),
     )
     connection.send(connected(greeting).frame)
-    app[SESSIONS].touch(identity)
+    log.info("connected", extra=_who(connection))
 
 
 def _whole(number: float) -> int | float:
@@ -279,28 +303,15 @@ def _whole(number: float) -> int | float:
     return int(number) if number == int(number) else number
 
 
-def rate_of(app: web.Application) -> RateLimit:
-    """Return how much one connection may send."""
-    settings = app[SETTINGS]
-    return RateLimit(
-        messages_per_second=settings.messages_per_second,
-        messages_burst=settings.messages_burst,
-        bytes_per_second=settings.bytes_per_second,
-        # Two of the largest messages always fit, whatever the rate.
-        bytes_burst=2 * max(settings.bytes_per_second, settings.max_message_bytes),
-    )
-
-
 async def read(
     ws: web.WebSocketResponse,
     wire: SocketWire,
     connection: Connection,
     dispatcher: Dispatcher,
-    limit: RateLimit,
 ) -> None:
     """Take messages until the peer leaves or the connection is closing."""
     clock = asyncio.get_running_loop().time
-    rate = None if limit.unlimited else Rate(limit, clock())
+    rate = connection.rate
     while not connection.is_closing():
         wire.receiving = True
         message = await ws.receive()
@@ -312,7 +323,7 @@ async def read(
         now = connection.heard_at = clock()
         connection.frames_in += 1
         if rate is not None and not rate.take(_size(message), now):
-            refuse_excess(connection, rate, limit)
+            refuse_excess(connection, rate)
         elif message.type is WSMsgType.TEXT:
             await take_text(connection, dispatcher, message.data)
         else:
@@ -344,9 +355,9 @@ def take_other(connection: Connection, message: WSMessage) -> None:
         connection.reply(error("invalid_message", "messages are text frames").frame)
 
 
-def refuse_excess(connection: Connection, rate: Rate, limit: RateLimit) -> None:
+def refuse_excess(connection: Connection, rate: Rate) -> None:
     """Drop a message over the limit, saying so; a whole burst more of them ends the connection."""
-    if rate.refused > limit.messages_burst:
+    if rate.refused > rate.limit.messages_burst:
         connection.disconnect(RATE_LIMIT, after_ms=RATE_LIMIT_AFTER_MS)
     else:
         connection.reply(error("rate_limited", "too many messages; this one is dropped").frame)
@@ -360,6 +371,20 @@ def _size(message: WSMessage) -> int:
 
 
 # The end
+
+
+async def end(request: web.Request, socket: Socket) -> None:
+    """Close the connection, count and log its end, and leave nothing of it behind."""
+    app = request.app
+    wire, connection = socket.wire, socket.wire.connection
+    try:
+        await close(socket.ws, wire, connection, app[SETTINGS].shutdown_seconds)
+    finally:
+        wire.abort()
+        app[NODE].retire(connection)
+        app[ADMISSION].leave(connection.address)
+        log_end(app, socket.ws, connection)
+    await wire.ended()
 
 
 async def close(

@@ -21,10 +21,10 @@ class RateLimit:
 class Rate:
     """The two buckets of one connection; they start full."""
 
-    __slots__ = ("_bytes", "_limit", "_messages", "_then", "refused")
+    __slots__ = ("_bytes", "_messages", "_then", "limit", "refused")
 
     def __init__(self, limit: RateLimit, now: float) -> None:
-        self._limit = limit
+        self.limit = limit
         self._messages = limit.messages_burst
         self._bytes = limit.bytes_burst
         self._then = now
@@ -35,7 +35,7 @@ class Rate:
 
         `refused` is how many in a row were not.
         """
-        limit = self._limit
+        limit = self.limit
         elapsed = now - self._then
         self._then = now
         self._messages = min(

@@ -1,12 +1,12 @@
 """What keeps a server from starting is said in one sentence."""
 
+import ctypes
 import os
 import socket
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,13 +15,19 @@ from tests.cli.conftest import CommandLine
 from tests.process.conftest import Start
 from tests.process.server import ROOT, environment
 
-NOBODY = 65_534
-
-# Root may write anywhere, so what a folder's mode forbids is tried by somebody else.
-AS_SOMEBODY: dict[str, Any] = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
+_PR_CAPBSET_DROP = 24
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 
 
-def refusal(data_dir: Path, status: int, as_somebody: bool = False, **settings: Any) -> str:
+def obey_modes() -> None:
+    """Have the program that starts next obey the modes of files and folders, also as root."""
+    if os.geteuid() == 0:
+        for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
+            if ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0):
+                raise OSError("the capability cannot be dropped")
+
+
+def refusal(data_dir: Path, status: int, **settings: object) -> str:
     """Start a server that must end with this status; return the one sentence that says why."""
     outcome = subprocess.run(
         [sys.executable, "-m", "app", "serve", "--data-dir", str(data_dir)],
@@ -30,7 +36,7 @@ def refusal(data_dir: Path, status: int, as_somebody: bool = False, **settings: 
         capture_output=True,
         text=True,
         timeout=20,
-        **(AS_SOMEBODY if as_somebody else {}),
+        preexec_fn=obey_modes,
     )
     assert outcome.returncode == status, outcome.stderr
     assert outcome.stdout == ""
@@ -72,15 +78,12 @@ def test_a_host_that_does_not_exist(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["missing", "folder", "unreadable"])
 def test_certificate_files_that_cannot_be_read(tmp_path: Path, kind: str) -> None:
     certificate = tmp_path / "cert.pem"
-    tmp_path.chmod(0o755)
     if kind == "folder":
         certificate.mkdir()
     elif kind == "unreadable":
         certificate.write_text("x")
         certificate.chmod(0)
-    sentence = refusal(
-        tmp_path / "data", 2, as_somebody=True, tls_cert=certificate, tls_key=certificate
-    )
+    sentence = refusal(tmp_path / "data", 2, tls_cert=certificate, tls_key=certificate)
     assert str(certificate) in sentence
 
 
@@ -109,12 +112,22 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
     assert "database" in refusal(tmp_path, 1)
 
 
-def test_a_folder_in_which_nothing_may_be_written(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/tmp"):
-            folder.chmod(0o755)
-    sentence = refusal(tmp_path / "data", 1, as_somebody=True)
-    assert str(tmp_path / "data") in sentence
+@pytest.mark.parametrize("started_before", [False, True], ids=["empty", "used"])
+def test_a_folder_in_which_nothing_may_be_written(tmp_path: Path, started_before: bool) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    if started_before:
+        CommandLine(data_dir).add()
+    data_dir.chmod(0o500)
+    sentence = refusal(data_dir, 1)
+    data_dir.chmod(0o700)
+    assert str(data_dir) in sentence
+
+
+def test_a_database_that_may_not_be_written(tmp_path: Path) -> None:
+    CommandLine(tmp_path).add()
+    (tmp_path / DATABASE_NAME).chmod(0o400)
+    assert DATABASE_NAME in refusal(tmp_path, 1)
 
 
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:

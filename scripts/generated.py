@@ -1,0 +1,128 @@
+"""scripts/docs: the parts of docs/ that are made from the code, between two markers."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from app.cli.serve import serve
+from app.settings import ENV_PREFIX, Settings
+from app.websocket.close import CLOSES
+
+ROOT: Final = Path(__file__).parents[1]
+END: Final = "<!-- end of generated part -->"
+
+
+def settings_table() -> str:
+    """Return every setting as a row: name, environment, flag, default, unit, range, what."""
+    flags = {param.name for param in serve.params}
+    rows = [
+        (
+            f"`{name}`",
+            f"`{ENV_PREFIX}{name.upper()}`",
+            f"`--{name.replace('_', '-')}`" if name in flags else "–",
+            _default(field.default),
+            _unit(field) or "–",
+            _range(field) or "–",
+            field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+    return _table(("name", "environment", "flag", "default", "unit", "range", "what"), rows)
+
+
+def closes_table() -> str:
+    """Return every close code as a row."""
+    rows = [
+        (
+            str(close.code),
+            f"`{close.reason}`",
+            "yes" if close.reconnect else "no",
+            close.meaning,
+        )
+        for close in CLOSES
+    ]
+    return _table(("code", "reason", "come back?", "meaning"), rows)
+
+
+PARTS: Final[tuple[tuple[str, str, Callable[[], str]], ...]] = (
+    ("docs/operations.md", "settings", settings_table),
+    ("docs/protocol.md", "closes", closes_table),
+)
+
+
+def with_part(page: str, name: str, part: str) -> str:
+    """Return the page with this part between its markers; raises ValueError without them."""
+    begin = f"<!-- generated: {name} -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(END)
+    if not found or not closed:
+        raise ValueError(f"no part {name!r} in the page")
+    return f"{before}{begin}\n\n{part}\n{END}{after}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _default(value: object) -> str:
+    if value is None or value == ():
+        return "–"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return f"`{value}`"
+
+
+def _unit(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+
+
+def _range(field: FieldInfo) -> str:
+    choices = _choices(field.annotation)
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    lower = [text for rule in field.metadata if (text := _bound(rule, ("gt", ">"), ("ge", "≥")))]
+    upper = [text for rule in field.metadata if (text := _bound(rule, ("lt", "<"), ("le", "≤")))]
+    return ", ".join([*lower, *upper])
+
+
+def _bound(rule: Any, *names: tuple[str, str]) -> str:
+    for name, sign in names:
+        value = getattr(rule, name, None)
+        if value is not None:
+            return f"{sign} {value}"
+    return ""
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for kind in get_args(annotation) for choice in _choices(kind)]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with --check name those that are not current; the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/docs", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on differences")
+    options = parser.parse_args(arguments)
+    stale = False
+    for name, part, make in PARTS:
+        path = ROOT / name
+        page = path.read_text(encoding="utf-8")
+        current = with_part(page, part, make())
+        if page == current:
+            continue
+        stale = True
+        print(f"{name}: {part} {'is not current' if options.check else 'is written anew'}")
+        if not options.check:
+            path.write_text(current, encoding="utf-8")
+    return 1 if stale and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

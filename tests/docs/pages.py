@@ -1,0 +1,91 @@
+"""Pages of the documentation, taken apart: their examples, tables and links."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+_FENCE = re.compile(r"^```(\w*)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A fenced block: ```LANGUAGE ROLE."""
+
+    language: str
+    role: str
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page."""
+
+    path: Path
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+    @property
+    def examples(self) -> list[Example]:
+        return [Example(*found) for found in _FENCE.findall(self.text)]
+
+    @property
+    def prose(self) -> str:
+        """The page without its fenced blocks."""
+        return _FENCE.sub("", self.text)
+
+    def example(self, language: str, role: str) -> Example:
+        """Return the one example of this kind."""
+        [found] = [
+            one for one in self.examples if (one.language, one.role) == (language, role)
+        ]
+        return found
+
+    def table(self, *head: str) -> list[tuple[str, ...]]:
+        """Return the rows of the one table whose first columns are these, without backticks."""
+        rows = [
+            tuple(cell.strip().replace("`", "") for cell in line.strip("| ").split(" | "))
+            if line.startswith("|")
+            else ()
+            for line in self.prose.replace("| |", "|  |").splitlines()
+        ]
+        [start] = [at for at, row in enumerate(rows) if row[: len(head)] == head]
+        end = next(at for at in range(start, len(rows)) if not rows[at])
+        return rows[start + 2 : end]
+
+    @property
+    def links(self) -> list[str]:
+        return _LINK.findall(self.prose)
+
+    @property
+    def anchors(self) -> set[str]:
+        """The fragments of the headings, as GitHub makes them."""
+        return {anchor(heading) for heading in _HEADING.findall(self.prose)}
+
+
+def anchor(heading: str) -> str:
+    """Return the fragment that GitHub gives a heading."""
+    kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return kept.replace(" ", "-")
+
+
+def page(name: str) -> Page:
+    """Return a page by its path in the project."""
+    return Page(ROOT / name)
+
+
+def all_pages() -> list[Page]:
+    """Return every page that people read."""
+    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    return [Page(path) for path in sorted(found)]

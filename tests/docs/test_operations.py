@@ -1,0 +1,139 @@
+"""docs/operations.md is what the code has: settings, metrics, log lines, examples."""
+
+import ast
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from app.auth.jwt import JwtVerifier
+from app.features.registry import handlers
+from app.metrics import Metrics
+from app.node import Node, NodeLimits
+from app.settings import ENV_PREFIX, Settings
+from app.storage.lock import LOCK_NAME
+from app.websocket.close import CLOSES
+from app.websocket.dispatch import Reply
+from app.websocket.manager import ConnectionManager
+from app.websocket.messages import ClientMessage, MessageError
+from app.websocket.outgoing import OutboxLimits
+from scripts.generated import settings_table, with_part
+from tests.docs.code import called, calls, constant
+from tests.docs.pages import Page, page
+
+PAGE = page("docs/operations.md")
+LOGGED = ("info", "warning", "error", "critical", "exception")
+
+
+def test_the_settings_table_is_current() -> None:
+    assert with_part(PAGE.text, "settings", settings_table()) == PAGE.text, "run scripts/docs"
+
+
+def test_every_setting_has_its_row() -> None:
+    rows = {row[0]: row for row in PAGE.table("name", "environment", "flag")}
+    assert list(rows) == list(Settings.model_fields)
+    assert rows["jwt_secret"][2] == "–", "a secret has no flag"
+    assert rows["port"][1:6] == ("SWITCHBOARD_PORT", "--port", "8080", "–", "≥ 0, ≤ 65535")
+
+
+def test_every_variable_that_is_named_is_a_setting() -> None:
+    named = set(re.findall(rf"{ENV_PREFIX}([A-Z_]+)", PAGE.text))
+    assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+async def test_the_metrics_table_is_what_a_node_shows() -> None:
+    metrics = Metrics()
+    node = Node(ConnectionManager(), metrics, NodeLimits(), OutboxLimits(32, 262_144))
+    node.watch()
+    metrics.refused["draining"] += 1
+    metrics.closed["1000"] += 1
+    metrics.received.add("note")
+    metrics.sent.add("note")
+    shown = {
+        (family.name, family.type, ", ".join(sorted(labels(family) - {"le"})))
+        for family in metrics.collect()
+    }
+    assert {row[:3] for row in PAGE.table("metric", "kind", "labels")} == shown
+
+
+def labels(family: Any) -> set[str]:
+    return {label for sample in family.samples for label in sample.labels}
+
+
+def test_the_log_lines_above_debug_are_those_of_the_code() -> None:
+    written = {
+        constant(call, 1 if called(call) == "log" else 0)
+        for call in calls("")
+        if isinstance(call.func, ast.Attribute) and called(call) in (*LOGGED, "log")
+    }
+    # Whole sentences of ours: what is put together from parts is the traceback's headline.
+    fixed = {text for text in written if isinstance(text, str) and "%" not in text}
+    shown = {row[0] for row in PAGE.table("log message")}
+    assert shown == fixed
+
+
+def test_each_close_code_for_trouble_has_its_reason() -> None:
+    named = re.findall(r"\b(\d{4}) `(\w+)`", PAGE.text)
+    assert len(named) >= 6
+    assert set(named) <= {(str(one.code), one.reason) for one in CLOSES}
+
+
+def test_the_files_are_those_of_a_data_folder() -> None:
+    named = " ".join(row[0] for row in PAGE.table("file", "what"))
+    for name in ("switchboard.db", "switchboard.db-wal", "cookie.key", "control.sock", LOCK_NAME):
+        assert name in named
+
+
+def jwt_settings(tmp_path: Path) -> Settings:
+    block = next(one.text for one in PAGE.examples if "JWT_SECRET" in one.text)
+    pairs = (line.split("=", 1) for line in block.split())
+    given = {name.removeprefix(ENV_PREFIX).lower(): value for name, value in pairs}
+    return Settings(data_dir=tmp_path, **given)
+
+
+def test_the_claims_shown_are_accepted(tmp_path: Path) -> None:
+    settings = jwt_settings(tmp_path)
+    claims = PAGE.example("json", "claims").json
+    assert settings.jwt_secret is not None
+    token = jwt.encode(claims, settings.jwt_secret.get_secret_value(), algorithm="HS256")
+    verifier = JwtVerifier.from_settings(settings, clock=lambda: claims["iat"] + 1)
+    assert verifier is not None
+    assert verifier.verify(token).device_uuid == claims["device_id"]
+
+
+def test_the_python_that_signs_is_accepted(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(PAGE.example("python", "jwt").text, names)
+    verifier = JwtVerifier.from_settings(jwt_settings(tmp_path))
+    assert verifier is not None
+    assert verifier.verify(names["token"]).exp > time.time()
+
+
+async def test_the_feature_shown_works() -> None:
+    names: dict[str, Any] = {}
+    exec(PAGE.example("python", "feature").text, names)
+    handle = handlers([names["echo"]])["echo"]
+    answer = await handle(None, ClientMessage("echo.say", "hello"))  # type: ignore[arg-type]
+    assert answer == Reply("echo.said", "hello")
+    with pytest.raises(MessageError):
+        await handle(None, ClientMessage("echo.shout"))  # type: ignore[arg-type]
+
+
+def test_a_page_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="settings"):
+        with_part("no markers", "settings", settings_table())
+
+
+def test_each_alarm_and_symptom_names_a_setting_or_metric_that_exists() -> None:
+    known = {row[0] for row in PAGE.table("metric", "kind", "labels")}
+    for name in re.findall(r"`(switchboard_[a-z_]+)`", PAGE.text):
+        assert name in known
+
+
+def test_examples_in_python_parse() -> None:
+    for one in Page(PAGE.path).examples:
+        if one.language == "python":
+            ast.parse(one.text)

@@ -1,0 +1,152 @@
+"""Connections that have ended leave nothing behind, in whatever way they ended."""
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import Device, RawPeer, Server, masked
+from websockets.exceptions import InvalidStatus
+
+from app.keys import ADMISSION, NODE
+from app.websocket.close import REVOKED, Selector
+from app.websocket.connection import Connection
+from app.websocket.tap import Tap
+from app.websocket.wire import SocketWire
+
+ROUND = 25
+"""Connections that end in one way; with all the ways, and twice, more than 300."""
+
+Way = Callable[[Server, Device], Awaitable[None]]
+
+
+async def closed_by_the_peer(server: Server, device: Device) -> None:
+    peers = [await server.connect(device, f"?instance=i{number}") for number in range(ROUND)]
+    for peer in peers:
+        await peer.close()
+
+
+async def aborted(server: Server, device: Device) -> None:
+    for _ in range(ROUND):
+        peer = await RawPeer.upgrade(server, device)
+        peer.write(masked(b'{"type":"ping"}', fin=False))
+        peer.abort()
+
+
+async def replaced(server: Server, device: Device) -> None:
+    peers = [await server.connect(device) for _ in range(ROUND)]
+    for peer in peers[:-1]:
+        assert await peer.closed() == (1000, "replaced")
+    await peers[-1].close()
+
+
+async def rate_limited(server: Server, device: Device) -> None:
+    for _ in range(ROUND):
+        peer = await RawPeer.upgrade(server, device)
+        peer.write(masked(b"", opcode=9) * 500)
+        assert await peer.close_code() == 4003
+        peer.abort()
+
+
+async def refused(server: Server, device: Device) -> None:
+    stranger = Device("x" * 43, device.user_id, device.device_id, 0)
+    for _ in range(ROUND):
+        with pytest.raises(InvalidStatus) as refusal:
+            await server.open(stranger)
+        assert refusal.value.response.status_code == 401
+
+
+async def closed_while_data_waits(server: Server, device: Device) -> None:
+    node = server.app[NODE]
+    peers = []
+    for number in range(ROUND):
+        peer = await RawPeer.upgrade(server, await server.device(f"stuck-{number % 5}"))
+        peer.writer.transport.pause_reading()
+        peers.append(peer)
+        [connection] = server.manager.connections()
+        while connection.send(b"\x82\x7e\xff\xff" + bytes(65_535)):
+            await asyncio.sleep(0)
+        assert node.disconnect(Selector(connection_id=connection.connection_id), REVOKED) == 1
+    for peer in peers:
+        peer.abort()
+
+
+WAYS: tuple[Way, ...] = (
+    closed_by_the_peer,
+    aborted,
+    replaced,
+    rate_limited,
+    refused,
+    closed_while_data_waits,
+)
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def state_of(server: Server) -> dict[str, Any]:
+    """Return everything that the server keeps for a connection."""
+    node, admission = server.app[NODE], server.app[ADMISSION]
+    heartbeat: Any = node._heartbeat
+    return {
+        "tasks": len(asyncio.all_tasks()),
+        "registered": server.manager.connection_count,
+        "users": dict(server.manager._users),
+        "by id": dict(server.manager._by_id),
+        "live": set(node._live),
+        "nobody": node._nobody.is_set(),
+        "expiring": set(node._expiring),
+        "progress": dict(node._progress),
+        "arrivals": dict(node.arrivals.since),
+        "slow": set(node.outgoing.slow),
+        "dirty": len(node.outgoing.dirty),
+        "slots": [dict(slot) for slot in heartbeat._slots],
+        "admitted": admission.connections,
+        "handshakes": admission.handshakes,
+        "addresses": dict(admission._by_address),
+        "descriptors": descriptors(),
+    }
+
+
+def left_alive() -> list[object]:
+    gc.collect()
+    return [one for one in gc.get_objects() if isinstance(one, (Connection, SocketWire, Tap))]
+
+
+async def go(server: Server, device: Device, ways: tuple[Way, ...]) -> None:
+    """Have connections end in these ways, and the peers forget theirs."""
+    for way in ways:
+        await way(server, device)
+        await server.until(lambda: not server.app[NODE]._live)
+        await server.forget_peers()
+
+
+async def test_nothing_is_left_of_300_connections(tmp_path: Path) -> None:
+    alive = left_alive()
+    async with Server(
+        tmp_path,
+        close_seconds=0.05,
+        messages_per_second=0.001,
+        messages_burst=50,
+        max_connections_per_device=ROUND,
+        heartbeat_seconds=1,
+    ) as server:
+        device = await server.device()
+        # Whatever is made once, such as the database's threads, is made in the first round.
+        await go(server, device, WAYS)
+        await server.until(lambda: len(asyncio.all_tasks()) == baseline_tasks())
+        before = state_of(server)
+        assert not before["users"]
+        await go(server, device, WAYS)
+        await server.until(lambda: len(asyncio.all_tasks()) <= before["tasks"])
+        await server.until(lambda: descriptors() <= before["descriptors"])
+        assert state_of(server) == before
+        assert left_alive() == alive
+
+
+def baseline_tasks() -> int:
+    """This test, the sweep and the flush."""
+    return 3
