@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp_session import session_middleware
 
 from app.auth.accounts import Accounts
 from app.auth.cookie_keys import load_cookie_keys
@@ -27,6 +26,7 @@ from app.features.registry import Feature, handlers, load_features
 from app.keys import (
     ACCOUNTS,
     ADMISSION,
+    COOKIES,
     DATABASE,
     DISPATCHER,
     EPOCH,
@@ -92,7 +92,8 @@ def build_application(settings: Settings) -> web.Application:
     )
     # Every method comes here, so that what is no upgrade is told so.
     app.router.add_route("*", PATH, ws_handler)
-    app[UPGRADE] = chain([problems, session_middleware(cookies)], upgrade)
+    app[COOKIES] = cookies
+    app[UPGRADE] = chain([problems], upgrade)
     add_routes(app, middlewares(settings, cookies))
     app.cleanup_ctx.extend([_lock, _database, _node, _accounts, _dispatcher, _flushing])
     app.on_shutdown.append(_close_sockets)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from aiohttp_session import AbstractStorage
 
 from app.auth.accounts import Accounts
 from app.auth.sessions import Sessions
@@ -39,3 +40,4 @@ FAILED = web.AppKey("failed", asyncio.Event)
 """Set when a task that must not end has died: the server stops, to be started again."""
 UPGRADE: web.AppKey[Handler] = web.AppKey("upgrade")
 """What answers an upgrade, with 101 or with a problem."""
+COOKIES = web.AppKey("cookies", AbstractStorage)

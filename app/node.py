@@ -88,11 +88,11 @@ class Node:
         self.manager = manager
         self.metrics = metrics
         self.limits = limits
-        self._clock = clock or loop.time
+        self.clock = clock or loop.time
         self._wall_clock = wall_clock
-        self.outgoing = Outgoing(loop.call_soon, self._clock, outbox, metrics.latency.observe)
-        self.arrivals = Arrivals(self._clock)
-        self._heartbeat = Heartbeat(limits.heartbeat, self._clock())
+        self.outgoing = Outgoing(loop.call_soon, self.clock, outbox, metrics.latency.observe)
+        self.arrivals = Arrivals(self.clock)
+        self._heartbeat = Heartbeat(limits.heartbeat, self.clock())
         self._expiring: set[Connection] = set()
         self._progress: dict[Connection, _Progress] = {}
         self._live: set[Connection] = set()
@@ -116,7 +116,7 @@ class Node:
     def rate(self) -> Rate | None:
         """Return full buckets for a new connection; None when nothing is limited."""
         limit = self.limits.rate
-        return None if limit is None or limit.unlimited else Rate(limit, self._clock())
+        return None if limit is None or limit.unlimited else Rate(limit, self.clock())
 
     # Connections
 
@@ -200,14 +200,14 @@ class Node:
         """Ping, and end what is silent, stalled or expired, until cancelled."""
         pause = min(SWEEP_SECONDS, self.limits.heartbeat / SLOTS)
         while True:
-            planned = self._clock() + pause
+            planned = self.clock() + pause
             await asyncio.sleep(pause)
-            self.metrics.lag.observe(max(0.0, self._clock() - planned))
+            self.metrics.lag.observe(max(0.0, self.clock() - planned))
             self.sweep()
 
     def sweep(self) -> None:
         """Do what is due now: pings, and the ends of what is silent, stalled or expired."""
-        for pinged, silent in self._heartbeat.due(self._clock()):
+        for pinged, silent in self._heartbeat.due(self.clock()):
             for connection in pinged:
                 self._watch_expiry(connection)
             for connection in silent:
@@ -224,7 +224,7 @@ class Node:
             self._end(connection, PING_UNANSWERED)
 
     def _end_stalled(self) -> None:
-        now = self._clock()
+        now = self.clock()
         for connection in list(self.outgoing.slow):
             unsent = connection.unsent + connection.unsent_in_kernel()
             if not unsent:
@@ -240,7 +240,7 @@ class Node:
                 known.unsent = unsent
 
     def _end_dribbling(self) -> None:
-        latest = self._clock() - self.limits.message
+        latest = self.clock() - self.limits.message
         for connection in [one for one, since in self.arrivals.since.items() if since < latest]:
             self._end(connection, TOO_SLOW)
 

@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from app.settings import Network
@@ -70,6 +71,8 @@ def resolve_peer(
     `X-Forwarded-For` wins over `Forwarded`: proxies that write the first let a client's own second
     through. Garbage ends the walk at the last address that a trusted proxy vouched for.
     """
+    if not trusted_proxies:
+        return _direct(_peer_address(peername), scheme, host)
     address = _parse(_peer_address(peername))
     walked: list[_Hop] = []
     if address is not None and _trusted(address, trusted_proxies):
@@ -90,12 +93,20 @@ def resolve_peer(
     )
 
 
+@lru_cache(maxsize=1024)
+def _direct(address: str, scheme: str, host: str) -> Peer:
+    """Return the peer as it is without proxies; in a storm they are few and come again."""
+    parsed = _parse(address)
+    return Peer(str(parsed) if parsed is not None else UNKNOWN, scheme, host)
+
+
 def _peer_address(peername: object) -> str:
     if isinstance(peername, tuple) and peername:
         return str(peername[0])
     return peername if isinstance(peername, str) else ""
 
 
+@lru_cache(maxsize=4096)
 def _parse(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text.partition("%")[0])

@@ -1,5 +1,7 @@
 """CORS for the origins on the allow-list: their pages use bearer tokens, never cookies."""
 
+from http import HTTPStatus
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -38,6 +40,8 @@ def preflight(allowed: tuple[str, ...]) -> Middleware:
 
 async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
     """`response` may be read by a page of an allow-listed origin, whatever its status."""
+    if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+        return
     allowed = request.config_dict[SETTINGS].allowed_origins
     if not allowed or not is_api(request.path):
         return

@@ -17,6 +17,7 @@ from typing import Final, cast
 
 from aiohttp import WSMessage, WSMsgType, hdrs, web
 from aiohttp.http import HttpVersion11
+from aiohttp_session import STORAGE_KEY
 
 from app.auth.identity import Identity
 from app.auth.origin import origin_verdict
@@ -25,6 +26,7 @@ from app.auth.resolve import identify, request_peer
 from app.errors import Problem
 from app.keys import (
     ADMISSION,
+    COOKIES,
     DISPATCHER,
     EPOCH,
     METRICS,
@@ -34,7 +36,10 @@ from app.keys import (
     SETTINGS,
     UPGRADE,
 )
-from app.logs import clean, fields
+from app.logs import fields
+from app.node import Node
+from app.settings import Settings
+from app.settings import Settings
 from app.version import VERSION
 from app.websocket.close import INTERNAL, RATE_LIMIT, REVOKED
 from app.websocket.connection import DEFAULT_INSTANCE, Connection
@@ -77,28 +82,33 @@ class Query:
     positioned: bool
 
 
+PLAIN: Final = Query(None, positioned=False)
+
+
 async def ws_handler(request: web.Request) -> web.StreamResponse:
     """Serve one WebSocket from its upgrade to its end, or answer why there is none.
 
     What this coroutine and those it awaits hold is held for the life of the socket, so what only
     the upgrade needs stays inside of it.
     """
-    response = await request.app[UPGRADE](request)
+    app = request.app
+    response = await app[UPGRADE](request)
     socket = request.get(SOCKET)
     if socket is None:
         return response
     ws, wire, connection = socket.ws, socket.wire, socket.wire.connection
     try:
         async with socket.scope:
-            register(request, connection)
-            await read(ws, wire, connection, request.app[DISPATCHER])
+            wire.reading = True
+            register(request, app, connection)
+            await read(ws, wire, connection, app[DISPATCHER])
     except TimeoutError:
         log.debug("reading ended", extra=_who(connection))
     except Exception:
         log.exception("connection failed", extra=_who(connection))
         connection.disconnect(INTERNAL)
     finally:
-        await end(request, socket)
+        await end(app, socket)
     return response
 
 
@@ -124,6 +134,7 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
     The checks come in the order that the protocol names: 426, 503, 403, 401, 400.
     """
     app = request.app
+    request[STORAGE_KEY] = app[COOKIES]
     peer = request_peer(request, app[SETTINGS].trusted_proxies)
     admission = app[ADMISSION]
     try:
@@ -133,7 +144,7 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
         admission.enter(peer.address)
         try:
             with admission.handshake():
-                return await open_socket(request, peer)
+                return await open_socket(request, app, peer)
         finally:
             if SOCKET not in request:
                 admission.leave(peer.address)
@@ -145,21 +156,23 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
         raise
 
 
-async def open_socket(request: web.Request, peer: Peer) -> web.StreamResponse:
+async def open_socket(
+    request: web.Request, app: web.Application, peer: Peer
+) -> web.StreamResponse:
     """Authenticate, answer 101, and put the wire between the socket and the connection."""
-    identity, query = await enter(request, peer)
-    ws = upgrade_response(request.app)
+    identity, query = await enter(request, app, peer)
+    ws = upgrade_response(app[SETTINGS])
     writer = await ws.prepare(request)
     transport = request.transport
     if transport is None:
         return ws
-    settings = request.app[SETTINGS]
-    tune(transport, settings.stall_seconds)
+    tune(transport, app[SETTINGS].stall_seconds)
     scope = asyncio.timeout(None)
     wire = SocketWire(ws, transport, writer.drain, scope)
-    wire.connection = new_connection(request, wire, identity, query, peer)
+    wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
     protocol = cast(asyncio.Protocol, transport.get_protocol())
-    transport.set_protocol(Tap(protocol, wire.connection, request.app[NODE].arrivals))
+    wire.tap = Tap(protocol, wire.connection, app[NODE].arrivals)
+    transport.set_protocol(wire.tap)
     request[SOCKET] = Socket(ws, wire, scope)
     request[IDENTITY] = identity
     return ws
@@ -194,16 +207,18 @@ def retry_after(app: web.Application) -> int:
     return app[SETTINGS].retry_after_seconds
 
 
-async def enter(request: web.Request, peer: Peer) -> tuple[Identity, Query]:
+async def enter(
+    request: web.Request, app: web.Application, peer: Peer
+) -> tuple[Identity, Query]:
     """Return who this is and what they ask for.
 
     Raises Problem 403 (origin), 401 (no session), 400 (a session without a device, a parameter).
     """
-    settings = request.app[SETTINGS]
-    verdict = origin_verdict(request.headers.get(hdrs.ORIGIN), peer.host, settings.allowed_origins)
+    origin = request.headers.get(hdrs.ORIGIN)
+    verdict = origin_verdict(origin, peer.host, app[SETTINGS].allowed_origins)
     if verdict == "refused":
         raise Problem(403, "forbidden_origin", "This origin may not connect.")
-    identity = await identify(request, request.app[SESSIONS], verdict)
+    identity = await identify(request, app[SESSIONS], verdict)
     if identity.device_id is None:
         raise Problem(400, "device_required", "This session belongs to no device.")
     return identity, parse_query(request)
@@ -211,6 +226,8 @@ async def enter(request: web.Request, peer: Peer) -> tuple[Identity, Query]:
 
 def parse_query(request: web.Request) -> Query:
     """Return the parameters that we know; raises Problem 400 when one of them is malformed."""
+    if not request.query_string:
+        return PLAIN
     query = request.query
     instance = query.get("instance")
     if instance is not None and not _INSTANCE.fullmatch(instance):
@@ -232,9 +249,8 @@ def _parameter(detail: str) -> Problem:
     return Problem(400, "invalid_parameter", f"{detail}.")
 
 
-def upgrade_response(app: web.Application) -> web.WebSocketResponse:
+def upgrade_response(settings: Settings) -> web.WebSocketResponse:
     """Return the response that upgrades; pings and pongs stay ours."""
-    settings = app[SETTINGS]
     return web.WebSocketResponse(
         timeout=settings.close_seconds,
         autoping=False,
@@ -250,7 +266,12 @@ def upgrade_response(app: web.Application) -> web.WebSocketResponse:
 
 
 def new_connection(
-    request: web.Request, wire: SocketWire, identity: Identity, query: Query, peer: Peer
+    request: web.Request,
+    node: Node,
+    wire: SocketWire,
+    identity: Identity,
+    query: Query,
+    peer: Peer,
 ) -> Connection:
     """Return the connection of this socket, not yet registered."""
     connection_id = f"{_process}-{next(_numbers)}"
@@ -258,7 +279,7 @@ def new_connection(
     fallback = connection_id if hdrs.ORIGIN in request.headers else DEFAULT_INSTANCE
     return Connection(
         wire,
-        request.app[NODE].outgoing,
+        node.outgoing,
         user_id=identity.user_id,
         device_id=cast(int, identity.device_id),
         connection_id=connection_id,
@@ -267,19 +288,20 @@ def new_connection(
         expires_at=identity.expires_at,
         address=peer.address,
         positioned=query.positioned,
-        rate=request.app[NODE].rate(),
+        rate=node.rate(),
         connected_at=time.time(),
-        now=asyncio.get_running_loop().time(),
+        now=node.clock(),
     )
 
 
-def register(request: web.Request, connection: Connection) -> None:
+def register(request: web.Request, app: web.Application, connection: Connection) -> None:
     """Make the connection reachable and greet it, in one step in which nothing else can happen.
 
     A session that ended while the upgrade was under way is closed with 4502 instead.
     """
-    app = request.app
-    if not app[SESSIONS].holds(request[IDENTITY]):
+    # The socket may live for months; whom its token stood for is kept by the connection.
+    identity = request.pop(IDENTITY)
+    if not app[SESSIONS].holds(identity):
         connection.disconnect(REVOKED)
         return
     app[NODE].connect(connection)
@@ -373,12 +395,13 @@ def _size(message: WSMessage) -> int:
 # The end
 
 
-async def end(request: web.Request, socket: Socket) -> None:
+async def end(app: web.Application, socket: Socket) -> None:
     """Close the connection, count and log its end, and leave nothing of it behind."""
-    app = request.app
     wire, connection = socket.wire, socket.wire.connection
+    wire.reading = False
     try:
-        await close(socket.ws, wire, connection, app[SETTINGS].shutdown_seconds)
+        app[NODE].manager.unregister(connection)
+        await close(socket.ws, wire, connection, app[SETTINGS])
     finally:
         wire.abort()
         app[NODE].retire(connection)
@@ -388,21 +411,29 @@ async def end(request: web.Request, socket: Socket) -> None:
 
 
 async def close(
-    ws: web.WebSocketResponse, wire: SocketWire, connection: Connection, drain_seconds: float
+    ws: web.WebSocketResponse, wire: SocketWire, connection: Connection, settings: Settings
 ) -> None:
     """Say why the connection ends and give the peer a moment to answer; never waits for long."""
-    closing = connection.closing
-    if closing is None or ws.closed:
-        return
-    if closing.keep_outbox and connection.backlog:
-        try:
-            async with asyncio.timeout(drain_seconds):
-                await wire.drained()
-        except TimeoutError:
-            connection.drop_outbox()
-    connection.flush()
-    code, reason = closing.close.code, closing.close.reason.encode()
-    await ws.close(code=code, message=reason, drain=False)
+    closing, clock = connection.closing, asyncio.get_running_loop().time
+    deadline = clock() + settings.close_seconds
+    if closing is not None and not ws.closed:
+        if closing.keep_outbox and connection.backlog:
+            await send_outbox(wire, connection, settings.shutdown_seconds)
+            deadline = clock() + settings.close_seconds
+        connection.flush()
+        code, reason = closing.close.code, closing.close.reason.encode()
+        await ws.close(code=code, message=reason, drain=False)
+    # aiohttp has seen the peer's close frame, but ours may still wait behind what is unsent.
+    await wire.linger(max(0, deadline - clock()))
+
+
+async def send_outbox(wire: SocketWire, connection: Connection, seconds: float) -> None:
+    """Have all that waits handed over; what is left after so long is dropped."""
+    try:
+        async with asyncio.timeout(seconds):
+            await wire.drained()
+    except TimeoutError:
+        connection.drop_outbox()
 
 
 def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connection) -> None:
@@ -427,7 +458,7 @@ def _who(connection: Connection) -> dict[str, dict[str, object]]:
     return fields(
         user=connection.user_id,
         device=connection.device_id,
-        instance=clean(connection.instance),
+        instance=connection.instance,
         connection=connection.connection_id,
         address=connection.address,
     )

@@ -29,7 +29,16 @@ class Arrivals:
 class Tap(asyncio.Protocol):
     """Stands in for a protocol and forwards everything to it."""
 
-    __slots__ = ("_arrivals", "_begun", "_connection", "_forward", "_meter", "_protocol")
+    __slots__ = (
+        "_arrivals",
+        "_begun",
+        "_connection",
+        "_forward",
+        "_meter",
+        "_protocol",
+        "lost",
+        "waiter",
+    )
 
     def __init__(
         self, protocol: asyncio.Protocol, connection: Connection, arrivals: Arrivals
@@ -40,6 +49,10 @@ class Tap(asyncio.Protocol):
         self._arrivals = arrivals
         self._meter = FrameMeter()
         self._begun = 0
+        self.lost = False
+        """True once the transport has ended; asyncio's then takes no `abort` any more."""
+        self.waiter: asyncio.Future[None] | None = None
+        """Of who waits for that."""
 
     def data_received(self, data: bytes) -> None:
         """Pass the bytes on, unless the peer breaks the protocol on purpose."""
@@ -59,8 +72,11 @@ class Tap(asyncio.Protocol):
         return self._protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Pass it on."""
+        """Pass it on, and tell who waits for it."""
         self._protocol.connection_lost(exc)
+        self.lost = True
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
     def pause_writing(self) -> None:
         """Pass it on."""

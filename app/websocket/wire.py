@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from app.websocket.connection import Connection
+from app.websocket.tap import Tap
 
 WRITE_BUFFER_HIGH: Final = 65_536
 """Bytes in the transport above which the pump waits; TLS hides about as much again inside."""
@@ -21,6 +22,9 @@ NOTSENT_LOWAT: Final = 65_536
 
 KERNEL_IDLE_BYTES: Final = 4096
 """Fewer bytes than this in the kernel's queue are pings, not a message in transit."""
+
+HANDLER_SECONDS: Final = 0.5
+"""Time for a handler to end when its connection is closed, which takes a second at most."""
 
 if sys.platform == "linux":
     import fcntl
@@ -58,10 +62,13 @@ class SocketWire:
         "_ws",
         "buffered",
         "connection",
+        "reading",
         "receiving",
+        "tap",
     )
 
     connection: Connection
+    tap: Tap
 
     def __init__(
         self,
@@ -75,9 +82,14 @@ class SocketWire:
         self._drain = drain
         self._scope = scope
         self._pump: asyncio.Task[None] | None = None
-        self.buffered = transport.get_write_buffer_size
         self._descriptor = _plain_descriptor(transport)
+        self.buffered = (
+            transport.get_write_buffer_size if self._descriptor >= 0 else self._tls_buffered
+        )
+        self.reading = False
+        """True while the reader may be interrupted."""
         self.receiving = False
+        """True while it waits for the peer, not in a handler."""
 
     def write(self, data: bytes) -> None:
         """Write whole frames, unless a close frame went before.
@@ -104,19 +116,34 @@ class SocketWire:
         if not self._ws.closed and not self._transport.is_closing():
             self._transport.write(data)
 
+    def _tls_buffered(self) -> int:
+        # asyncio's TLS transport has lost what it would ask once it is dropped, and raises.
+        transport = self._transport
+        return 0 if transport.is_closing() else transport.get_write_buffer_size()
+
     def pump(self) -> None:
         """Start a task that drains the outbox as fast as the peer reads."""
         self._pump = asyncio.create_task(self._run_pump())
 
     def finish(self) -> None:
-        """Wake the reader, which then closes the connection."""
-        if self.receiving:
-            self.receiving = False
-            self._scope.reschedule(0)
+        """Wake the reader, which then closes the connection; a handler gets a moment to end."""
+        if self.reading:
+            self.reading = False
+            now = asyncio.get_running_loop().time()
+            self._scope.reschedule(now if self.receiving else now + HANDLER_SECONDS)
 
     def abort(self) -> None:
         """Drop the connection; a pump that waits for the peer ends by this too."""
-        self._transport.abort()
+        if not self.tap.lost:
+            self._transport.abort()
+
+    async def linger(self, seconds: float) -> None:
+        """Give a transport that is being closed so long to hand over what is unsent."""
+        tap, plain = self.tap, self._descriptor >= 0
+        if tap.lost or not self._transport.is_closing() or (plain and not self.buffered()):
+            return
+        tap.waiter = asyncio.get_running_loop().create_future()
+        await asyncio.wait([tap.waiter], timeout=seconds)
 
     def unsent_in_kernel(self) -> int:
         """Return the bytes that the kernel has and the peer has not acknowledged, where known."""

@@ -47,9 +47,7 @@ class Page:
 
     def example(self, language: str, role: str) -> Example:
         """Return the one example of this kind."""
-        [found] = [
-            one for one in self.examples if (one.language, one.role) == (language, role)
-        ]
+        [found] = [one for one in self.examples if (one.language, one.role) == (language, role)]
         return found
 
     def table(self, *head: str) -> list[tuple[str, ...]]:

@@ -21,8 +21,8 @@ from app.websocket.manager import ConnectionManager
 from app.websocket.messages import ClientMessage, MessageError
 from app.websocket.outgoing import OutboxLimits
 from scripts.generated import settings_table, with_part
-from tests.docs.code import called, calls, constant
 from tests.docs.pages import Page, page
+from tests.docs.source import called, calls, constant
 
 PAGE = page("docs/operations.md")
 LOGGED = ("info", "warning", "error", "critical", "exception")

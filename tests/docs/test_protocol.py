@@ -19,9 +19,9 @@ from app.websocket.messages import (
     SYSTEM_TYPES,
     MessageError,
 )
-from tests.docs.code import called, calls, constant
 from tests.docs.conversation import Frames, Requests, client_message
 from tests.docs.pages import Example, page
+from tests.docs.source import called, calls, constant
 
 PAGE = page("docs/protocol.md")
 ROLES = {
@@ -81,12 +81,14 @@ async def test_the_requests_get_the_answers_shown(server: Server) -> None:
     requests = Requests(server)
     shown, answers = of("http", "request"), of("http", "answer")
     assert len(shown) == len(answers)
-    for number, (request, answer) in enumerate(zip(shown, answers, strict=True)):
-        await requests.play(request, answer)
-        if number == 0:
-            alice = await server.user("alice")
-            await server.app[ACCOUNTS].issue_token(alice, "45c48cce-laptop", "web")
-    await requests.close()
+    try:
+        for number, (request, answer) in enumerate(zip(shown, answers, strict=True)):
+            await requests.play(request, answer)
+            if number == 0:
+                alice = await server.user("alice")
+                await server.app[ACCOUNTS].issue_token(alice, "45c48cce-laptop", "web")
+    finally:
+        requests.close()
 
 
 def test_the_close_codes_are_those_of_the_code() -> None:

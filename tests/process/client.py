@@ -17,8 +17,9 @@ def main() -> None:
         ping_interval=None,
     ) as ws:
         for text in ws:
-            print(json.loads(text)["type"], flush=True)
-        print(ws.protocol.close_code, flush=True)
+            sys.stdout.write(f"{json.loads(text)['type']}\n")
+            sys.stdout.flush()
+        sys.stdout.write(f"{ws.protocol.close_code}\n")
 
 
 if __name__ == "__main__":

@@ -48,12 +48,13 @@ class Program:
         python_path: Path | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
+        more = {"PYTHONPATH": str(python_path)} if python_path else {}
         self.stdout, self.stderr = folder / "stdout", folder / "stderr"
         with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=ROOT,
-                env=environment(settings) | ({"PYTHONPATH": str(python_path)} if python_path else {}),
+                env=environment(settings) | more,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -72,7 +73,7 @@ class Program:
     async def says(self, line: str) -> None:
         """Wait until this line is on standard output."""
         async with asyncio.timeout(PATIENCE):
-            while line not in self.stdout.read_text().splitlines():  # noqa: ASYNC110, ASYNC240
+            while line not in self.stdout.read_text().splitlines():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     def end(self) -> None:
@@ -122,7 +123,9 @@ class ServerProcess(Program):
         """Return status and headers of the answer to a GET."""
         request = urllib.request.Request(f"{url or self.url}{path}", headers=dict(headers or {}))
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE, context=self.client_tls) as answer:
+            with urllib.request.urlopen(
+                request, timeout=PATIENCE, context=self.client_tls
+            ) as answer:
                 return answer.status, answer.headers
         except urllib.error.HTTPError as refusal:
             with refusal:
@@ -141,7 +144,7 @@ class ServerProcess(Program):
     async def until_logged(self, message: str, count: int = 1) -> list[dict[str, Any]]:
         """Wait until there are this many lines with this message, and return them."""
         async with asyncio.timeout(PATIENCE):
-            while len(found := self.logged(message)) < count:
+            while len(found := self.logged(message)) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         return found
 

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 
 import aiohttp
+import pytest
 from websockets.exceptions import ConnectionClosed
 
 from app.control.address import DATABASE_NAME, SOCKET_NAME
@@ -37,10 +38,9 @@ async def test_after_a_kill_everything_acknowledged_is_there_and_clients_come_ba
     async with server.connected(phone) as lost:
         acknowledged = await rename_until_it_dies(server, laptop.token, laptop.device_id)
         assert acknowledged >= 20
-        try:
+        with pytest.raises(ConnectionClosed) as end:
             await lost.receive()
-        except ConnectionClosed as end:
-            assert end.rcvd is None
+        assert end.value.rcvd is None
     assert await server.status() == -signal.SIGKILL
     assert (server.data_dir / SOCKET_NAME).exists()
 

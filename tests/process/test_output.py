@@ -90,7 +90,9 @@ def test_on_a_terminal_logs_are_text_and_the_first_password_is_shown_once(
         shown = re.findall(r"has the password (\S+)", terminal.text)
         assert len(shown) == first
         assert all(terminal.text.count(password) == 1 for password in shown)
-        assert re.search(r"^\d\d:\d\d:\d\d\.\d{3} INFO +serving url=http://", terminal.text, re.M)
+        assert re.search(
+            r"^\d\d:\d\d:\d\d\.\d{3} INFO +serving url=http://", terminal.text, re.MULTILINE
+        )
         assert "{" not in terminal.text
     [user] = CommandLine(tmp_path).json("users", "list")
     assert (user["handle"], user["roles"]) == ("admin", ["admin"])

@@ -167,3 +167,13 @@ async def test_a_signal_during_the_start_stops_it(tmp_path: Path) -> None:
         program.end()
     assert '"stopped"' in program.stderr.read_text()
     check_database(tmp_path / "data")
+
+
+async def test_a_drain_as_long_as_the_stop_still_says_goodbye(start: Start) -> None:
+    server = start(drain_seconds=1, shutdown_seconds=1)
+    phone = await server.device("phone")
+    async with server.connected(phone, "?resume=live") as peer:
+        server.signal(signal.SIGTERM)
+        assert await farewell(peer) == 0
+    assert await server.status() == 0
+    assert not server.logged("connections aborted at shutdown")

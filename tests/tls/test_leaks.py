@@ -66,7 +66,7 @@ async def closed_while_data_waits(server: Server, device: Device) -> None:
         peer.writer.transport.pause_reading()
         peers.append(peer)
         [connection] = server.manager.connections()
-        while connection.send(b"\x82\x7e\xff\xff" + bytes(65_535)):
+        while connection.send(b"\x82\x7e\xff\xff" + bytes(65_535)):  # noqa: ASYNC110
             await asyncio.sleep(0)
         assert node.disconnect(Selector(connection_id=connection.connection_id), REVOKED) == 1
     for peer in peers:
@@ -124,27 +124,27 @@ async def go(server: Server, device: Device, ways: tuple[Way, ...]) -> None:
         await server.forget_peers()
 
 
-async def test_nothing_is_left_of_300_connections(tmp_path: Path) -> None:
+@pytest.mark.parametrize("serve", ["plain", "tls"], indirect=True)
+async def test_nothing_is_left_of_300_connections(serve) -> None:
     alive = left_alive()
-    async with Server(
-        tmp_path,
+    server = await serve(
         close_seconds=0.05,
         messages_per_second=0.001,
         messages_burst=50,
         max_connections_per_device=ROUND,
         heartbeat_seconds=1,
-    ) as server:
-        device = await server.device()
-        # Whatever is made once, such as the database's threads, is made in the first round.
-        await go(server, device, WAYS)
-        await server.until(lambda: len(asyncio.all_tasks()) == baseline_tasks())
-        before = state_of(server)
-        assert not before["users"]
-        await go(server, device, WAYS)
-        await server.until(lambda: len(asyncio.all_tasks()) <= before["tasks"])
-        await server.until(lambda: descriptors() <= before["descriptors"])
-        assert state_of(server) == before
-        assert left_alive() == alive
+    )
+    device = await server.device()
+    # Whatever is made once, such as the database's threads, is made in the first round.
+    await go(server, device, WAYS)
+    await server.until(lambda: len(asyncio.all_tasks()) == baseline_tasks())
+    before = state_of(server)
+    assert not before["users"]
+    await go(server, device, WAYS)
+    await server.until(lambda: len(asyncio.all_tasks()) <= before["tasks"])
+    await server.until(lambda: descriptors() <= before["descriptors"])
+    assert state_of(server) == before
+    assert left_alive() == alive
 
 
 def baseline_tasks() -> int:
