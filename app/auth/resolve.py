@@ -1,7 +1,9 @@
 """From a request to an identity."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from http.cookies import SimpleCookie
+from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp_session import Session, get_session, new_session
@@ -17,6 +19,8 @@ from app.settings import Network
 COOKIE_NAME = "session_token"
 SESSION_FIELD = "token"
 BEARER_PROTOCOL = "bearer."
+KNOWN_COOKIES = 16_384
+"""About 600 bytes each. Whether the session still holds is asked elsewhere, each time."""
 
 PEER = web.RequestKey("peer", Peer)
 
@@ -119,17 +123,21 @@ class CookieStorage(EncryptedCookieStorage):
         self._keys = MultiFernet([Fernet(key) for key in keys])
         self._is_secure = secure
         self._life = max_age
+        # A device comes back with the cookie it had; decrypting it costs as much as an upgrade.
+        self._open = lru_cache(maxsize=KNOWN_COOKIES)(self._decrypt)
 
     async def load_session(self, request: web.Request) -> Session:
         """Return the session of the cookie; one that no key decrypts is a new, empty session."""
         cookie = (self.load_cookie(request) or "").strip('"').rstrip("=")
-        padded = cookie + "=" * (-len(cookie) % 4)
         try:
-            text = self._keys.decrypt(padded.encode(), ttl=self._life)
-            data = self._decoder(text.decode())
+            data = self._open(cookie)
         except (InvalidToken, ValueError):
             return await self.new_session()
         return Session(None, data=data, new=False, max_age=self._life)
+
+    def _decrypt(self, cookie: str) -> Any:
+        padded = cookie + "=" * (-len(cookie) % 4)
+        return self._decoder(self._keys.decrypt(padded.encode(), ttl=self._life).decode())
 
     async def save_session(
         self, request: web.Request, response: web.StreamResponse, session: Session

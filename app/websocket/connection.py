@@ -37,6 +37,33 @@ class Wire(Protocol):
         """Return how much data the system has taken and the peer has not, 0 where unknown."""
 
 
+class _EndedWire:
+    """The wire of a connection whose socket has ended: takes everything and does nothing."""
+
+    def write(self, data: bytes) -> None:
+        """Do nothing."""
+
+    def buffered(self) -> int:
+        """Return 0."""
+        return 0
+
+    def pump(self) -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+    def abort(self) -> None:
+        """Do nothing."""
+
+    def unsent_in_kernel(self) -> int:
+        """Return 0."""
+        return 0
+
+
+ENDED: Wire = _EndedWire()
+
+
 @dataclass(frozen=True, slots=True)
 class Closing:
     """How a connection is being closed."""
@@ -201,6 +228,17 @@ class Connection:
     def abort(self) -> None:
         """Drop the socket at once."""
         self._wire.abort()
+
+    def detach(self) -> None:
+        """Let go of the socket, which has ended; what is sent from now on is lost.
+
+        Socket and connection know each other, so neither would be freed without a collection.
+        """
+        self.drop_outbox()
+        self._tick = None
+        self._wire = ENDED
+        self._write = ENDED.write
+        self._buffered = ENDED.buffered
 
     def is_closing(self) -> bool:
         """Tell whether it is over: true from the moment at which the server decided to close it."""

@@ -56,7 +56,7 @@ from app.websocket.messages import (
 )
 from app.websocket.rate import Rate
 from app.websocket.tap import Tap
-from app.websocket.wire import SocketWire, tune
+from app.websocket.wire import Cork, SocketWire, plain_socket, tune
 
 PATH: Final = "/v1/ws"
 SUBPROTOCOL: Final = "switchboard.v1"
@@ -93,7 +93,7 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     """
     app = request.app
     response = await app[UPGRADE](request)
-    socket = request.get(SOCKET)
+    socket = request.pop(SOCKET, None)
     if socket is None:
         return response
     ws, wire, connection = socket.ws, socket.wire, socket.wire.connection
@@ -101,12 +101,12 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
         async with socket.scope:
             wire.reading = True
             register(request, app, connection)
+            socket.cork.remove()
             await read(ws, wire, connection, app[DISPATCHER])
-    except TimeoutError:
-        log.debug("reading ended", extra=_who(connection))
     except Exception:
-        log.exception("connection failed", extra=_who(connection))
-        connection.disconnect(INTERNAL)
+        if not socket.scope.expired():
+            log.exception("connection failed", extra=_who(connection))
+            connection.disconnect(INTERNAL)
     finally:
         await end(app, socket)
     return response
@@ -119,6 +119,7 @@ class Socket:
     ws: web.WebSocketResponse
     wire: SocketWire
     scope: asyncio.Timeout
+    cork: Cork
 
 
 SOCKET = web.RequestKey("socket", Socket)
@@ -162,18 +163,21 @@ async def open_socket(
     """Authenticate, answer 101, and put the wire between the socket and the connection."""
     identity, query = await enter(request, app, peer)
     ws = upgrade_response(app[SETTINGS])
+    transport = request.transport
+    raw = plain_socket(transport) if transport is not None else None
+    cork = Cork(raw)
     writer = await ws.prepare(request)
     transport = request.transport
     if transport is None:
         return ws
-    tune(transport, app[SETTINGS].stall_seconds)
+    tune(transport, raw, int(app[SETTINGS].stall_seconds * 1000))
     scope = asyncio.timeout(None)
-    wire = SocketWire(ws, transport, writer.drain, scope)
+    wire = SocketWire(ws, transport, raw, writer.drain, scope)
     wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
     protocol = cast(asyncio.Protocol, transport.get_protocol())
     wire.tap = Tap(protocol, wire.connection, app[NODE].arrivals)
     transport.set_protocol(wire.tap)
-    request[SOCKET] = Socket(ws, wire, scope)
+    request[SOCKET] = Socket(ws, wire, scope, cork)
     request[IDENTITY] = identity
     return ws
 
@@ -317,6 +321,7 @@ def register(request: web.Request, app: web.Application, connection: Connection)
         resume=Resume("live", app[EPOCH], 0, 0),
     )
     connection.send(connected(greeting).frame)
+    connection.flush()
     log.info("connected", extra=_who(connection))
 
 
@@ -408,6 +413,7 @@ async def end(app: web.Application, socket: Socket) -> None:
         app[ADMISSION].leave(connection.address)
         log_end(app, socket.ws, connection)
     await wire.ended()
+    connection.detach()
 
 
 async def close(

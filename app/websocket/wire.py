@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from app.websocket.connection import Connection
@@ -40,6 +41,11 @@ else:
     def _kernel_queue(descriptor: int) -> int:
         """Return 0: this system does not tell."""
         return 0
+
+
+_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+_CORK = getattr(socket, "TCP_CORK", None)
 
 
 class Closable(Protocol):
@@ -74,6 +80,7 @@ class SocketWire:
         self,
         ws: Closable,
         transport: asyncio.Transport,
+        raw: socket.socket | None,
         drain: Callable[[], Awaitable[None]],
         scope: asyncio.Timeout,
     ) -> None:
@@ -82,7 +89,7 @@ class SocketWire:
         self._drain = drain
         self._scope = scope
         self._pump: asyncio.Task[None] | None = None
-        self._descriptor = _plain_descriptor(transport)
+        self._descriptor = raw.fileno() if raw is not None else -1
         self.buffered = (
             transport.get_write_buffer_size if self._descriptor >= 0 else self._tls_buffered
         )
@@ -172,24 +179,46 @@ class SocketWire:
             self.connection.drop_outbox()
 
 
-def _plain_descriptor(transport: asyncio.Transport) -> int:
-    """Return the descriptor on which whole frames may be written, or -1: not under TLS."""
-    raw = transport.get_extra_info("socket")
-    if raw is None or transport.get_extra_info("sslcontext") is not None or sys.platform == "win32":
-        return -1
-    return int(raw.fileno())
+def plain_socket(transport: asyncio.Transport) -> socket.socket | None:
+    """Return the socket on which whole frames may be written, or None: not under TLS."""
+    if transport.get_extra_info("sslcontext") is not None or sys.platform == "win32":
+        return None
+    found: socket.socket | None = transport.get_extra_info("socket")
+    return found
 
 
-def tune(transport: asyncio.Transport, user_timeout_seconds: float) -> None:
-    """Bound what the transport and the kernel keep for a peer that does not read."""
+def tune(transport: asyncio.Transport, raw: socket.socket | None, user_timeout: int) -> None:
+    """Bound what the transport and the kernel keep for a peer that does not read.
+
+    `user_timeout` is in milliseconds.
+    """
     transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH)
-    raw = transport.get_extra_info("socket")
-    if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
+    raw = raw or transport.get_extra_info("socket")
+    if raw is None:
         return
-    options = (
-        (getattr(socket, "TCP_NOTSENT_LOWAT", None), NOTSENT_LOWAT),
-        (getattr(socket, "TCP_USER_TIMEOUT", None), int(user_timeout_seconds * 1000)),
-    )
-    for option, value in options:
-        if option is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, option, value)
+    with suppress(OSError):
+        if _NOTSENT_LOWAT is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, NOTSENT_LOWAT)
+        if _USER_TIMEOUT is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, user_timeout)
+
+
+class Cork:
+    """Holds back what is written meanwhile, so that 101 and `connected` are one packet."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: socket.socket | None) -> None:
+        self._raw = raw if _CORK is not None else None
+        self._set(1)
+
+    def remove(self) -> None:
+        """Send what was held back."""
+        self._set(0)
+        self._raw = None
+
+    def _set(self, value: int) -> None:
+        if self._raw is not None and _CORK is not None:
+            # A peer that has gone already is found out by whoever reads or writes next.
+            with suppress(OSError):
+                self._raw.setsockopt(socket.IPPROTO_TCP, _CORK, value)
