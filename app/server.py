@@ -21,6 +21,7 @@ from app.control.operations import Operations
 from app.control.server import serve_control
 from app.errors import SettingsError
 from app.keys import ACCOUNTS, FAILED, NODE, READINESS
+from app.listening import bind
 from app.logs import fields
 from app.settings import Settings
 from app.version import VERSION
@@ -58,8 +59,9 @@ class Serving:
 async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[None]]) -> int:
     """Serve until SIGTERM or SIGINT and return the exit status: 0, or 1 if a task of ours died.
 
-    `on_ready` is awaited once the server answers. SIGHUP reads the certificate again; a second
-    signal to stop ends the process at once. Raises SettingsError when it cannot listen, and
+    `on_ready` is awaited once the server answers. SIGHUP reads the certificate again; without one
+    it stops a server on a terminal, which has just closed, and no other. A second signal to stop
+    ends the process at once. Raises SettingsError when it cannot listen, and
     DataDirBusy when another process holds the data folder.
     """
     allow_descriptors(settings.max_connections + SPARE_DESCRIPTORS)
@@ -94,17 +96,12 @@ async def _either(*happenings: asyncio.Event) -> None:
 
 
 async def _listen(runner: web.AppRunner, settings: Settings, tls: ssl.SSLContext | None) -> str:
-    site = web.TCPSite(runner, settings.host, settings.port, ssl_context=tls, backlog=BACKLOG)
-    try:
-        await site.start()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise SettingsError(
-            [f"Cannot listen on {settings.host} port {settings.port}: {reason}."]
-        ) from error
-    address = runner.addresses[0]
+    listeners = await bind(settings.host, settings.port, settings.stall_seconds)
+    port = listeners[0].getsockname()[1]
+    for listener in listeners:
+        await web.SockSite(runner, listener, ssl_context=tls, backlog=BACKLOG).start()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{'https' if tls else 'http'}://{host}:{address[1]}"
+    return f"{'https' if tls else 'http'}://{host}:{port}"
 
 
 async def _drain(app: web.Application, settings: Settings) -> None:
@@ -174,6 +171,14 @@ def _signals(stop: asyncio.Event, settings: Settings, tls: ssl.SSLContext | None
             os._exit(128 + number)
         stop.set()
 
+    def hang_up() -> None:
+        if tls is not None:
+            _reload(tls, settings)
+        elif sys.stdin is not None and sys.stdin.isatty():
+            ask(signal.SIGHUP)
+        else:
+            log.info("nothing to reload")
+
     loop = asyncio.get_running_loop()
     if sys.platform == "win32":
         previous = signal.signal(
@@ -184,8 +189,7 @@ def _signals(stop: asyncio.Event, settings: Settings, tls: ssl.SSLContext | None
         return
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask, number)
-    if tls is not None:
-        loop.add_signal_handler(signal.SIGHUP, _reload, tls, settings)
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     try:
         yield
     finally:

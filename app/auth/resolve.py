@@ -1,15 +1,14 @@
 """From a request to an identity."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from http.cookies import SimpleCookie
-from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp_session import Session, get_session, new_session
+from aiohttp_session import STORAGE_KEY, Session, get_session, new_session
 from aiohttp_session.cookie_storage import EncryptedCookieStorage
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from app.auth.cache import Recent
 from app.auth.identity import Identity, Via
 from app.auth.origin import OriginVerdict
 from app.auth.peer import Peer, resolve_peer
@@ -20,7 +19,8 @@ COOKIE_NAME = "session_token"
 SESSION_FIELD = "token"
 BEARER_PROTOCOL = "bearer."
 KNOWN_COOKIES = 16_384
-"""About 600 bytes each. Whether the session still holds is asked elsewhere, each time."""
+"""Cookie headers whose token is known, about 700 bytes each: a device comes back with the one it
+had, and decrypting it costs half of an upgrade. Whether its session holds is asked each time."""
 
 PEER = web.RequestKey("peer", Peer)
 
@@ -29,16 +29,17 @@ def request_peer(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -
     """Return the client as seen through the trusted proxies; worked out once per request."""
     peer = request.get(PEER)
     if peer is None:
-        peer = request[PEER] = _resolve(request, trusted_proxies)
+        peer = request[PEER] = peer_of(request, trusted_proxies)
     return peer
 
 
 def direct_peer(request: web.BaseRequest) -> Peer:
     """Return whoever holds the other end of the TCP connection, a proxy perhaps."""
-    return _resolve(request, ())
+    return peer_of(request, ())
 
 
-def _resolve(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Peer:
+def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Peer:
+    """Return the client as seen through the trusted proxies, worked out anew."""
     return resolve_peer(
         # Also known when the client has already left.
         request.remote,
@@ -69,10 +70,10 @@ async def presented_token(request: web.Request, verdict: OriginVerdict) -> tuple
         return token, "header"
     for token in _protocol_tokens(request):
         return token, "protocol"
-    if verdict in ("allowed", "refused") or COOKIE_NAME not in request.cookies:
+    if verdict in ("allowed", "refused"):
         return None
-    kept = (await get_session(request)).get(SESSION_FIELD)
-    return (kept, "cookie") if isinstance(kept, str) else None
+    kept = await _cookie_token(request)
+    return (kept, "cookie") if kept is not None else None
 
 
 async def remember(request: web.Request, token: str) -> None:
@@ -84,6 +85,22 @@ async def remember(request: web.Request, token: str) -> None:
 async def forget(request: web.Request) -> None:
     """The answer to this request removes the session cookie."""
     (await get_session(request)).invalidate()
+
+
+async def _cookie_token(request: web.Request) -> str | None:
+    header = request.headers.get(hdrs.COOKIE, "")
+    if COOKIE_NAME not in header:
+        return None
+    storage = request.get(STORAGE_KEY)
+    known = storage.tokens.get(header) if isinstance(storage, CookieStorage) else None
+    if known is not None:
+        return known
+    token = (await get_session(request)).get(SESSION_FIELD)
+    if not isinstance(token, str):
+        return None
+    if isinstance(storage, CookieStorage):
+        storage.tokens.put(header, token)
+    return token
 
 
 def _header_tokens(request: web.Request) -> Iterator[str]:
@@ -123,21 +140,17 @@ class CookieStorage(EncryptedCookieStorage):
         self._keys = MultiFernet([Fernet(key) for key in keys])
         self._is_secure = secure
         self._life = max_age
-        # A device comes back with the cookie it had; decrypting it costs as much as an upgrade.
-        self._open = lru_cache(maxsize=KNOWN_COOKIES)(self._decrypt)
+        self.tokens: Recent[str, str] = Recent(KNOWN_COOKIES)
 
     async def load_session(self, request: web.Request) -> Session:
         """Return the session of the cookie; one that no key decrypts is a new, empty session."""
         cookie = (self.load_cookie(request) or "").strip('"').rstrip("=")
         try:
-            data = self._open(cookie)
+            padded = cookie + "=" * (-len(cookie) % 4)
+            data = self._decoder(self._keys.decrypt(padded.encode(), ttl=self._life).decode())
         except (InvalidToken, ValueError):
             return await self.new_session()
         return Session(None, data=data, new=False, max_age=self._life)
-
-    def _decrypt(self, cookie: str) -> Any:
-        padded = cookie + "=" * (-len(cookie) % 4)
-        return self._decoder(self._keys.decrypt(padded.encode(), ttl=self._life).decode())
 
     async def save_session(
         self, request: web.Request, response: web.StreamResponse, session: Session

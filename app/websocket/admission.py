@@ -2,8 +2,6 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,6 +30,8 @@ class Admission:
     def enter(self, address: str) -> None:
         """Take a place for one connection of the address, from its upgrade until `leave`.
 
+        The caller counts `handshakes` down when the upgrade is over, whatever came of it.
+
         Raises Problem 503: `overloaded` when the node is full, `too_many_connections` when the
         address has its share. Loopback is exempt from the latter: it is where proxies sit.
         """
@@ -45,6 +45,7 @@ class Admission:
                 )
             self._by_address[address] += 1
         self.connections += 1
+        self.handshakes += 1
 
     def leave(self, address: str) -> None:
         """Give the place back."""
@@ -53,15 +54,6 @@ class Admission:
             self._by_address[address] -= 1
             if not self._by_address[address]:
                 del self._by_address[address]
-
-    @contextmanager
-    def handshake(self) -> Iterator[None]:
-        """Count an upgrade in flight."""
-        self.handshakes += 1
-        try:
-            yield
-        finally:
-            self.handshakes -= 1
 
     def _is_counted(self, address: str) -> bool:
         return self._limits.per_address > 0 and not _is_loopback(address)

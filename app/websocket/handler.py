@@ -5,8 +5,6 @@ connection ends in one of two ways: the peer leaves, or `Connection.disconnect` 
 """
 
 import asyncio
-import base64
-import binascii
 import itertools
 import logging
 import re
@@ -22,7 +20,7 @@ from aiohttp_session import STORAGE_KEY
 from app.auth.identity import Identity
 from app.auth.origin import origin_verdict
 from app.auth.peer import Peer
-from app.auth.resolve import identify, request_peer
+from app.auth.resolve import identify, peer_of
 from app.errors import Problem
 from app.keys import (
     ADMISSION,
@@ -38,7 +36,6 @@ from app.keys import (
 )
 from app.logs import fields
 from app.node import Node
-from app.settings import Settings
 from app.settings import Settings
 from app.version import VERSION
 from app.websocket.close import INTERNAL, RATE_LIMIT, REVOKED
@@ -56,7 +53,7 @@ from app.websocket.messages import (
 )
 from app.websocket.rate import Rate
 from app.websocket.tap import Tap
-from app.websocket.wire import Cork, SocketWire, plain_socket, tune
+from app.websocket.wire import Cork, SocketWire, plain_socket
 
 PATH: Final = "/v1/ws"
 SUBPROTOCOL: Final = "switchboard.v1"
@@ -69,12 +66,15 @@ log = logging.getLogger(__name__)
 logging.getLogger("aiohttp.websocket").addFilter(lambda record: False)
 
 _INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UPGRADE = re.compile(r"(?:^|,)\s*upgrade\s*(?:,|$)", re.IGNORECASE)
+# 16 bytes in base64 (RFC 6455, section 4.1).
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _OFFSET = re.compile(r"[0-9]{1,19}")
 _process = secrets.token_hex(4)
 _numbers = itertools.count(1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Query:
     """The query parameters of an upgrade; `positioned` when any but `instance` was given."""
 
@@ -100,7 +100,7 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     try:
         async with socket.scope:
             wire.reading = True
-            register(request, app, connection)
+            register(app, connection, socket.identity)
             socket.cork.remove()
             await read(ws, wire, connection, app[DISPATCHER])
     except Exception:
@@ -112,7 +112,7 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     return response
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Socket:
     """An upgraded request: the socket, and what interrupts its reader."""
 
@@ -120,10 +120,10 @@ class Socket:
     wire: SocketWire
     scope: asyncio.Timeout
     cork: Cork
+    identity: Identity
 
 
 SOCKET = web.RequestKey("socket", Socket)
-IDENTITY = web.RequestKey("identity", Identity)
 
 
 # The upgrade
@@ -136,7 +136,7 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
     """
     app = request.app
     request[STORAGE_KEY] = app[COOKIES]
-    peer = request_peer(request, app[SETTINGS].trusted_proxies)
+    peer = peer_of(request, app[SETTINGS].trusted_proxies)
     admission = app[ADMISSION]
     try:
         check_handshake(request)
@@ -144,9 +144,9 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
             raise Problem(503, "draining", "The server is stopping.", retry_after=retry_after(app))
         admission.enter(peer.address)
         try:
-            with admission.handshake():
-                return await open_socket(request, app, peer)
+            return await open_socket(request, app, peer)
         finally:
+            admission.handshakes -= 1
             if SOCKET not in request:
                 admission.leave(peer.address)
     except Problem as refusal:
@@ -157,9 +157,7 @@ async def upgrade(request: web.Request) -> web.StreamResponse:
         raise
 
 
-async def open_socket(
-    request: web.Request, app: web.Application, peer: Peer
-) -> web.StreamResponse:
+async def open_socket(request: web.Request, app: web.Application, peer: Peer) -> web.StreamResponse:
     """Authenticate, answer 101, and put the wire between the socket and the connection."""
     identity, query = await enter(request, app, peer)
     ws = upgrade_response(app[SETTINGS])
@@ -170,40 +168,30 @@ async def open_socket(
     transport = request.transport
     if transport is None:
         return ws
-    tune(transport, raw, int(app[SETTINGS].stall_seconds * 1000))
     scope = asyncio.timeout(None)
     wire = SocketWire(ws, transport, raw, writer.drain, scope)
     wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
     protocol = cast(asyncio.Protocol, transport.get_protocol())
     wire.tap = Tap(protocol, wire.connection, app[NODE].arrivals)
     transport.set_protocol(wire.tap)
-    request[SOCKET] = Socket(ws, wire, scope, cork)
-    request[IDENTITY] = identity
+    request[SOCKET] = Socket(ws, wire, scope, cork, identity)
     return ws
 
 
 def check_handshake(request: web.Request) -> None:
     """Raise Problem 426 unless this is a handshake of RFC 6455, section 4.2.1."""
     headers = request.headers
-    connection = {word.strip().lower() for word in headers.get(hdrs.CONNECTION, "").split(",")}
     if (
         request.method != hdrs.METH_GET
         or request.version < HttpVersion11
         or headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket"
-        or "upgrade" not in connection
+        or not _UPGRADE.search(headers.get(hdrs.CONNECTION, ""))
         or headers.get(hdrs.SEC_WEBSOCKET_VERSION, "").strip() != "13"
-        or not _is_key(headers.get(hdrs.SEC_WEBSOCKET_KEY, ""))
+        or not _KEY.fullmatch(headers.get(hdrs.SEC_WEBSOCKET_KEY, ""))
     ):
         raise Problem(
             426, "upgrade_required", "This is a WebSocket of version 13 over HTTP/1.1 (RFC 6455)."
         )
-
-
-def _is_key(key: str) -> bool:
-    try:
-        return len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False
 
 
 def retry_after(app: web.Application) -> int:
@@ -211,9 +199,7 @@ def retry_after(app: web.Application) -> int:
     return app[SETTINGS].retry_after_seconds
 
 
-async def enter(
-    request: web.Request, app: web.Application, peer: Peer
-) -> tuple[Identity, Query]:
+async def enter(request: web.Request, app: web.Application, peer: Peer) -> tuple[Identity, Query]:
     """Return who this is and what they ask for.
 
     Raises Problem 403 (origin), 401 (no session), 400 (a session without a device, a parameter).
@@ -298,13 +284,11 @@ def new_connection(
     )
 
 
-def register(request: web.Request, app: web.Application, connection: Connection) -> None:
+def register(app: web.Application, connection: Connection, identity: Identity) -> None:
     """Make the connection reachable and greet it, in one step in which nothing else can happen.
 
     A session that ended while the upgrade was under way is closed with 4502 instead.
     """
-    # The socket may live for months; whom its token stood for is kept by the connection.
-    identity = request.pop(IDENTITY)
     if not app[SESSIONS].holds(identity):
         connection.disconnect(REVOKED)
         return

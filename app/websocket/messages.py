@@ -39,7 +39,7 @@ class MessageError(Exception):
         super().__init__(message)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientMessage:
     """What a client sent; `payload` is None when it was left out."""
 
@@ -88,7 +88,7 @@ class ServerMessage:
         return self._frame
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resume:
     """Where a connection starts: from `offset` of `epoch`, with `head` the newest one."""
 
@@ -98,7 +98,7 @@ class Resume:
     head: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Connected:
     """Payload of `connected`, the first frame of every connection."""
 

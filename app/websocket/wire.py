@@ -18,9 +18,6 @@ from app.websocket.tap import Tap
 WRITE_BUFFER_HIGH: Final = 65_536
 """Bytes in the transport above which the pump waits; TLS hides about as much again inside."""
 
-NOTSENT_LOWAT: Final = 65_536
-"""Unsent bytes that the kernel takes: a stalled peer then costs 180 KB, not 3.9 MB."""
-
 KERNEL_IDLE_BYTES: Final = 4096
 """Fewer bytes than this in the kernel's queue are pings, not a message in transit."""
 
@@ -43,8 +40,6 @@ else:
         return 0
 
 
-_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 _CORK = getattr(socket, "TCP_CORK", None)
 
 
@@ -84,6 +79,7 @@ class SocketWire:
         drain: Callable[[], Awaitable[None]],
         scope: asyncio.Timeout,
     ) -> None:
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH)
         self._ws = ws
         self._transport = transport
         self._drain = drain
@@ -185,22 +181,6 @@ def plain_socket(transport: asyncio.Transport) -> socket.socket | None:
         return None
     found: socket.socket | None = transport.get_extra_info("socket")
     return found
-
-
-def tune(transport: asyncio.Transport, raw: socket.socket | None, user_timeout: int) -> None:
-    """Bound what the transport and the kernel keep for a peer that does not read.
-
-    `user_timeout` is in milliseconds.
-    """
-    transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH)
-    raw = raw or transport.get_extra_info("socket")
-    if raw is None:
-        return
-    with suppress(OSError):
-        if _NOTSENT_LOWAT is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, NOTSENT_LOWAT)
-        if _USER_TIMEOUT is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, user_timeout)
 
 
 class Cork:
