@@ -31,13 +31,13 @@ from app.keys import (
     DISPATCHER,
     EPOCH,
     FAILED,
+    GUARD,
     MANAGER,
     METRICS,
     NODE,
     READINESS,
     SESSIONS,
     SETTINGS,
-    UPGRADE,
     Readiness,
 )
 from app.logs import fields
@@ -48,10 +48,10 @@ from app.storage.database import Database
 from app.storage.lock import DataDirLock
 from app.web import access
 from app.web.problems import problems
-from app.web.routes import add_routes, chain, middlewares
+from app.web.routes import add_routes, middlewares
 from app.websocket.admission import Admission, AdmissionLimits
 from app.websocket.dispatch import Dispatcher
-from app.websocket.handler import PATH, upgrade, ws_handler
+from app.websocket.handler import PATH, ws_handler
 from app.websocket.manager import ConnectionManager
 from app.websocket.outgoing import OutboxLimits
 from app.websocket.rate import RateLimit
@@ -93,7 +93,7 @@ def build_application(settings: Settings) -> web.Application:
     # Every method comes here, so that what is no upgrade is told so.
     app.router.add_route("*", PATH, ws_handler)
     app[COOKIES] = cookies
-    app[UPGRADE] = chain([problems], upgrade)
+    app[GUARD] = problems
     add_routes(app, middlewares(settings, cookies))
     app.cleanup_ctx.extend([_lock, _database, _node, _accounts, _dispatcher, _flushing])
     app.on_shutdown.append(_close_sockets)

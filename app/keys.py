@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Middleware
 from aiohttp_session import AbstractStorage
 
 from app.auth.accounts import Accounts
@@ -38,6 +38,6 @@ READINESS = web.AppKey("readiness", Readiness)
 EPOCH = web.AppKey("epoch", str)
 FAILED = web.AppKey("failed", asyncio.Event)
 """Set when a task that must not end has died: the server stops, to be started again."""
-UPGRADE: web.AppKey[Handler] = web.AppKey("upgrade")
-"""What answers an upgrade, with 101 or with a problem."""
+GUARD: web.AppKey[Middleware] = web.AppKey("guard")
+"""What turns whatever an upgrade raises into its answer."""
 COOKIES = web.AppKey("cookies", AbstractStorage)

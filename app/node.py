@@ -113,10 +113,12 @@ class Node:
             lambda: sum(connection.backlog for connection in slow),
         )
 
-    def rate(self) -> Rate | None:
-        """Return full buckets for a new connection; None when nothing is limited."""
+    def limit_rate(self, connection: Connection) -> Rate | None:
+        """Give the connection full buckets, with its first message; None if nothing is limited."""
         limit = self.limits.rate
-        return None if limit is None or limit.unlimited else Rate(limit, self.clock())
+        if limit is not None and not limit.unlimited:
+            connection.rate = Rate(limit, self.clock())
+        return connection.rate
 
     # Connections
 

@@ -122,7 +122,6 @@ class Connection:
         expires_at: float | None = None,
         address: str = "",
         positioned: bool = False,
-        rate: Rate | None = None,
         connected_at: float = 0.0,
         now: float = 0.0,
     ) -> None:
@@ -140,7 +139,7 @@ class Connection:
         self.expires_at = expires_at
         self.address = address
         self.positioned = positioned
-        self.rate = rate
+        self.rate: Rate | None = None
         self.connected_at = connected_at
         self.started_at = now
         self.heard_at = now

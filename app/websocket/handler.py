@@ -27,12 +27,12 @@ from app.keys import (
     COOKIES,
     DISPATCHER,
     EPOCH,
+    GUARD,
     METRICS,
     NODE,
     READINESS,
     SESSIONS,
     SETTINGS,
-    UPGRADE,
 )
 from app.logs import fields
 from app.node import Node
@@ -60,6 +60,8 @@ SUBPROTOCOL: Final = "switchboard.v1"
 RATE_LIMIT_AFTER_MS: Final = 10_000
 """How long a peer that was cut off for its rate should stay away."""
 
+Wire = SocketWire[web.WebSocketResponse]
+
 log = logging.getLogger(__name__)
 
 # aiohttp logs the subprotocols that a peer offers, and one of them may hold its token.
@@ -70,6 +72,7 @@ _UPGRADE = re.compile(r"(?:^|,)\s*upgrade\s*(?:,|$)", re.IGNORECASE)
 # 16 bytes in base64 (RFC 6455, section 4.1).
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 _OFFSET = re.compile(r"[0-9]{1,19}")
+_ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR})
 _process = secrets.token_hex(4)
 _numbers = itertools.count(1)
 
@@ -92,90 +95,92 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     the upgrade needs stays inside of it.
     """
     app = request.app
-    response = await app[UPGRADE](request)
-    socket = request.pop(SOCKET, None)
-    if socket is None:
+    opening = Opening(app)
+    response = await app[GUARD](request, opening.upgrade)
+    wire, identity = opening.wire, opening.identity
+    del opening
+    if wire is None or identity is None:
         return response
-    ws, wire, connection = socket.ws, socket.wire, socket.wire.connection
+    connection = wire.connection
     try:
-        async with socket.scope:
-            wire.reading = True
-            register(app, connection, socket.identity)
-            socket.cork.remove()
-            await read(ws, wire, connection, app[DISPATCHER])
+        wire.begin_reading()
+        register(app, connection, identity)
+        wire.uncork()
+        del identity
+        await read(wire, connection, app)
+    except asyncio.CancelledError:
+        if not wire.was_interrupted():
+            raise
     except Exception:
-        if not socket.scope.expired():
-            log.exception("connection failed", extra=_who(connection))
-            connection.disconnect(INTERNAL)
+        log.exception("connection failed", extra=_who(connection))
+        connection.disconnect(INTERNAL)
     finally:
-        await end(app, socket)
+        wire.end_reading()
+        await end(app, wire, connection)
     return response
-
-
-@dataclass(slots=True)
-class Socket:
-    """An upgraded request: the socket, and what interrupts its reader."""
-
-    ws: web.WebSocketResponse
-    wire: SocketWire
-    scope: asyncio.Timeout
-    cork: Cork
-    identity: Identity
-
-
-SOCKET = web.RequestKey("socket", Socket)
 
 
 # The upgrade
 
 
-async def upgrade(request: web.Request) -> web.StreamResponse:
-    """Upgrade the request and note its socket in it; raises Problem when it is refused.
+class Opening:
+    """One upgrade under way; `wire` and `identity` are there once it has succeeded."""
 
-    The checks come in the order that the protocol names: 426, 503, 403, 401, 400.
-    """
-    app = request.app
-    request[STORAGE_KEY] = app[COOKIES]
-    peer = peer_of(request, app[SETTINGS].trusted_proxies)
-    admission = app[ADMISSION]
-    try:
-        check_handshake(request)
-        if app[READINESS].draining:
-            raise Problem(503, "draining", "The server is stopping.", retry_after=retry_after(app))
+    __slots__ = ("_app", "identity", "wire")
+
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+        self.wire: Wire | None = None
+        self.identity: Identity | None = None
+
+    async def upgrade(self, request: web.Request) -> web.StreamResponse:
+        """Answer 101; raises Problem when the upgrade is refused.
+
+        The checks come in the order that the protocol names: 426, 503, 403, 401, 400.
+        """
+        app = self._app
+        peer = peer_of(request, app[SETTINGS].trusted_proxies)
+        try:
+            check_handshake(request)
+            if app[READINESS].draining:
+                seconds = app[SETTINGS].retry_after_seconds
+                raise Problem(503, "draining", "The server is stopping.", retry_after=seconds)
+            return await self._admitted(request, peer)
+        except Problem as refusal:
+            app[METRICS].refused[refusal.code] += 1
+            # A dead session may knock every few seconds for ever: that is worth no line.
+            level = logging.DEBUG if refusal.status == 401 else logging.INFO
+            log.log(level, "refused", extra=fields(reason=refusal.code, address=peer.address))
+            raise
+
+    async def _admitted(self, request: web.Request, peer: Peer) -> web.StreamResponse:
+        admission = self._app[ADMISSION]
         admission.enter(peer.address)
         try:
-            return await open_socket(request, app, peer)
+            return await self._open(request, peer)
         finally:
             admission.handshakes -= 1
-            if SOCKET not in request:
+            if self.wire is None:
                 admission.leave(peer.address)
-    except Problem as refusal:
-        app[METRICS].refused[refusal.code] += 1
-        # A dead session may knock every few seconds for ever: that is worth no line.
-        level = logging.DEBUG if refusal.status == 401 else logging.INFO
-        log.log(level, "refused", extra=fields(reason=refusal.code, address=peer.address))
-        raise
 
-
-async def open_socket(request: web.Request, app: web.Application, peer: Peer) -> web.StreamResponse:
-    """Authenticate, answer 101, and put the wire between the socket and the connection."""
-    identity, query = await enter(request, app, peer)
-    ws = upgrade_response(app[SETTINGS])
-    transport = request.transport
-    raw = plain_socket(transport) if transport is not None else None
-    cork = Cork(raw)
-    writer = await ws.prepare(request)
-    transport = request.transport
-    if transport is None:
+    async def _open(self, request: web.Request, peer: Peer) -> web.StreamResponse:
+        """Authenticate, answer, and put the wire between the socket and the connection."""
+        app = self._app
+        identity, query = await enter(request, app, peer)
+        ws = upgrade_response(app[SETTINGS])
+        raw = plain_socket(request.transport)
+        cork = Cork(raw)
+        writer = await ws.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return ws
+        wire = SocketWire(ws, transport, raw, writer.drain, cork)
+        wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
+        protocol = cast(asyncio.Protocol, transport.get_protocol())
+        wire.tap = Tap(protocol, wire.connection, app[NODE].arrivals)
+        transport.set_protocol(wire.tap)
+        self.wire, self.identity = wire, identity
         return ws
-    scope = asyncio.timeout(None)
-    wire = SocketWire(ws, transport, raw, writer.drain, scope)
-    wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
-    protocol = cast(asyncio.Protocol, transport.get_protocol())
-    wire.tap = Tap(protocol, wire.connection, app[NODE].arrivals)
-    transport.set_protocol(wire.tap)
-    request[SOCKET] = Socket(ws, wire, scope, cork, identity)
-    return ws
 
 
 def check_handshake(request: web.Request) -> None:
@@ -194,16 +199,13 @@ def check_handshake(request: web.Request) -> None:
         )
 
 
-def retry_after(app: web.Application) -> int:
-    """Return the seconds that those are told who are refused for now."""
-    return app[SETTINGS].retry_after_seconds
-
-
 async def enter(request: web.Request, app: web.Application, peer: Peer) -> tuple[Identity, Query]:
     """Return who this is and what they ask for.
 
     Raises Problem 403 (origin), 401 (no session), 400 (a session without a device, a parameter).
     """
+    if hdrs.COOKIE in request.headers:
+        request[STORAGE_KEY] = app[COOKIES]
     origin = request.headers.get(hdrs.ORIGIN)
     verdict = origin_verdict(origin, peer.host, app[SETTINGS].allowed_origins)
     if verdict == "refused":
@@ -258,7 +260,7 @@ def upgrade_response(settings: Settings) -> web.WebSocketResponse:
 def new_connection(
     request: web.Request,
     node: Node,
-    wire: SocketWire,
+    wire: Wire,
     identity: Identity,
     query: Query,
     peer: Peer,
@@ -278,7 +280,6 @@ def new_connection(
         expires_at=identity.expires_at,
         address=peer.address,
         positioned=query.positioned,
-        rate=node.rate(),
         connected_at=time.time(),
         now=node.clock(),
     )
@@ -314,25 +315,22 @@ def _whole(number: float) -> int | float:
     return int(number) if number == int(number) else number
 
 
-async def read(
-    ws: web.WebSocketResponse,
-    wire: SocketWire,
-    connection: Connection,
-    dispatcher: Dispatcher,
-) -> None:
+async def read(wire: Wire, connection: Connection, app: web.Application) -> None:
     """Take messages until the peer leaves or the connection is closing."""
-    clock = asyncio.get_running_loop().time
-    rate = connection.rate
+    node, dispatcher = app[NODE], app[DISPATCHER]
     while not connection.is_closing():
         wire.receiving = True
-        message = await ws.receive()
+        message = await wire.ws.receive()
         wire.receiving = False
-        if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR):
+        if message.type in _ENDS or connection.is_closing():
             return
-        if connection.is_closing():
-            return
-        now = connection.heard_at = clock()
+        now = connection.heard_at = node.clock()
+        if message.type is WSMsgType.PONG and message.data == connection.awaited_pong:
+            # It was asked for, so it counts for nothing.
+            connection.awaited_pong = None
+            continue
         connection.frames_in += 1
+        rate = connection.rate or node.limit_rate(connection)
         if rate is not None and not rate.take(_size(message), now):
             refuse_excess(connection, rate)
         elif message.type is WSMsgType.TEXT:
@@ -356,13 +354,10 @@ async def take_text(connection: Connection, dispatcher: Dispatcher, text: str) -
 
 
 def take_other(connection: Connection, message: WSMessage) -> None:
-    """Answer a ping, note the answer to ours, refuse a binary message."""
-    if message.type is WSMsgType.PONG:
-        if message.data == connection.awaited_pong:
-            connection.awaited_pong = None
-    elif message.type is WSMsgType.PING:
+    """Answer a ping, refuse a binary message; a pong that nobody asked for is just that."""
+    if message.type is WSMsgType.PING:
         connection.reply(frame(bytes(message.data), OPCODE_PONG))
-    else:
+    elif message.type is WSMsgType.BINARY:
         connection.reply(error("invalid_message", "messages are text frames").frame)
 
 
@@ -384,40 +379,37 @@ def _size(message: WSMessage) -> int:
 # The end
 
 
-async def end(app: web.Application, socket: Socket) -> None:
+async def end(app: web.Application, wire: Wire, connection: Connection) -> None:
     """Close the connection, count and log its end, and leave nothing of it behind."""
-    wire, connection = socket.wire, socket.wire.connection
-    wire.reading = False
+    node = app[NODE]
     try:
-        app[NODE].manager.unregister(connection)
-        await close(socket.ws, wire, connection, app[SETTINGS])
+        node.manager.unregister(connection)
+        await close(wire, connection, app[SETTINGS])
     finally:
         wire.abort()
-        app[NODE].retire(connection)
+        node.retire(connection)
         app[ADMISSION].leave(connection.address)
-        log_end(app, socket.ws, connection)
+        log_end(app, wire.ws, connection)
     await wire.ended()
     connection.detach()
 
 
-async def close(
-    ws: web.WebSocketResponse, wire: SocketWire, connection: Connection, settings: Settings
-) -> None:
+async def close(wire: Wire, connection: Connection, settings: Settings) -> None:
     """Say why the connection ends and give the peer a moment to answer; never waits for long."""
     closing, clock = connection.closing, asyncio.get_running_loop().time
     deadline = clock() + settings.close_seconds
-    if closing is not None and not ws.closed:
+    if closing is not None and not wire.ws.closed:
         if closing.keep_outbox and connection.backlog:
             await send_outbox(wire, connection, settings.shutdown_seconds)
             deadline = clock() + settings.close_seconds
         connection.flush()
         code, reason = closing.close.code, closing.close.reason.encode()
-        await ws.close(code=code, message=reason, drain=False)
+        await wire.ws.close(code=code, message=reason, drain=False)
     # aiohttp has seen the peer's close frame, but ours may still wait behind what is unsent.
     await wire.linger(max(0, deadline - clock()))
 
 
-async def send_outbox(wire: SocketWire, connection: Connection, seconds: float) -> None:
+async def send_outbox(wire: Wire, connection: Connection, seconds: float) -> None:
     """Have all that waits handed over; what is left after so long is dropped."""
     try:
         async with asyncio.timeout(seconds):

@@ -12,6 +12,20 @@ _CONTROL: Final = 0x08
 _MASKED: Final = 0x80
 
 
+def is_one_frame(data: bytes) -> bool:
+    """Tell whether the bytes are exactly one small, final, masked frame, as they nearly always are.
+
+    Nothing of a message is unfinished before or after it.
+    """
+    size = len(data)
+    return (
+        5 < size < 132
+        and data[0] & _FIN != 0
+        and data[1] == _MASKED + size - 6
+        and data[0] & 0x0F != 0
+    )
+
+
 class FrameMeter:
     """Follows one direction of a WebSocket; errors of the protocol are left to aiohttp."""
 
@@ -37,13 +51,8 @@ class FrameMeter:
         of the unfinished message; `unmasked` is set by the
         first frame without a mask, which a server must not accept (section 5.1).
         """
-        size = len(data)
-        if not self._open and not self._remaining and not self._header and size > 5:
-            # Nearly always: exactly one small, whole, masked frame.
-            first, second = data[0], data[1]
-            if first & _FIN and _MASKED <= second < _MASKED + 126 and size == second - _MASKED + 6:
-                return
-        self._walk(data)
+        if self.partial or not is_one_frame(data):
+            self._walk(data)
 
     def _walk(self, data: bytes) -> None:
         at = 0

@@ -10,7 +10,7 @@ from typing import Final
 
 from app.websocket.close import ABUSE
 from app.websocket.connection import Connection
-from app.websocket.inbound import FrameMeter
+from app.websocket.inbound import FrameMeter, is_one_frame
 
 MAX_FRAGMENTS: Final = 1024
 """Data frames of one message: a browser sends one, a library that streams some dozens."""
@@ -31,9 +31,7 @@ class Tap(asyncio.Protocol):
 
     __slots__ = (
         "_arrivals",
-        "_begun",
         "_connection",
-        "_forward",
         "_meter",
         "_protocol",
         "lost",
@@ -44,11 +42,9 @@ class Tap(asyncio.Protocol):
         self, protocol: asyncio.Protocol, connection: Connection, arrivals: Arrivals
     ) -> None:
         self._protocol = protocol
-        self._forward = protocol.data_received
         self._connection = connection
         self._arrivals = arrivals
-        self._meter = FrameMeter()
-        self._begun = 0
+        self._meter: FrameMeter | None = None
         self.lost = False
         """True once the transport has ended; asyncio's then takes no `abort` any more."""
         self.waiter: asyncio.Future[None] | None = None
@@ -56,16 +52,12 @@ class Tap(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass the bytes on, unless the peer breaks the protocol on purpose."""
-        meter = self._meter
-        meter.feed(data)
-        if meter.partial:
-            self._note_partial()
-        elif self._connection in self._arrivals.since:
-            del self._arrivals.since[self._connection]
-        if meter.unmasked or meter.fragments > MAX_FRAGMENTS:
-            self._connection.disconnect(ABUSE)
-            return
-        self._forward(data)
+        if self._meter is not None or not is_one_frame(data):
+            meter = self._follow(data)
+            if meter.unmasked or meter.fragments > MAX_FRAGMENTS:
+                self._connection.disconnect(ABUSE)
+                return
+        self._protocol.data_received(data)
 
     def eof_received(self) -> bool | None:
         """Pass it on."""
@@ -86,8 +78,16 @@ class Tap(asyncio.Protocol):
         """Pass it on."""
         self._protocol.resume_writing()
 
-    def _note_partial(self) -> None:
-        arrivals = self._arrivals
-        if self._begun != self._meter.begun or self._connection not in arrivals.since:
-            self._begun = self._meter.begun
-            arrivals.since[self._connection] = arrivals.clock()
+    def _follow(self, data: bytes) -> FrameMeter:
+        """Return what is known with these bytes; it is kept only until no message is unfinished."""
+        since, connection = self._arrivals.since, self._connection
+        meter = self._meter or FrameMeter()
+        begun = meter.begun
+        meter.feed(data)
+        if not meter.partial:
+            self._meter = None
+            since.pop(connection, None)
+        elif self._meter is None or begun != meter.begun:
+            self._meter = meter
+            since[connection] = self._arrivals.clock()
+        return meter

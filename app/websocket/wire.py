@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from app.websocket.connection import Connection
 from app.websocket.tap import Tap
@@ -44,28 +44,32 @@ _CORK = getattr(socket, "TCP_CORK", None)
 
 
 class Closable(Protocol):
-    """What is needed of the WebSocket response."""
+    """What the wire needs of the WebSocket response."""
 
     @property
     def closed(self) -> bool:
         """True from the moment a close frame was sent."""
 
 
-class SocketWire:
+W = TypeVar("W", bound=Closable)
+
+
+class SocketWire(Generic[W]):
     """A `Wire` over an asyncio transport."""
 
     __slots__ = (
+        "_cork",
         "_descriptor",
         "_drain",
+        "_interrupting",
         "_pump",
-        "_scope",
+        "_reader",
         "_transport",
-        "_ws",
         "buffered",
         "connection",
-        "reading",
         "receiving",
         "tap",
+        "ws",
     )
 
     connection: Connection
@@ -73,24 +77,24 @@ class SocketWire:
 
     def __init__(
         self,
-        ws: Closable,
+        ws: W,
         transport: asyncio.Transport,
         raw: socket.socket | None,
         drain: Callable[[], Awaitable[None]],
-        scope: asyncio.Timeout,
+        cork: "Cork | None" = None,
     ) -> None:
         transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH)
-        self._ws = ws
+        self.ws = ws
         self._transport = transport
         self._drain = drain
-        self._scope = scope
+        self._cork = cork
         self._pump: asyncio.Task[None] | None = None
         self._descriptor = raw.fileno() if raw is not None else -1
         self.buffered = (
             transport.get_write_buffer_size if self._descriptor >= 0 else self._tls_buffered
         )
-        self.reading = False
-        """True while the reader may be interrupted."""
+        self._reader: asyncio.Task[Any] | None = None
+        self._interrupting = False
         self.receiving = False
         """True while it waits for the peer, not in a handler."""
 
@@ -101,7 +105,7 @@ class SocketWire:
         through the transport; what it does not take is the transport's.
         """
         transport = self._transport
-        if self._ws.closed or transport.is_closing():
+        if self.ws.closed or transport.is_closing():
             return
         if self._descriptor >= 0:
             try:
@@ -116,7 +120,7 @@ class SocketWire:
 
     def _append(self, data: bytes) -> None:
         """Hand whole frames to the transport, behind what is unsent."""
-        if not self._ws.closed and not self._transport.is_closing():
+        if not self.ws.closed and not self._transport.is_closing():
             self._transport.write(data)
 
     def _tls_buffered(self) -> int:
@@ -130,10 +134,35 @@ class SocketWire:
 
     def finish(self) -> None:
         """Wake the reader, which then closes the connection; a handler gets a moment to end."""
-        if self.reading:
-            self.reading = False
-            now = asyncio.get_running_loop().time()
-            self._scope.reschedule(now if self.receiving else now + HANDLER_SECONDS)
+        if self._reader is None or self._interrupting:
+            return
+        self._interrupting = True
+        if self.receiving:
+            self._reader.cancel()
+        else:
+            asyncio.get_running_loop().call_later(HANDLER_SECONDS, self._interrupt)
+
+    def begin_reading(self) -> None:
+        """Let `finish` interrupt the current task from now on."""
+        self._reader = asyncio.current_task()
+
+    def end_reading(self) -> None:
+        """Let nothing be interrupted any more."""
+        self._reader = None
+
+    def was_interrupted(self) -> bool:
+        """Tell whether the cancellation just caught was `finish`'s alone, which ends here."""
+        return self._interrupting and self._reader is not None and not self._reader.uncancel()
+
+    def uncork(self) -> None:
+        """Send what was held back since the upgrade."""
+        if self._cork is not None:
+            self._cork.remove()
+            self._cork = None
+
+    def _interrupt(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
 
     def abort(self) -> None:
         """Drop the connection; a pump that waits for the peer ends by this too."""
@@ -175,9 +204,11 @@ class SocketWire:
             self.connection.drop_outbox()
 
 
-def plain_socket(transport: asyncio.Transport) -> socket.socket | None:
+def plain_socket(transport: asyncio.Transport | None) -> socket.socket | None:
     """Return the socket on which whole frames may be written, or None: not under TLS."""
-    if transport.get_extra_info("sslcontext") is not None or sys.platform == "win32":
+    if transport is None or sys.platform == "win32":
+        return None
+    if transport.get_extra_info("sslcontext") is not None:
         return None
     found: socket.socket | None = transport.get_extra_info("socket")
     return found
