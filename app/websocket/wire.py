@@ -62,6 +62,7 @@ class SocketWire(Generic[W]):
         "_descriptor",
         "_drain",
         "_interrupting",
+        "_patience",
         "_pump",
         "_reader",
         "_transport",
@@ -95,6 +96,7 @@ class SocketWire(Generic[W]):
         )
         self._reader: asyncio.Task[Any] | None = None
         self._interrupting = False
+        self._patience: asyncio.TimerHandle | None = None
         self.receiving = False
         """True while it waits for the peer, not in a handler."""
 
@@ -140,7 +142,8 @@ class SocketWire(Generic[W]):
         if self.receiving:
             self._reader.cancel()
         else:
-            asyncio.get_running_loop().call_later(HANDLER_SECONDS, self._interrupt)
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(HANDLER_SECONDS, self._interrupt)
 
     def begin_reading(self) -> None:
         """Let `finish` interrupt the current task from now on."""
@@ -149,6 +152,8 @@ class SocketWire(Generic[W]):
     def end_reading(self) -> None:
         """Let nothing be interrupted any more."""
         self._reader = None
+        if self._patience is not None:
+            self._patience.cancel()
 
     def was_interrupted(self) -> bool:
         """Tell whether the cancellation just caught was `finish`'s alone, which ends here."""
