@@ -42,10 +42,6 @@ class DeviceOwners:
         self._put(device_id, owner)
         return owner
 
-    def know(self, device_id: int, user_id: int) -> None:
-        """The device, which is not new, is the user's."""
-        self._put(device_id, user_id)
-
     def add(self, device_id: int, user_id: int) -> None:
         """The device, which may be new, is the user's."""
         self._changes += 1

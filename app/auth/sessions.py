@@ -228,8 +228,6 @@ class Sessions:
             owner.expires_at / 1000,
             "header",
         )
-        if owner.device_id is not None:
-            self.owners.know(owner.device_id, owner.user_id)
         used = max(owner.last_used, self.touches.session_used(owner.session_id))
         return self._keep(key, identity, used)
 

@@ -177,3 +177,12 @@ async def test_a_drain_as_long_as_the_stop_still_says_goodbye(start: Start) -> N
         assert await farewell(peer) == 0
     assert await server.status() == 0
     assert not server.logged("connections aborted at shutdown")
+
+
+async def test_a_hang_up_without_a_certificate_changes_nothing(start: Start) -> None:
+    server = start()
+    phone = await server.device("phone")
+    async with server.connected(phone) as peer:
+        server.signal(signal.SIGHUP)
+        await server.until_logged("nothing to reload")
+        await peer.silence()
