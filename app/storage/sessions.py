@@ -1,5 +1,6 @@
 """Rows of sessions."""
 
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,13 @@ async def token_owners(
     found = await connection.execute(_OWNERS, {"hashes": list(hashes)})
     return {
         token_hash: TokenOwner(
-            session_id, user_id, device_id, handle or sub, read_roles(roles), last_used, expires_at
+            session_id,
+            user_id,
+            device_id,
+            sys.intern(handle or sub),
+            read_roles(roles),
+            last_used,
+            expires_at,
         )
         for (
             token_hash,

@@ -174,7 +174,7 @@ class Opening:
         transport = request.transport
         if transport is None:
             return ws
-        wire = SocketWire(ws, transport, raw, writer.drain, cork)
+        wire = SocketWire(ws, transport, raw, writer, cork)
         wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
         protocol = cast(asyncio.Protocol, transport.get_protocol())
         wire.tap = Tap(protocol, wire.connection, app[NODE].arrivals)
@@ -328,17 +328,19 @@ async def read(wire: Wire, connection: Connection, app: web.Application) -> None
         if message.type is WSMsgType.PONG and message.data == connection.awaited_pong:
             # It was asked for, so it counts for nothing.
             connection.awaited_pong = None
-            continue
-        connection.frames_in += 1
-        rate = connection.rate or node.limit_rate(connection)
-        if rate is not None and not rate.take(_size(message), now):
-            refuse_excess(connection, rate)
-        elif message.type is WSMsgType.TEXT:
-            await take_text(connection, dispatcher, message.data)
         else:
-            take_other(connection, message)
-        if connection.full:
-            await connection.room()
+            connection.frames_in += 1
+            rate = connection.rate or node.limit_rate(connection)
+            if rate is not None and not rate.take(_size(message), now):
+                refuse_excess(connection, rate)
+            elif message.type is WSMsgType.TEXT:
+                await take_text(connection, dispatcher, message.data)
+            else:
+                take_other(connection, message)
+            if connection.full:
+                await connection.room()
+        # Else it would be held until the next one comes.
+        del message
 
 
 async def take_text(connection: Connection, dispatcher: Dispatcher, text: str) -> None:

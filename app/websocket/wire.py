@@ -8,7 +8,6 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -51,6 +50,13 @@ class Closable(Protocol):
         """True from the moment a close frame was sent."""
 
 
+class Drainable(Protocol):
+    """What tells when the transport has room again."""
+
+    async def drain(self) -> None:
+        """Wait until the transport takes more."""
+
+
 W = TypeVar("W", bound=Closable)
 
 
@@ -60,12 +66,12 @@ class SocketWire(Generic[W]):
     __slots__ = (
         "_cork",
         "_descriptor",
-        "_drain",
         "_interrupting",
         "_patience",
         "_pump",
         "_reader",
         "_transport",
+        "_writer",
         "buffered",
         "connection",
         "receiving",
@@ -81,13 +87,13 @@ class SocketWire(Generic[W]):
         ws: W,
         transport: asyncio.Transport,
         raw: socket.socket | None,
-        drain: Callable[[], Awaitable[None]],
+        writer: Drainable,
         cork: "Cork | None" = None,
     ) -> None:
         transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH)
         self.ws = ws
         self._transport = transport
-        self._drain = drain
+        self._writer = writer
         self._cork = cork
         self._pump: asyncio.Task[None] | None = None
         self._descriptor = raw.fileno() if raw is not None else -1
@@ -204,7 +210,7 @@ class SocketWire(Generic[W]):
         try:
             while (data := self.connection.take()) is not None:
                 self._append(data)
-                await self._drain()
+                await self._writer.drain()
         except ConnectionError:
             self.connection.drop_outbox()
 
