@@ -192,7 +192,7 @@ async def _flush_regularly(app: web.Application) -> None:
             log.warning("last-seen times not written", extra=fields(reason=type(error).__name__))
 
 
-def _live(app: web.Application) -> list[tuple[int | None, int]]:
+def _live(app: web.Application) -> list[tuple[int | None, int | None]]:
     return [(one.session_id, one.device_id) for one in app[MANAGER].connections()]
 
 

@@ -107,14 +107,9 @@ class Sessions:
 
     def touch(self, identity: Identity) -> None:
         """Session and device are in use now."""
-        now = milliseconds(self._clock())
-        self.touches.mark(identity.session_id, identity.device_id, now)
-        if identity.session_id is not None:
-            entry = self._cache.of_session(identity.session_id)
-            if entry is not None:
-                entry.last_used = now
+        self.touch_live([(identity.session_id, identity.device_id)])
 
-    def touch_live(self, live: Iterable[tuple[int | None, int]]) -> None:
+    def touch_live(self, live: Iterable[tuple[int | None, int | None]]) -> None:
         """The sessions and devices of these live connections are in use now.
 
         Each is a pair of session id, None for a JWT, and device id.

@@ -39,11 +39,6 @@ class Dispatcher:
         self._handlers = dict(handlers)
         self._received = received
 
-    @property
-    def prefixes(self) -> frozenset[str]:
-        """The prefixes that a feature owns."""
-        return frozenset(self._handlers)
-
     async def dispatch(
         self, connection: Connection, message: ClientMessage
     ) -> ServerMessage | None:
