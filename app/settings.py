@@ -268,7 +268,9 @@ class Settings(BaseSettings):
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
         if self.drain_seconds > self.shutdown_seconds:
-            raise ValueError("the drain is part of the stop: drain_seconds cannot be above shutdown_seconds")
+            raise ValueError(
+                "the drain is part of the stop: drain_seconds is above shutdown_seconds"
+            )
         if self.jwt_algorithm is None:
             if self.jwt_secret or self.jwt_key_file or self.jwt_issuer or self.jwt_audience:
                 raise ValueError("the other jwt_ settings need jwt_algorithm")

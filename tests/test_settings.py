@@ -7,7 +7,7 @@ from app.settings import load_settings
 
 
 def test_a_drain_longer_than_the_whole_stop_is_refused() -> None:
-    with pytest.raises(SettingsError, match="^The drain is part of the stop"):
+    with pytest.raises(SettingsError, match=r"^The drain is part of the stop"):
         load_settings({"drain_seconds": 9, "shutdown_seconds": 8})
     assert load_settings({"drain_seconds": 8, "shutdown_seconds": 8}).drain_seconds == 8
 
