@@ -35,8 +35,8 @@ CLEANUP_SECONDS: Final = 1.5
 GOODBYE_SECONDS: Final = 0.5
 """What peers have for their close, also where the settings leave no time for it."""
 
-GC_THRESHOLDS: Final = (20_000, 20, 50)
-"""New objects before the young ones are looked at, about 200 connections' worth; then how many
+GC_THRESHOLDS: Final = (50_000, 8, 50)
+"""New objects before the young ones are looked at, about 500 connections' worth; then how many
 such looks before the middle-aged, and how many of those before all."""
 
 SPARE_DESCRIPTORS: Final = 512

@@ -114,7 +114,26 @@ class Connected:
 
 def connected(payload: Connected) -> ServerMessage:
     """Return the message that opens every connection."""
-    return ServerMessage("connected", payload)
+    # As dicts: orjson takes six times as long for the dataclasses.
+    resume = payload.resume
+    return ServerMessage(
+        "connected",
+        {
+            "device_id": payload.device_id,
+            "server_version": payload.server_version,
+            "user_id": payload.user_id,
+            "connection_id": payload.connection_id,
+            "instance": payload.instance,
+            "heartbeat_seconds": payload.heartbeat_seconds,
+            "max_message_bytes": payload.max_message_bytes,
+            "resume": {
+                "outcome": resume.outcome,
+                "epoch": resume.epoch,
+                "offset": resume.offset,
+                "head": resume.head,
+            },
+        },
+    )
 
 
 def ping() -> ServerMessage:

@@ -42,14 +42,6 @@ else:
 _CORK = getattr(socket, "TCP_CORK", None)
 
 
-class Closable(Protocol):
-    """What the wire needs of the WebSocket response."""
-
-    @property
-    def closed(self) -> bool:
-        """True from the moment a close frame was sent."""
-
-
 class Drainable(Protocol):
     """What tells when the transport has room again."""
 
@@ -57,7 +49,7 @@ class Drainable(Protocol):
         """Wait until the transport takes more."""
 
 
-W = TypeVar("W", bound=Closable)
+W = TypeVar("W")
 
 
 class SocketWire(Generic[W]):
@@ -73,6 +65,7 @@ class SocketWire(Generic[W]):
         "_transport",
         "_writer",
         "buffered",
+        "closed",
         "connection",
         "receiving",
         "tap",
@@ -103,6 +96,8 @@ class SocketWire(Generic[W]):
         self._reader: asyncio.Task[Any] | None = None
         self._interrupting = False
         self._patience: asyncio.TimerHandle | None = None
+        self.closed = False
+        """True from the moment at which a close frame is sent; whoever sends it says so."""
         self.receiving = False
         """True while it waits for the peer, not in a handler."""
 
@@ -113,7 +108,7 @@ class SocketWire(Generic[W]):
         through the transport; what it does not take is the transport's.
         """
         transport = self._transport
-        if self.ws.closed or transport.is_closing():
+        if self.closed or transport.is_closing():
             return
         if self._descriptor >= 0:
             try:
@@ -128,7 +123,7 @@ class SocketWire(Generic[W]):
 
     def _append(self, data: bytes) -> None:
         """Hand whole frames to the transport, behind what is unsent."""
-        if not self.ws.closed and not self._transport.is_closing():
+        if not self.closed and not self._transport.is_closing():
             self._transport.write(data)
 
     def _tls_buffered(self) -> int:
@@ -228,19 +223,32 @@ def plain_socket(transport: asyncio.Transport | None) -> socket.socket | None:
 class Cork:
     """Holds back what is written meanwhile, so that 101 and `connected` are one packet."""
 
-    __slots__ = ("_raw",)
+    __slots__ = ("_socket",)
 
     def __init__(self, raw: socket.socket | None) -> None:
-        self._raw = raw if _CORK is not None else None
-        self._set(1)
+        self._socket: socket.socket | None = None
+        if raw is not None and _CORK is not None:
+            # uvloop's stand-in makes a socket of the descriptor for each call; this is one for two.
+            with suppress(OSError, ValueError):
+                self._socket = socket.socket(raw.family, raw.type, raw.proto, raw.fileno())
+            self._set(1)
 
     def remove(self) -> None:
         """Send what was held back."""
         self._set(0)
-        self._raw = None
+        self._let_go()
+
+    def __del__(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """The descriptor is the transport's, which closes it."""
+        if self._socket is not None:
+            self._socket.detach()
+            self._socket = None
 
     def _set(self, value: int) -> None:
-        if self._raw is not None and _CORK is not None:
+        if self._socket is not None and _CORK is not None:
             # A peer that has gone already is found out by whoever reads or writes next.
             with suppress(OSError):
-                self._raw.setsockopt(socket.IPPROTO_TCP, _CORK, value)
+                self._socket.setsockopt(socket.IPPROTO_TCP, _CORK, value)

@@ -37,10 +37,17 @@ def run(tools: servers.Tools, sizes: Sizes) -> Result:
             server.load.close()
             settle(server)
         contenders = [
-            Contender("floor", floor, _opening(count, 0), Load.close),
-            Contender("bare aiohttp", bare, _opening(count, 0), Load.close),
+            Contender("floor", floor, _opening(count, 0), Load.close, sizes.connect_storms),
+            Contender("bare aiohttp", bare, _opening(count, 0), Load.close, sizes.connect_storms),
             *(
-                Contender(f"ours, {way}", own, _opening(count, *starts), Load.close)
+                Contender(
+                    f"ours, {way}",
+                    own,
+                    _opening(count, *starts),
+                    Load.close,
+                    # A token is unseen once.
+                    sizes.connect_storms if len(starts) == 1 else 1,
+                )
                 for way, starts in plan.starts.items()
             ),
         ]

@@ -10,7 +10,7 @@ from serving import Server
 from app.keys import ACCOUNTS
 from app.settings import Settings
 from app.web.problems import _HTTP_PROBLEMS
-from app.websocket import handler
+from app.websocket import upgrade
 from app.websocket.close import CLOSES
 from app.websocket.messages import (
     MAX_ID_LENGTH,
@@ -133,7 +133,7 @@ def test_refused_upgrades_have_codes_of_the_table() -> None:
 
 
 def test_the_query_parameters_are_those_that_are_read() -> None:
-    tree = ast.parse(Path(handler.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(upgrade.__file__).read_text(encoding="utf-8"))
     [function] = [
         node
         for node in ast.walk(tree)

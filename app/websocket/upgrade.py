@@ -1,0 +1,233 @@
+"""The upgrade of `GET /v1/ws`: what is refused before it, and who comes in."""
+
+import asyncio
+import itertools
+import logging
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Final, cast
+
+from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
+from aiohttp_session import STORAGE_KEY
+
+from app.auth.identity import Identity
+from app.auth.origin import origin_verdict
+from app.auth.peer import Peer
+from app.auth.resolve import identify, peer_of
+from app.errors import Problem
+from app.keys import ADMISSION, COOKIES, METRICS, NODE, READINESS, SESSIONS, SETTINGS
+from app.logs import fields
+from app.node import Node
+from app.settings import Settings
+from app.websocket.connection import DEFAULT_INSTANCE, Connection
+from app.websocket.tap import Tap
+from app.websocket.wire import Cork, SocketWire, plain_socket
+
+SUBPROTOCOL: Final = "switchboard.v1"
+
+log = logging.getLogger(__name__)
+
+# aiohttp logs the subprotocols that a peer offers, and one of them may hold its token.
+logging.getLogger("aiohttp.websocket").addFilter(lambda record: False)
+
+_INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_UPGRADE = re.compile(r"(?:^|,)\s*upgrade\s*(?:,|$)", re.IGNORECASE)
+# 16 bytes in base64 (RFC 6455, section 4.1).
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+_OFFSET = re.compile(r"[0-9]{1,19}")
+_process = secrets.token_hex(4)
+_numbers = itertools.count(1)
+
+
+class Socket(web.WebSocketResponse):
+    """Tells its wire when a close frame goes out, whoever sends it: nothing may follow it."""
+
+    # Beside the base class's dict, which one more key would make half as large again.
+    __slots__ = ("wire",)
+
+    wire: "Wire | None"
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        """Close as aiohttp does."""
+        if self.wire is not None:
+            self.wire.closed = True
+        return await super().close(code=code, message=message, drain=drain)
+
+
+Wire = SocketWire[Socket]
+
+
+@dataclass(slots=True)
+class Query:
+    """The query parameters of an upgrade; `positioned` when any but `instance` was given."""
+
+    instance: str | None
+    positioned: bool
+
+
+PLAIN: Final = Query(None, positioned=False)
+
+
+class Opening:
+    """One upgrade under way; `wire` and `identity` are there once it has succeeded."""
+
+    __slots__ = ("_app", "identity", "wire")
+
+    def __init__(self, app: web.Application) -> None:
+        self._app = app
+        self.wire: Wire | None = None
+        self.identity: Identity | None = None
+
+    async def upgrade(self, request: web.Request) -> web.StreamResponse:
+        """Answer 101; raises Problem when the upgrade is refused.
+
+        The checks come in the order that the protocol names: 426, 503, 403, 401, 400.
+        """
+        app = self._app
+        peer = peer_of(request, app[SETTINGS].trusted_proxies)
+        try:
+            check_handshake(request)
+            if app[READINESS].draining:
+                seconds = app[SETTINGS].retry_after_seconds
+                raise Problem(503, "draining", "The server is stopping.", retry_after=seconds)
+            return await self._admitted(request, peer)
+        except Problem as refusal:
+            app[METRICS].refused[refusal.code] += 1
+            # A dead session may knock every few seconds for ever: that is worth no line.
+            level = logging.DEBUG if refusal.status == 401 else logging.INFO
+            log.log(level, "refused", extra=fields(reason=refusal.code, address=peer.address))
+            raise
+
+    async def _admitted(self, request: web.Request, peer: Peer) -> web.StreamResponse:
+        admission = self._app[ADMISSION]
+        admission.enter(peer.address)
+        try:
+            return await self._open(request, peer)
+        finally:
+            admission.handshakes -= 1
+            if self.wire is None:
+                admission.leave(peer.address)
+
+    async def _open(self, request: web.Request, peer: Peer) -> web.StreamResponse:
+        """Authenticate, answer, and put the wire between the socket and the connection."""
+        app = self._app
+        identity, query = await enter(request, app, peer)
+        ws = upgrade_response(app[SETTINGS])
+        raw = plain_socket(request.transport)
+        cork = Cork(raw)
+        writer = await ws.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return ws
+        wire = SocketWire(ws, transport, raw, writer, cork)
+        wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
+        protocol = cast(asyncio.Protocol, transport.get_protocol())
+        wire.tap = Tap(protocol, wire.connection, app[NODE].arrivals)
+        transport.set_protocol(wire.tap)
+        ws.wire = self.wire = wire
+        self.identity = identity
+        return ws
+
+
+def check_handshake(request: web.Request) -> None:
+    """Raise Problem 426 unless this is a handshake of RFC 6455, section 4.2.1."""
+    headers = request.headers
+    if (
+        request.method != hdrs.METH_GET
+        or request.version < HttpVersion11
+        or headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket"
+        or not _UPGRADE.search(headers.get(hdrs.CONNECTION, ""))
+        or headers.get(hdrs.SEC_WEBSOCKET_VERSION, "").strip() != "13"
+        or not _KEY.fullmatch(headers.get(hdrs.SEC_WEBSOCKET_KEY, ""))
+    ):
+        raise Problem(
+            426, "upgrade_required", "This is a WebSocket of version 13 over HTTP/1.1 (RFC 6455)."
+        )
+
+
+async def enter(request: web.Request, app: web.Application, peer: Peer) -> tuple[Identity, Query]:
+    """Return who this is and what they ask for.
+
+    Raises Problem 403 (origin), 401 (no session), 400 (a session without a device, a parameter).
+    """
+    if hdrs.COOKIE in request.headers:
+        request[STORAGE_KEY] = app[COOKIES]
+    origin = request.headers.get(hdrs.ORIGIN)
+    verdict = origin_verdict(origin, peer.host, app[SETTINGS].allowed_origins)
+    if verdict == "refused":
+        raise Problem(403, "forbidden_origin", "This origin may not connect.")
+    identity = await identify(request, app[SESSIONS], verdict)
+    if identity.device_id is None:
+        raise Problem(400, "device_required", "This session belongs to no device.")
+    return identity, parse_query(request)
+
+
+def parse_query(request: web.Request) -> Query:
+    """Return the parameters that we know; raises Problem 400 when one of them is malformed."""
+    if not request.query_string:
+        return PLAIN
+    query = request.query
+    instance = query.get("instance")
+    if instance is not None and not _INSTANCE.fullmatch(instance):
+        raise _parameter("instance is 1 to 64 of A-Z, a-z, 0-9, _ and -")
+    epoch, offset = query.get("epoch"), query.get("offset")
+    if (epoch is None) != (offset is None):
+        raise _parameter("epoch and offset go together")
+    if offset is not None and not _OFFSET.fullmatch(offset):
+        raise _parameter("offset is a whole number, 0 or more")
+    if query.get("resume", "live") != "live":
+        raise _parameter('resume can only be "live"')
+    if query.get("snapshot", "1") not in ("0", "1"):
+        raise _parameter("snapshot is 1 or 0")
+    positioned = not query.keys().isdisjoint({"epoch", "resume", "snapshot"})
+    return Query(instance, positioned)
+
+
+def _parameter(detail: str) -> Problem:
+    return Problem(400, "invalid_parameter", f"{detail}.")
+
+
+def upgrade_response(settings: Settings) -> Socket:
+    """Return the response that upgrades; pings and pongs stay ours."""
+    ws = Socket(
+        timeout=settings.close_seconds,
+        autoping=False,
+        heartbeat=None,
+        compress=False,
+        protocols=(SUBPROTOCOL,),
+        # aiohttp's limit is exclusive.
+        max_msg_size=settings.max_message_bytes + 1,
+    )
+    ws.wire = None
+    return ws
+
+
+def new_connection(
+    request: web.Request,
+    node: Node,
+    wire: Wire,
+    identity: Identity,
+    query: Query,
+    peer: Peer,
+) -> Connection:
+    """Return the connection of this socket, not yet registered."""
+    connection_id = f"{_process}-{next(_numbers)}"
+    # A page that names no instance gets one of its own, so that tabs live side by side.
+    fallback = connection_id if hdrs.ORIGIN in request.headers else DEFAULT_INSTANCE
+    return Connection(
+        wire,
+        node.outgoing,
+        user_id=identity.user_id,
+        device_id=cast(int, identity.device_id),
+        connection_id=connection_id,
+        instance=query.instance or fallback,
+        session_id=identity.session_id,
+        expires_at=identity.expires_at,
+        address=peer.address,
+        positioned=query.positioned,
+        connected_at=time.time(),
+        now=node.clock(),
+    )
