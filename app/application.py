@@ -5,14 +5,17 @@ Each resource has one owner, a cleanup context, so that what was opened last clo
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.accounts import Accounts
+from app.auth.addressees import Addressees
+from app.auth.api_keys import ApiKeys
 from app.auth.cookie_keys import load_cookie_keys
 from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
@@ -21,15 +24,19 @@ from app.auth.resolve import cookie_storage, request_peer
 from app.auth.sessions import DAY_SECONDS, Ended, Sessions
 from app.control.address import DATABASE_NAME
 from app.features.accepted import AcceptedFeature
-from app.features.device import DeviceFeature
+from app.features.ack import AckFeature
+from app.features.backend import Backend
+from app.features.device import DeviceFeature, DurableLimits
 from app.features.registry import Feature, handlers, load_features
+from app.features.waiting import Waiting
 from app.keys import (
     ACCOUNTS,
     ADMISSION,
+    API_KEYS,
+    BACKEND,
     COOKIES,
     DATABASE,
     DISPATCHER,
-    EPOCH,
     FAILED,
     GUARD,
     MANAGER,
@@ -38,6 +45,8 @@ from app.keys import (
     READINESS,
     SESSIONS,
     SETTINGS,
+    STREAMS,
+    WAITING,
     Readiness,
 )
 from app.logs import fields
@@ -46,6 +55,9 @@ from app.node import Node, NodeLimits
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.lock import DataDirLock
+from app.streams.generation import GUARD_NAME
+from app.streams.keeper import Keeper
+from app.streams.sql import SqlStreamLog, StreamLimits
 from app.web import access
 from app.web.problems import problems
 from app.web.routes import add_routes, middlewares
@@ -95,7 +107,9 @@ def build_application(settings: Settings) -> web.Application:
     app[COOKIES] = cookies
     app[GUARD] = problems
     add_routes(app, middlewares(settings, cookies))
-    app.cleanup_ctx.extend([_lock, _database, _node, _accounts, _dispatcher, _flushing])
+    app.cleanup_ctx.extend(
+        [_lock, _database, _streams, _node, _accounts, _backend, _dispatcher, _flushing]
+    )
     app.on_shutdown.append(_close_sockets)
     return app
 
@@ -111,15 +125,26 @@ async def _lock(app: web.Application) -> AsyncIterator[None]:
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
     database = app[DATABASE] = await Database.open(app[SETTINGS].data_dir / DATABASE_NAME)
-    app[EPOCH] = await database.epoch()
     yield
     await database.close()
+
+
+async def _streams(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    limits = StreamLimits(
+        settings.retention_days, settings.retention_rows, settings.max_keys_per_user
+    )
+    guard = settings.data_dir / GUARD_NAME
+    streams = app[STREAMS] = await SqlStreamLog.open(app[DATABASE], guard, limits)
+    yield
+    await streams.close()
 
 
 async def _node(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     node = app[NODE] = Node(
         app[MANAGER],
+        app[STREAMS],
         app[METRICS],
         NodeLimits(
             heartbeat=settings.heartbeat_seconds,
@@ -131,8 +156,17 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
         OutboxLimits(settings.max_outbox_frames, settings.max_outbox_bytes),
     )
     node.watch()
-    async with _background(app, node.run(), "node"):
+    keeper = Keeper(node.log, node.delivery.standings)
+    async with (
+        _background(app, node.run(), "node"),
+        _background(app, node.committer.run(), "committer"),
+        _background(app, keeper.run(), "keeper"),
+    ):
         yield
+    # Nobody sends any more; what was taken still has its answer, and is on disk.
+    await node.committer.drain()
+    await node.delivery.close()
+    await keeper.close()
 
 
 def _rate_limit(settings: Settings) -> RateLimit:
@@ -154,8 +188,19 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     app[SESSIONS] = sessions
     app[ACCOUNTS] = Accounts(app[DATABASE], settings, sessions, passwords, limiter)
     yield
-    await sessions.close()
+    await _if_the_disk_takes_it(sessions.close())
     passwords.close()
+
+
+async def _backend(app: web.Application) -> AsyncIterator[None]:
+    keys = app[API_KEYS] = ApiKeys(app[DATABASE])
+    addressees = Addressees(app[DATABASE], app[SESSIONS].owners)
+    waiting = app[WAITING] = Waiting(app[NODE], app[DATABASE])
+    app[BACKEND] = Backend(app[NODE], addressees, waiting)
+    yield
+    await waiting.close()
+    await addressees.close()
+    await _if_the_disk_takes_it(keys.close())
 
 
 def _disconnect(node: Node, ended: Ended) -> None:
@@ -165,14 +210,19 @@ def _disconnect(node: Node, ended: Ended) -> None:
 
 async def _dispatcher(app: web.Application) -> AsyncIterator[None]:
     table: dict[str, object] = {}
-    own = load_features(app[SETTINGS].features, app[NODE])
-    device = DeviceFeature(app[NODE], app[ACCOUNTS].known_device, table.keys)
+    settings, node = app[SETTINGS], app[NODE]
+    limits = DurableLimits(
+        settings.durable_prefixes, settings.durable_per_second, settings.durable_burst, node.clock
+    )
+    own = load_features(settings.features, node)
+    device = DeviceFeature(node, app[ACCOUNTS].known_device, table.keys, limits)
     taken = {feature.prefix for feature in own}
     accepted = [AcceptedFeature(prefix) for prefix in ("sync", "playback") if prefix not in taken]
     features: list[Feature] = [device, *own, *accepted]
     found = handlers(features)
     table.update(found)
-    app[DISPATCHER] = Dispatcher(found, app[METRICS].received)
+    ack = AckFeature(node)
+    app[DISPATCHER] = Dispatcher({**found, ack.prefix: ack.handle}, app[METRICS].received)
     yield
 
 
@@ -186,10 +236,16 @@ async def _flush_regularly(app: web.Application) -> None:
     while True:
         await asyncio.sleep(FLUSH_SECONDS)
         app[SESSIONS].touch_live(_live(app))
-        try:
-            await app[SESSIONS].flush()
-        except OSError as error:
-            log.warning("last-seen times not written", extra=fields(reason=type(error).__name__))
+        await _if_the_disk_takes_it(app[SESSIONS].flush())
+        await _if_the_disk_takes_it(app[API_KEYS].flush())
+
+
+async def _if_the_disk_takes_it(writing: Awaitable[None]) -> None:
+    """Write when things were last seen; a disk that is full must not stop the server for that."""
+    try:
+        await writing
+    except (OSError, SQLAlchemyError) as error:
+        log.warning("last-seen times not written", extra=fields(reason=type(error).__name__))
 
 
 def _live(app: web.Application) -> list[tuple[int | None, int | None]]:

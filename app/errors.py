@@ -9,6 +9,7 @@ SwitchboardError
 │   └── Disconnected         its connections went away while sending
 ├── Disconnect               ends a connection with a close code (websocket/handler.py)
 └── Problem                  a request is refused; has a stable `code` and an HTTP status
+    └── StorageUnavailable   nothing was written: the disk is full, or the database locked
 """
 
 from collections.abc import Sequence
@@ -72,3 +73,11 @@ class Problem(SwitchboardError):
         self.detail = detail
         self.retry_after = retry_after
         super().__init__(detail)
+
+
+class StorageUnavailable(Problem):
+    """Nothing was written: the disk is full or read-only, or the database is locked."""
+
+    def __init__(self) -> None:
+        detail = "The message could not be stored; nothing of it is kept. Try again."
+        super().__init__(503, "storage_unavailable", detail, retry_after=2)

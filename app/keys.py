@@ -8,11 +8,15 @@ from aiohttp.typedefs import Middleware
 from aiohttp_session import AbstractStorage
 
 from app.auth.accounts import Accounts
+from app.auth.api_keys import ApiKeys
 from app.auth.sessions import Sessions
+from app.features.backend import Backend
+from app.features.waiting import Waiting
 from app.metrics import Metrics
 from app.node import Node
 from app.settings import Settings
 from app.storage.database import Database
+from app.streams.base import StreamLog
 from app.websocket.admission import Admission
 from app.websocket.dispatch import Dispatcher
 from app.websocket.manager import ConnectionManager
@@ -28,14 +32,17 @@ class Readiness:
 SETTINGS = web.AppKey("settings", Settings)
 METRICS = web.AppKey("metrics", Metrics)
 DATABASE = web.AppKey("database", Database)
+STREAMS: web.AppKey[StreamLog] = web.AppKey("streams")
 SESSIONS = web.AppKey("sessions", Sessions)
 ACCOUNTS = web.AppKey("accounts", Accounts)
+API_KEYS = web.AppKey("api_keys", ApiKeys)
+BACKEND = web.AppKey("backend", Backend)
+WAITING = web.AppKey("waiting", Waiting)
 MANAGER = web.AppKey("manager", ConnectionManager)
 NODE = web.AppKey("node", Node)
 DISPATCHER = web.AppKey("dispatcher", Dispatcher)
 ADMISSION = web.AppKey("admission", Admission)
 READINESS = web.AppKey("readiness", Readiness)
-EPOCH = web.AppKey("epoch", str)
 FAILED = web.AppKey("failed", asyncio.Event)
 """Set when a task that must not end has died: the server stops, to be started again."""
 GUARD: web.AppKey[Middleware] = web.AppKey("guard")

@@ -81,6 +81,8 @@ class Metrics(Collector):
         self.received = PrefixCounter()
         self.sent = PrefixCounter()
         self.dropped = 0
+        self.appends = 0
+        self.commits = 0
         self.latency = Histogram(LATENCY_BUCKETS)
         self.lag = Histogram(LAG_BUCKETS)
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
@@ -105,6 +107,12 @@ class Metrics(Collector):
             "switchboard_frames_dropped",
             "Ephemeral frames that a slow connection could not take.",
             value=self.dropped,
+        )
+        yield CounterMetricFamily(
+            "switchboard_appends", "Durable messages stored.", value=self.appends
+        )
+        yield CounterMetricFamily(
+            "switchboard_commits", "Transactions in which they were stored.", value=self.commits
         )
         yield _labelled("connections_refused", "Upgrades refused.", "reason", self.refused)
         yield _labelled("connections_closed", "Connections closed.", "code", self.closed)

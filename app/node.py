@@ -8,16 +8,24 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Final, Literal
 
+import orjson
+
+from app.delivery import Delivery
 from app.errors import NotConnected, SendError
+from app.keeping import NOT_KEPT, Keep
 from app.logs import fields
 from app.metrics import Metrics
+from app.streams.base import EVERYONE, Append, StreamLog
+from app.streams.committer import Committer, Stored
 from app.websocket.close import (
     PING_UNANSWERED,
     SESSION_EXPIRED,
     SHUTTING_DOWN,
+    STREAM_RESET,
     TOO_SLOW,
     Close,
     Selector,
@@ -41,7 +49,8 @@ class Send:
     """A message and where it goes.
 
     `device` needs `user_id` and `device_id`; `others` leaves out the instance of `source`, or the
-    whole device `exclude_device`.
+    whole device `exclude_device`. `owner` is who may repeat a durable one by its `message_id`:
+    `device:7`, `key:3` or `operator`.
     """
 
     where: Literal["device", "others", "user", "everyone"]
@@ -51,6 +60,8 @@ class Send:
     device_id: int = 0
     exclude_device: int | None = None
     source: Source | None = None
+    keep: Keep = NOT_KEPT
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,41 @@ class NodeLimits:
     message: float = 30
     reconnect_window: float = 5
     rate: RateLimit | None = None
+
+
+def to_append(send: Send) -> Append:
+    """Return the durable message as it is stored."""
+    keep, source = send.keep, send.source
+    payload = orjson.dumps(send.payload)
+    without_device, without_instance = send.exclude_device or 0, ""
+    if send.where == "others" and source is not None:
+        without_device, without_instance = source.device_id, source.instance
+    append = Append(
+        EVERYONE if send.where == "everyone" else send.user_id,
+        send.type,
+        payload,
+        send.device_id if send.where == "device" else 0,
+        without_device,
+        without_instance,
+        source.device_id if source is not None else 0,
+        source.instance if source is not None else "",
+        keep.key,
+        keep.ttl,
+        send.owner,
+        keep.message_id,
+    )
+    if keep.message_id is None:
+        return append
+    return replace(append, digest=_digest(append, keep.store))
+
+
+def _digest(append: Append, store: str) -> bytes:
+    """Return what tells two messages of one id apart: all that was asked for.
+
+    Not the instance, since a device that repeats a message may have come back as another one.
+    """
+    asked = (append.user_id, append.type, append.target_device, append.without_device)
+    return sha256(orjson.dumps((*asked, append.key, append.ttl, store)) + append.payload).digest()
 
 
 @dataclass(slots=True)
@@ -77,6 +123,7 @@ class Node:
     def __init__(
         self,
         manager: ConnectionManager,
+        streams: StreamLog,
         metrics: Metrics,
         limits: NodeLimits,
         outbox: OutboxLimits,
@@ -86,7 +133,10 @@ class Node:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.manager = manager
+        self.log = streams
         self.metrics = metrics
+        self.delivery = Delivery(manager, streams, metrics)
+        self.committer = Committer(streams, self.delivery.deliver, self.delivery.doubt, metrics)
         self.limits = limits
         self.clock = clock or loop.time
         self._wall_clock = wall_clock
@@ -112,6 +162,9 @@ class Node:
             "Frames waiting in all outboxes.",
             lambda: sum(connection.backlog for connection in slow),
         )
+        delivery, committer = self.delivery, self.committer
+        watch("behind_connections", "Connections that are catching up.", lambda: delivery.behind)
+        watch("appends_waiting", "Messages that wait to be stored.", lambda: committer.waiting)
 
     def limit_rate(self, connection: Connection) -> Rate | None:
         """Give the connection full buckets, with its first message; None if nothing is limited."""
@@ -137,6 +190,7 @@ class Node:
         """Forget a connection whose socket has ended; its successor, if any, stays."""
         self.manager.unregister(connection)
         self._heartbeat.remove(connection)
+        self.delivery.retire(connection)
         self._expiring.discard(connection)
         self._progress.pop(connection, None)
         self.arrivals.since.pop(connection, None)
@@ -170,6 +224,28 @@ class Node:
             delivered = self._to_user(send, message)
         self.metrics.sent.add(feature_of(send.type), len(delivered.taken))
         return delivered
+
+    async def append(self, send: Send) -> Stored:
+        """Store the message and hand it to those connected; it is on disk when this returns.
+
+        Raises Problem: `too_many_keys`, `id_conflict`, `overloaded`, StorageUnavailable.
+        """
+        return await self.submit(send)
+
+    def submit(self, send: Send) -> "asyncio.Future[Stored]":
+        """The same without waiting; raises Problem `overloaded`, the future holds the others."""
+        return self.committer.submit(to_append(send))
+
+    async def reset_streams(self) -> str:
+        """Begin a new epoch and return it; every connection is closed and comes back to `reset`.
+
+        Raises StorageUnavailable.
+        """
+        async with self.committer.exclusive():
+            epoch = await self.log.reset()
+            self.delivery.standings.forget()
+            self.disconnect(Selector(), STREAM_RESET)
+        return epoch
 
     def _to_device(self, send: Send, message: ServerMessage) -> Delivered:
         try:
@@ -212,6 +288,8 @@ class Node:
         for pinged, silent in self._heartbeat.due(self.clock()):
             for connection in pinged:
                 self._watch_expiry(connection)
+                if connection.told != connection.position:
+                    self.delivery.tell(connection)
             for connection in silent:
                 self._judge_silent(connection)
         self._end_stalled()

@@ -20,7 +20,7 @@ from app.control.address import SOCKET_NAME
 from app.control.operations import Operations
 from app.control.server import serve_control
 from app.errors import SettingsError
-from app.keys import ACCOUNTS, FAILED, NODE, READINESS
+from app.keys import ACCOUNTS, API_KEYS, DATABASE, FAILED, NODE, READINESS
 from app.listening import bind
 from app.logs import fields
 from app.settings import Settings
@@ -73,7 +73,14 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[N
         try:
             await runner.setup()
             url = await _listen(runner, settings, tls)
-            operations = Operations(app[ACCOUNTS], app[NODE], settings, url)
+            operations = Operations(
+                app[ACCOUNTS],
+                app[NODE],
+                settings,
+                url,
+                api_keys=app[API_KEYS],
+                database=app[DATABASE],
+            )
             async with serve_control(settings.data_dir / SOCKET_NAME, operations):
                 settle_garbage_collection()
                 log.info("serving", extra=fields(url=url, version=VERSION, pid=os.getpid()))

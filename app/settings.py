@@ -222,6 +222,37 @@ class Settings(BaseSettings):
         2, "Told to those who are refused for now.", unit="seconds", ge=1, le=3600
     )
 
+    # Durable messages
+    retention_days: float = _option(
+        30, "A durable message older than this is removed.", unit="days", gt=0, le=3650
+    )
+    retention_rows: int = _option(
+        10_000,
+        "Durable messages kept for one user, and for everyone; the oldest goes first.",
+        unit="messages",
+        ge=1,
+        le=100_000_000,
+    )
+    max_keys_per_user: int = _option(
+        1000,
+        "`latest` values of one user; they are exempt from retention, so one more is refused.",
+        unit="keys",
+        ge=1,
+        le=1_000_000,
+    )
+    durable_prefixes: Annotated[tuple[str, ...], NoDecode] = _option(
+        ("*",), "Type prefixes of which devices may send durable messages; * is all, none is empty."
+    )
+    durable_per_second: float = _option(
+        20,
+        "Durable messages of one device's connection; each is a write to disk; 0 = no limit.",
+        unit="messages/s",
+        ge=0,
+    )
+    durable_burst: int = _option(
+        200, "Durable messages of one connection at once.", unit="messages", ge=1
+    )
+
     # Stopping
     shutdown_seconds: float = _option(
         8, "From the signal to the exit, at most.", unit="seconds", ge=1, le=600
@@ -242,7 +273,14 @@ class Settings(BaseSettings):
         le=3600,
     )
 
-    @field_validator("trusted_proxies", "allowed_origins", "features", "cookie_keys", mode="before")
+    @field_validator(
+        "trusted_proxies",
+        "allowed_origins",
+        "features",
+        "cookie_keys",
+        "durable_prefixes",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return _words(value)

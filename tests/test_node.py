@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from memory_log import MemoryLog
 from wires import MemoryWire
 
 from app.metrics import Metrics
@@ -42,6 +43,7 @@ async def node(time: Time) -> Node:
     limits = NodeLimits(heartbeat=32, stall=60, message=30, reconnect_window=5)
     return Node(
         ConnectionManager(),
+        MemoryLog(),
         Metrics(),
         limits,
         OutboxLimits(4, 1000),

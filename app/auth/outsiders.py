@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.auth.batches import Batches
 from app.auth.clock import Clock, milliseconds
 from app.auth.enrolment import Ending, NotBefore, enrol_device
 from app.auth.jwt import Claims
 from app.auth.touches import Touches
+from app.batches import Batches
 from app.storage.completion import complete
 from app.storage.database import Database
 from app.storage.devices import Device, devices_by_uuid

@@ -8,11 +8,11 @@ from aiohttp_session import STORAGE_KEY, Session, get_session, new_session
 from aiohttp_session.cookie_storage import EncryptedCookieStorage
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from app.auth.cache import Recent
 from app.auth.identity import Identity, Via
 from app.auth.origin import OriginVerdict
 from app.auth.peer import Peer, resolve_peer
 from app.auth.sessions import Sessions, unauthorized
+from app.recent import Recent
 from app.settings import Network
 
 COOKIE_NAME = "session_token"

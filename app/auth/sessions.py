@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from app.auth.batches import Batches
-from app.auth.cache import Endings, Entry, Recent, TokenCache
+from app.auth.cache import Endings, Entry, TokenCache
 from app.auth.clock import Clock, milliseconds
 from app.auth.enrolment import Ending
 from app.auth.identity import Identity, Via
@@ -15,7 +14,9 @@ from app.auth.outsiders import Admitted, Outsiders
 from app.auth.owners import DeviceOwners
 from app.auth.tokens import TOKEN_LENGTH, hash_token
 from app.auth.touches import Touches
+from app.batches import Batches
 from app.errors import Problem
+from app.recent import Recent
 from app.settings import Settings
 from app.storage.completion import complete
 from app.storage.database import Database

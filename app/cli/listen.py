@@ -4,30 +4,37 @@ import asyncio
 import os
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 import click
-import orjson
 
 from app.cli.keyboard import Keyboard
+from app.cli.paper import Form, Paper
 from app.cli.running import Failure, run, settings_from
 from app.cli.secrets import password_from
 from app.cli.settings_flags import TOKEN_VARIABLE, data_dir_option
-from app.control import status, tokens
+from app.control import status, stream, tokens
 from app.control.performing import perform
+from app.control.stream import WhichStream
 from app.control.tokens import NewToken
 from app.control.users import NoArguments
-from app.listen.listener import Listener, Listening
+from app.listen.listener import Access, Listener, Listening
+from app.listen.progress import PLAIN, Start
 from app.listen.signing import Credentials, sign_in, sign_out, trust
+from app.listen.typed import Kept
+from app.position import MAX_OFFSET
 from app.settings import Settings
 
 # What a name such as `phone` is turned into a uuid with, on every machine alike.
 _NAMES = uuid.uuid5(uuid.NAMESPACE_URL, "urn:switchboard:device")
 
 _DEVICE_TYPE = "unknown"
+
+BEGINNING: Final = "start"
+Place = Literal["start"] | Start
+"""Where to begin; the oldest message that is kept has an offset that has to be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,11 @@ class Options:
     ca: Path | None
     count: int | None
     timeout: float | None
-    form: str
+    form: Form
+    start: Place
+    ack: bool
+    store: Kept
+    verbose: bool
 
     @property
     def uuid(self) -> str:
@@ -52,26 +63,18 @@ class Options:
         return self.device_uuid or str(uuid.uuid5(_NAMES, self.device))
 
 
-class Paper:
-    """Prints messages on standard output, each at once, and the rest on standard error."""
+class _Place(click.ParamType[Place]):
+    """A Place: a word, or an offset."""
 
-    def __init__(self, form: str) -> None:
-        self._form = form
+    name = "place"
 
-    def message(self, text: str, message: dict[str, Any]) -> None:
-        """Print a message in the chosen form."""
-        now = datetime.now().astimezone()
-        if self._form == "raw":
-            click.echo(text)
-        elif self._form == "json":
-            record = {"time": now.isoformat(timespec="milliseconds"), **message}
-            click.echo(orjson.dumps(record).decode())
-        else:
-            click.echo(f"{now:%H:%M:%S}  {_line(message)}")
-
-    def state(self, sentence: str) -> None:
-        """Print a change of state."""
-        click.echo(sentence, err=True)
+    def convert(self, value: Any, _: object, __: object) -> Any:
+        """Return the word or the number."""
+        if not isinstance(value, str) or value in (PLAIN, "live", "cursor", BEGINNING):
+            return value
+        if value.isascii() and value.isdigit() and int(value[:20]) <= MAX_OFFSET:
+            return int(value)
+        return self.fail("give plain, live, cursor, start, or the number of an offset.")
 
 
 @click.command()
@@ -115,6 +118,26 @@ class Paper:
     metavar="S",
     help="End after S seconds; with --count, that is a failure.",
 )
+@click.option(
+    "--from",
+    "start",
+    type=_Place(),
+    metavar="PLACE",
+    default=PLAIN,
+    show_default=True,
+    help="Miss nothing from live, cursor, start or an OFFSET on; plain: be a simple client.",
+)
+@click.option(
+    "--ack", is_flag=True, help="Acknowledge what was printed: --from cursor goes on from there."
+)
+@click.option(
+    "--store",
+    type=click.Choice(get_args(Kept)),
+    default="none",
+    show_default=True,
+    help="Keep typed lines for devices that are away (log), or not.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show connected, position and goaway, too.")
 @click.option("--raw", "form", flag_value="raw", help="Print the frames as they came.")
 @click.option("--json", "form", flag_value="json", help="Print one JSON object a line.")
 @data_dir_option
@@ -124,17 +147,25 @@ def listen(data_dir: str | None, **given: Any) -> None:
     A typed line goes to the user's other devices as a `note.text`; a line that is a JSON object
     with a `type` goes as it is. Ctrl-C ends it.
 
+    With --from it comes back with its position, so that it misses nothing while it is away. It
+    begins at `live` with what comes from now on, after the `latest` values; at `cursor` with what
+    its device has not acknowledged; at `start` with the oldest message that is kept; at a number
+    with what is above that offset.
+
     Without --url it is a device of HANDLE on the server that runs on this data folder, without a
     password. With --url it signs in by password or presents a token.
 
     \b
     Examples:
       python -m app listen alice --device phone
+      python -m app listen alice --device phone --from cursor --ack
       python -m app listen alice --url https://chat.example.org --device laptop
       python -m app listen --url https://chat.example.org --token-file token.txt --json
     """
     given["form"] = given["form"] or "text"
     options = Options(**given)
+    if options.ack and options.start == PLAIN:
+        raise click.UsageError("--ack goes with --from.")
     settings = settings_from({"data_dir": data_dir})
     try:
         run(_listen(options, settings))
@@ -153,14 +184,14 @@ async def _listen_elsewhere(options: Options, url: str) -> None:
     tls = trust(options.ca) if options.ca else None
     token = _given_token(options)
     if token is not None:
-        return await _run(options, Listening(url, token, options.instance, tls))
+        return await _run(options, Access(url, token, tls))
     if options.handle is None:
         raise click.UsageError("Give a HANDLE to sign in with, or a --token-file.")
     password = password_from(options.password_stdin, confirm=False)
     credentials = Credentials(options.handle, password, options.uuid, _DEVICE_TYPE, options.device)
     token = await sign_in(url, tls, credentials)
     try:
-        await _run(options, Listening(url, token, options.instance, tls))
+        await _run(options, Access(url, token, tls))
     finally:
         await sign_out(url, tls, token)
 
@@ -173,20 +204,33 @@ async def _listen_here(options: Options, settings: Settings) -> None:
         tls = trust(server.certificate, this_host=True)
     token = _given_token(options)
     if token is not None:
-        return await _run(options, Listening(url, token, options.instance, tls))
+        return await _run(options, Access(url, token, tls))
     if options.handle is None:
         raise click.UsageError("Give the HANDLE of the user whose device this is.")
     issued = await perform(settings, tokens.ISSUE, _new_token(options, options.handle))
+    oldest = 0
+    if options.start == BEGINNING:
+        found = await perform(settings, stream.INFO, WhichStream(user=f"id={issued.user_id}"))
+        oldest = found.user.floor if found.user else 0
     try:
-        await _run(options, Listening(url, issued.token, options.instance, tls))
+        await _run(options, Access(url, issued.token, tls), oldest)
     finally:
         await sign_out(url, tls, issued.token)
 
 
-async def _run(options: Options, listening: Listening) -> None:
+async def _run(options: Options, access: Access, oldest: int = 0) -> None:
+    """Listen; `oldest` is the offset above which the user's whole stream is kept, if known."""
     keyboard = Keyboard()
     keyboard.start()
-    listener = Listener(listening, keyboard.line, Paper(options.form), count=options.count)
+    listening = Listening(
+        access,
+        options.instance,
+        start=oldest if options.start == BEGINNING else options.start,
+        acknowledge=options.ack,
+        kept=options.store,
+    )
+    paper = Paper(options.form, verbose=options.verbose)
+    listener = Listener(listening, keyboard.line, paper, count=options.count)
     try:
         async with asyncio.timeout(options.timeout):
             await listener.run()
@@ -226,15 +270,3 @@ def _base(url: str) -> str:
 def _reachable(url: str) -> str:
     """Return the server's address with the loopback one in place of `all addresses`."""
     return url.replace("://0.0.0.0:", "://127.0.0.1:").replace("://[::]:", "://[::1]:")
-
-
-def _line(message: dict[str, Any]) -> str:
-    source = message.get("from")
-    sender = f"  from {source['device_id']}/{source['instance']}" if source else ""
-    payload = orjson.dumps(message.get("payload")).decode()
-    return f"{message['type']}{sender}  {_printable(payload)}"
-
-
-def _printable(text: str) -> str:
-    """Return the JSON text without what could write escape sequences to a terminal."""
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)

@@ -5,9 +5,11 @@ import click
 from app.cli.about import COMPLETE_VARIABLE, completion, version
 from app.cli.config import config
 from app.cli.devices import devices
+from app.cli.keys import keys
 from app.cli.listen import listen
 from app.cli.send import send
 from app.cli.serve import serve
+from app.cli.stream import stream
 from app.cli.tokens import tokens
 from app.cli.users import users
 
@@ -36,7 +38,10 @@ def commands() -> None:
     """
 
 
-for command in (serve, users, devices, tokens, send, listen, config, version, completion):
+for command in (
+    *(serve, users, devices, tokens, keys, send, listen, stream),
+    *(config, version, completion),
+):
     commands.add_command(command)
 
 

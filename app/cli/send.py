@@ -1,7 +1,7 @@
 """`send`: a message from the operator or the application's backend."""
 
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import click
 import orjson
@@ -10,6 +10,7 @@ from app.cli.output import print_json
 from app.cli.running import ROW_NUMBER, output_options, perform
 from app.control import send as control
 from app.control.send import Delivery, NewMessage
+from app.keeping import MAX_TTL_SECONDS, Store, read_keep
 from app.websocket.messages import MessageError, decode
 
 
@@ -24,7 +25,24 @@ from app.websocket.messages import MessageError, decode
     help="To the other devices of this device's user.",
 )
 @click.option("--user", metavar="USER", help="To all devices of a user: a handle or id=NUMBER.")
-@click.option("--everyone", is_flag=True, help="To everybody who is connected.")
+@click.option("--everyone", is_flag=True, help="To everybody.")
+@click.option(
+    "--store",
+    type=click.Choice(get_args(Store)),
+    default="none",
+    show_default=True,
+    help="Keep it for devices that are away (log), or only the newest of its --key (latest).",
+)
+@click.option("--key", metavar="KEY", help="Which value this is the newest of, with latest.")
+@click.option(
+    "--ttl",
+    type=click.IntRange(1, MAX_TTL_SECONDS),
+    metavar="SECONDS",
+    help="Keep it no longer than this.",
+)
+@click.option(
+    "--message-id", metavar="ID", help="Sending it again with this id changes nothing any more."
+)
 @output_options
 def send(
     type_: str,
@@ -33,10 +51,16 @@ def send(
     others_of: int | None,
     user: str | None,
     everyone: bool,
+    store: Store,
+    key: str | None,
+    ttl: int | None,
+    message_id: str | None,
     data_dir: str | None,
     as_json: bool,
 ) -> None:
-    """Send a message to those who are connected now.
+    """Send a message.
+
+    It reaches those who are connected now, and with --store also those who come back later.
 
     TYPE is such as note.text; PAYLOAD_JSON may be - for stdin, and is null without.
 
@@ -45,9 +69,11 @@ def send(
       python -m app send note.text '{"text": "Dinner!"}' --user alice
       python -m app send notification.shown '{"id": 7}' --others-of 3
       date +%s | python -m app send app.clock - --everyone
+      python -m app send app.theme '"dark"' --user alice --store latest --key theme
     """
     where = _where(device, others_of, user, everyone)
-    message = NewMessage(type=type_, payload=_payload(payload), **where)
+    keep = _keep({"store": store, "key": key, "ttl": ttl, "message_id": message_id})
+    message = NewMessage(type=type_, payload=_payload(payload), **where, **keep)
     delivery = perform(data_dir, control.SEND, message)
     if as_json:
         print_json(delivery)
@@ -72,6 +98,14 @@ def _where(
     return ways[0]
 
 
+def _keep(fields: dict[str, Any]) -> dict[str, Any]:
+    try:
+        read_keep(fields)
+    except ValueError as fault:
+        raise click.UsageError(f"{fault}.") from None
+    return {name: value for name, value in fields.items() if value not in (None, "none")}
+
+
 def _payload(argument: str) -> Any:
     text = sys.stdin.read() if argument == "-" else argument
     try:
@@ -87,8 +121,9 @@ def _payload(argument: str) -> Any:
 def _sentence(delivery: Delivery) -> str:
     taken = ", ".join(map(str, delivery.delivered)) or "no device"
     failed = ", ".join(map(str, delivery.failed))
-    return (
-        f"Delivered to {taken}; {failed} could not take it."
-        if failed
-        else (f"Delivered to {taken}.")
-    )
+    now = f"delivered to {taken}" + (f"; {failed} could not take it" if failed else "")
+    if delivery.offset is None:
+        return f"D{now[1:]}."
+    if delivery.duplicate:
+        return f"Kept at {delivery.offset} before: this repeats a message_id, nothing was sent."
+    return f"Kept at {delivery.offset}; {now}."

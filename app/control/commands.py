@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from app.control import devices, send, status, tokens, users
+from app.control import devices, keys, send, status, stream, tokens, users
 from app.control.operations import Command
 from app.errors import Problem
 
@@ -24,7 +24,13 @@ COMMANDS: Mapping[str, Command[Any, Any]] = MappingProxyType(
             tokens.ISSUE,
             tokens.LIST,
             tokens.REVOKE,
+            keys.ADD,
+            keys.LIST,
+            keys.REVOKE,
             send.SEND,
+            stream.INFO,
+            stream.SHOW,
+            stream.RESET,
             status.STATUS,
         )
     }

@@ -1,17 +1,19 @@
 """What a command may use, and what a command is."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.auth.accounts import Accounts
+from app.auth.api_keys import ApiKeys
 from app.auth.sessions import Ended
 from app.errors import NoServer, Problem
 from app.node import Node
 from app.settings import Settings
+from app.storage.database import Database
 from app.storage.users import User
 
 NO_SERVER = "This needs a running server, and none uses this data folder."
@@ -31,6 +33,8 @@ class Operations:
     node: Node | None
     settings: Settings
     url: str | None = None
+    api_keys: ApiKeys = field(kw_only=True)
+    database: Database = field(kw_only=True)
 
     def end(self, ended: Ended) -> int:
         """Close the live connections of what has ended; return how many there were."""

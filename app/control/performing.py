@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from app.auth.accounts import Accounts
+from app.auth.api_keys import ApiKeys
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import Sessions
@@ -58,12 +59,12 @@ def _locked(settings: Settings, command: Command[A, R]) -> DataDirLock:
 async def _perform_here(settings: Settings, command: Command[A, R], arguments: A) -> R:
     if command.offline is Offline.NEVER:
         raise NoServer(NO_SERVER)
-    async with _accounts(settings) as accounts:
-        return await command.run(Operations(accounts, None, settings), arguments)
+    async with _operations(settings) as operations:
+        return await command.run(operations, arguments)
 
 
 @asynccontextmanager
-async def _accounts(settings: Settings) -> AsyncIterator[Accounts]:
+async def _operations(settings: Settings) -> AsyncIterator[Operations]:
     database = await Database.open(settings.data_dir / DATABASE_NAME)
     try:
         passwords = Passwords(settings.password_workers, settings.password_queue)
@@ -71,7 +72,10 @@ async def _accounts(settings: Settings) -> AsyncIterator[Accounts]:
             # Whoever may write to the folder need not guess passwords: no limit.
             limiter = FailureLimiter(attempts=0, window_seconds=1)
             sessions = Sessions(database, settings)
-            yield Accounts(database, settings, sessions, passwords, limiter)
+            accounts = Accounts(database, settings, sessions, passwords, limiter)
+            yield Operations(
+                accounts, None, settings, api_keys=ApiKeys(database), database=database
+            )
         finally:
             passwords.close()
     finally:

@@ -4,17 +4,18 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from app.control.operations import Arguments, Command, Id, Offline, Operations, Result
-from app.errors import Problem
-from app.features.device import FORBIDDEN_PREFIXES
+from app.features.backend import check_size, check_type, hand_over, keep_of, sent
 from app.node import Send
-from app.websocket.messages import SYSTEM_TYPES, ServerMessage, encode, feature_of, is_type
+
+OWNER = "operator"
+"""Who may repeat a message by its id: whoever gives commands."""
 
 
 class NewMessage(Arguments):
-    """What to send, and where.
+    """What to send, where, and how it is kept.
 
     `device` needs `device_id`, `others` (the user's other devices) the one to leave out, and
-    `user` needs the user.
+    `user` needs the user. `ttl` is in seconds.
     """
 
     where: Literal["device", "others", "user", "everyone"]
@@ -22,21 +23,38 @@ class NewMessage(Arguments):
     payload: Any = None
     device_id: Id | None = None
     user: str | None = None
+    store: str | None = None
+    key: str | None = None
+    ttl: int | None = None
+    message_id: str | None = None
 
 
 class Delivery(Result):
-    """Ids of the devices that took the message, and of those connected that could not."""
+    """Ids of the devices that took the message, and of those connected that could not.
+
+    A durable message has its place in the stream too.
+    """
 
     delivered: list[int]
     failed: list[int]
+    epoch: str | None = None
+    offset: int | None = None
+    duplicate: bool | None = None
 
 
 async def _send(operations: Operations, arguments: NewMessage) -> Delivery:
     node = operations.running_node()
-    _refuse_type(arguments.type)
-    _refuse_size(arguments, operations.settings.max_message_bytes)
-    delivered = node.send(await _addressed(operations, arguments))
-    return Delivery(delivered=delivered.taken, failed=delivered.failed)
+    keep = keep_of(arguments.model_dump(include={"store", "key", "ttl", "message_id"}))
+    check_type(arguments.type)
+    check_size(arguments.type, arguments.payload, operations.settings.max_message_bytes)
+    send = await _addressed(operations, arguments)
+    outcome = await sent(hand_over(node, replace(send, keep=keep, owner=OWNER)))
+    delivery = Delivery(delivered=outcome.delivered, failed=outcome.failed)
+    if outcome.stored is None:
+        return delivery
+    stored = outcome.stored
+    place = {"epoch": stored.epoch, "offset": stored.offset, "duplicate": stored.duplicate}
+    return delivery.model_copy(update=place)
 
 
 async def _addressed(operations: Operations, message: NewMessage) -> Send:
@@ -50,20 +68,6 @@ async def _addressed(operations: Operations, message: NewMessage) -> Send:
     if message.where == "device":
         return replace(send, device_id=device.id)
     return replace(send, exclude_device=device.id)
-
-
-def _refuse_type(type_: str) -> None:
-    if not is_type(type_):
-        raise Problem(
-            400, "invalid_message", "A type is segments of a-z, 0-9 and _ joined by dots."
-        )
-    if feature_of(type_) in SYSTEM_TYPES | FORBIDDEN_PREFIXES:
-        raise Problem(403, "forbidden", f"The type {type_} is the server's own.")
-
-
-def _refuse_size(message: NewMessage, limit: int) -> None:
-    if len(encode(ServerMessage(message.type, message.payload))) > limit:
-        raise Problem(413, "too_large", f"The message is larger than {limit} bytes.")
 
 
 SEND = Command("send", NewMessage, Delivery, _send, offline=Offline.NEVER)

@@ -3,9 +3,12 @@
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, Literal
 
+import orjson
+
+from app.keeping import Keep, read_keep
 from app.node import Node, Send
 from app.websocket.connection import Connection
-from app.websocket.dispatch import Accepted, Outcome
+from app.websocket.dispatch import Accepted, Outcome, Storing
 from app.websocket.messages import (
     RESERVED_PREFIXES,
     SYSTEM_TYPES,
@@ -15,14 +18,44 @@ from app.websocket.messages import (
     feature_of,
     is_type,
 )
+from app.websocket.rate import Rate, RateLimit
 
 FORBIDDEN_PREFIXES: Final = frozenset({"device", "presence"})
 """Refused on every way in, like the system types."""
 
-DURABLE_FIELDS: Final = ("key", "ttl", "message_id")
 MAX_DEVICE_ID: Final = (1 << 63) - 1
 
 KnownDevice = Callable[[int, int], Awaitable[bool]]
+
+
+class DurableLimits:
+    """Which durable messages devices may send, and how many of them one connection."""
+
+    def __init__(
+        self,
+        prefixes: Collection[str],
+        per_second: float,
+        burst: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._any = "*" in prefixes
+        self._prefixes = frozenset(prefixes)
+        self._clock = clock
+        # Bytes are limited with all that comes in.
+        self._limit = RateLimit(per_second, burst, 0, 1)
+
+    def check(self, connection: Connection, type_: str) -> None:
+        """Count one message; raises MessageError `forbidden` or `rate_limited`."""
+        if not self._any and feature_of(type_) not in self._prefixes:
+            raise MessageError("forbidden", "devices may not send durable messages of this type")
+        if self._limit.unlimited:
+            return
+        now = self._clock()
+        rate = connection.durable_rate
+        if rate is None:
+            rate = connection.durable_rate = Rate(self._limit, now)
+        if not rate.take(0, now):
+            raise MessageError("rate_limited", "too many durable messages; this one is dropped")
 
 
 class DeviceFeature:
@@ -31,39 +64,55 @@ class DeviceFeature:
     prefix = "device"
 
     def __init__(
-        self, node: Node, known_device: KnownDevice, owned: Callable[[], Collection[str]]
+        self,
+        node: Node,
+        known_device: KnownDevice,
+        owned: Callable[[], Collection[str]],
+        limits: DurableLimits,
     ) -> None:
         self._node = node
+        self._limits = limits
         self._known_device = known_device
         self._owned = owned
 
     async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
         """Relay `device.send`; the answer names the devices that took it.
 
+        A durable one is answered when it is on disk; the next message is handled meanwhile.
+
         Raises MessageError: `unknown_type`, `invalid_message`, `forbidden` for a type that devices
-        may not send, `device_not_found` for a device that is unknown or another user's.
+        may not send, or not durably, `device_not_found` for a device that is unknown or another
+        user's, `rate_limited` for too many durable ones.
         """
         if message.type != "device.send":
             raise MessageError("unknown_type", "the feature device has only device.send")
         body = message.payload
         if not isinstance(body, dict):
             raise MessageError("invalid_message", "device.send needs an object as its payload")
-        _refuse_durable(body)
+        keep = _keep(body)
         type_ = self._relayed_type(body.get("type"))
+        if keep.durable:
+            self._limits.check(connection, type_)
         where, device_id = _target(body.get("to"))
         if where == "device" and not await self._known(connection.user_id, device_id):
             raise MessageError("device_not_found", "there is no such device of yours")
-        delivered = self._node.send(
-            Send(
-                where,
-                type_,
-                body.get("payload"),
-                user_id=connection.user_id,
-                device_id=device_id,
-                source=Source(connection.device_id, connection.instance),
-            )
+        send = Send(
+            where,
+            type_,
+            body.get("payload"),
+            user_id=connection.user_id,
+            device_id=device_id,
+            source=Source(connection.device_id, connection.instance),
+            keep=keep,
+            owner=f"device:{connection.device_id}",
         )
-        return Accepted(delivered.taken)
+        try:
+            if keep.durable:
+                return Storing(self._node.submit(send))
+            return Accepted(self._node.send(send).taken)
+        except orjson.JSONEncodeError:
+            # Read it can be, but not written again.
+            raise MessageError("invalid_message", "the payload is nested too deeply") from None
 
     async def _known(self, user_id: int, device_id: int) -> bool:
         if self._node.manager.is_device_connected(user_id, device_id):
@@ -93,9 +142,8 @@ def _target(to: Any) -> tuple[Literal["device", "others", "user"], int]:
     raise MessageError("invalid_message", 'to must be a device id, "others" or "user"')
 
 
-def _refuse_durable(body: dict[str, Any]) -> None:
-    if body.get("store", "none") != "none":
-        raise MessageError("invalid_message", 'this server keeps no messages: store is "none"')
-    for name in DURABLE_FIELDS:
-        if name in body:
-            raise MessageError("invalid_message", f"{name} belongs to durable messages")
+def _keep(body: dict[str, Any]) -> Keep:
+    try:
+        return read_keep(body)
+    except ValueError as fault:
+        raise MessageError("invalid_message", str(fault)) from None

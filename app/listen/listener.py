@@ -5,7 +5,6 @@ It comes back by the rules of docs/protocol.md, so it also shows what a client h
 
 import asyncio
 import contextlib
-import random
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,17 +13,20 @@ from typing import Any, Final, Protocol
 import aiohttp
 import orjson
 
+from app.listen.progress import PLAIN, Progress, Start
+from app.listen.returning import Return
 from app.listen.signing import ListenEnded, open_session, unreachable
-from app.websocket.close import CLOSES
-
-MAX_BACKOFF_SECONDS: Final = 30
+from app.listen.typed import Kept, Typed
+from app.position import Position
 
 # As the server judges us: one missed ping and half an interval more.
 _SILENT_HEARTBEATS: Final = 2.5
-_UNSEEN_BY_THE_USER: Final = frozenset({"connected", "position", "goaway"})
-_COME_BACK_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_OWN_TYPES: Final = frozenset({"connected", "position", "goaway"})
 _CLOSE_SECONDS: Final = 2
 _MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
+
+# A replay of thousands must not become as many answers: the server counts each as a message.
+_ACK_SECONDS: Final = 0.2
 
 
 class Screen(Protocol):
@@ -33,18 +35,35 @@ class Screen(Protocol):
     def message(self, text: str, message: dict[str, Any]) -> None:
         """Show a message; `text` is its frame."""
 
+    def frame(self, text: str, message: dict[str, Any]) -> None:
+        """Show a frame that is no message: `connected`, `position` or `goaway`."""
+
     def state(self, sentence: str) -> None:
         """Show a change of state."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listening:
-    """Where to listen and as whom; `url` is the server's, such as http://127.0.0.1:8080."""
+class Access:
+    """Where a server is, such as http://127.0.0.1:8080, and what opens it."""
 
     url: str
     token: str = field(repr=False)
-    instance: str = "default"
     tls: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where to listen, as which instance, and from where on.
+
+    With `acknowledge` the device's cursor follows what was shown. `kept` is how typed notes are
+    kept.
+    """
+
+    access: Access
+    instance: str = "default"
+    start: Start = PLAIN
+    acknowledge: bool = False
+    kept: Kept = "none"
 
 
 class Listener:
@@ -60,21 +79,22 @@ class Listener:
         screen: Screen,
         *,
         count: int | None = None,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._listening = listening
         self._next_line = next_line
         self._screen = screen
         self.left = count
-        self._jitter = jitter
         self._sleep = sleep
+        self._progress = Progress(listening.start)
+        self._typed = Typed(listening.kept)
+        self._return = Return(screen.state, jitter)
         self._unsent: str | None = None
-        self._typed = 0
-        self._failures = 0
-        self._was_connected = False
         self._silence: float | None = None
-        self._after_seconds = 0.0
+        self._acknowledged: Position | None = None
+        self._welcome = asyncio.Event()
+        self._moved = asyncio.Event()
 
     async def run(self) -> None:
         """Show what arrives until `count` messages have; without a count, for ever.
@@ -90,26 +110,27 @@ class Listener:
 
     async def _attempt(self, session: aiohttp.ClientSession) -> float | None:
         """Connect once and converse; return how long to wait before the next time."""
-        self._after_seconds = 0.0
+        self._return.asked_seconds = 0.0
         try:
             socket = await self._connect(session)
         except aiohttp.WSServerHandshakeError as refusal:
-            return self._pause_after_refusal(refusal)
+            wait = refusal.headers.get("Retry-After", "") if refusal.headers else ""
+            return self._return.after_refusal(refusal.status, wait)
         except (aiohttp.ClientError, OSError) as error:
-            return self._pause_after_failure(error)
+            return self._return.after_failure(unreachable(self._listening.access.url, error))
         try:
             ending = await self._converse(socket)
         finally:
             await socket.close()
-        return None if ending is None else self._pause_after_close(*ending)
+        return None if ending is None else self._return.after_close(*ending)
 
     async def _connect(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
-        listening = self._listening
+        access = self._listening.access
         return await session.ws_connect(
-            f"{listening.url}/v1/ws",
-            params={"instance": listening.instance},
-            headers={"Authorization": f"Bearer {listening.token}"},
-            ssl=listening.tls or True,
+            f"{access.url}/v1/ws",
+            params={"instance": self._listening.instance, **self._progress.query()},
+            headers={"Authorization": f"Bearer {access.token}"},
+            ssl=access.tls or True,
             max_msg_size=_MAX_FRAME_BYTES,
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
         )
@@ -117,17 +138,26 @@ class Listener:
     # While connected
 
     async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> tuple[int, str] | None:
-        """Return the code and reason of the end, or None when enough has arrived."""
-        typing = asyncio.create_task(self._send_typed(socket))
+        """Return the code and reason of the end, or None when there is no need to wait."""
+        self._welcome.clear()
+        self._moved.clear()
+        self._silence = None
+        # The server may have lost what it had not written yet.
+        self._acknowledged = None
+        sending = [asyncio.create_task(self._send_typed(socket))]
+        if self._listening.acknowledge:
+            sending.append(asyncio.create_task(self._acknowledge_regularly(socket)))
         try:
             return await self._show(socket)
         finally:
-            typing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await typing
+            for task in sending:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            if self._welcome.is_set():
+                await self._acknowledge(socket)
 
     async def _show(self, socket: aiohttp.ClientWebSocketResponse) -> tuple[int, str] | None:
-        self._silence = None
         while True:
             try:
                 received = await socket.receive(self._silence)
@@ -137,101 +167,88 @@ class Listener:
                 return int(received.data), str(received.extra or "")
             if received.type is not aiohttp.WSMsgType.TEXT:
                 return socket.close_code or aiohttp.WSCloseCode.ABNORMAL_CLOSURE, ""
-            self._take(received.data)
-            if self.left is not None and self.left <= 0:
+            if not self._take(received.data):
                 return None
 
-    def _take(self, text: str) -> None:
+    def _take(self, text: str) -> bool:
+        """Show what came or act on it; tell whether to go on with this connection."""
         message = _decode(text)
-        if not self._own(message):
+        if message["type"] in _OWN_TYPES:
+            self._screen.frame(text, message)
+            payload = message.get("payload")
+            return not isinstance(payload, dict) or self._obey(message["type"], payload)
+        answered = self._typed.answer(message)
+        if answered is not None:
+            self._screen.state(answered)
+        elif self._progress.is_new(message):
             self._screen.message(text, message)
+            # Only now: what could not be shown must not be acknowledged.
+            self._progress.shown(message)
+            self._moved.set()
             if self.left is not None:
                 self.left -= 1
+        return self.left is None or self.left > 0
 
-    def _own(self, message: dict[str, Any]) -> bool:
-        """Act on what is meant for the listener itself and tell whether it was."""
-        payload = message.get("payload")
-        if message["type"] == "connected" and isinstance(payload, dict):
-            self._connected(payload)
-        elif message["type"] == "goaway" and isinstance(payload, dict):
-            self._after_seconds = payload.get("after_ms", 0) / 1000
-        elif str(message.get("reply_to", "")).startswith("typed-"):
-            self._screen.state(_answer(message["type"], payload))
-            return True
-        return message["type"] in _UNSEEN_BY_THE_USER
+    def _obey(self, type_: str, payload: dict[str, Any]) -> bool:
+        """Act on a frame that is for the listener itself; tell whether to go on."""
+        if type_ == "connected":
+            return self._connected(payload)
+        if type_ == "goaway":
+            self._return.asked_seconds = payload.get("after_ms", 0) / 1000
+        else:
+            self._progress.reached(payload)
+            self._moved.set()
+        return True
 
-    def _connected(self, payload: dict[str, Any]) -> None:
-        self._failures = 0
-        self._was_connected = True
+    def _connected(self, payload: dict[str, Any]) -> bool:
+        self._return.connected()
         self._silence = payload.get("heartbeat_seconds", 25) * _SILENT_HEARTBEATS
+        resume = payload.get("resume")
+        before = self._progress.position
+        if isinstance(resume, dict) and not self._progress.connected(resume):
+            return False
         self._screen.state(
-            f"Connected to {self._listening.url} as device {payload.get('device_id')}, "
+            f"Connected to {self._listening.access.url} as device {payload.get('device_id')}, "
             f"instance {payload.get('instance')}."
         )
+        if isinstance(resume, dict) and (self._progress.positioned or resume["outcome"] != "live"):
+            self._screen.state(_start(resume, before))
+        self._welcome.set()
+        return True
+
+    # On the way out
 
     async def _send_typed(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Send line after line; one that could not be sent waits for the next connection."""
-        while True:
-            if self._unsent is None:
-                self._unsent = self._message_of(await self._next_line())
-            if self._unsent is not None:
-                try:
+        await self._welcome.wait()
+        with contextlib.suppress(ConnectionError):
+            for message in list(self._typed.unanswered.values()):
+                await socket.send_str(message)
+                if message == self._unsent:
+                    self._unsent = None
+            while True:
+                if self._unsent is None:
+                    self._unsent = self._typed.message_of(await self._next_line())
+                if self._unsent is not None:
                     await socket.send_str(self._unsent)
-                except ConnectionError:
-                    return
-                self._unsent = None
+                    self._unsent = None
 
-    def _message_of(self, line: str) -> str | None:
-        """Return what a typed line means: itself if it is a message, else a note to the others."""
-        text = line.strip()
-        if not text:
-            return None
-        with contextlib.suppress(orjson.JSONDecodeError):
-            record = orjson.loads(text)
-            if isinstance(record, dict) and isinstance(record.get("type"), str):
-                return text
-        self._typed += 1
-        note = {"to": "others", "type": "note.text", "payload": {"text": text}}
-        message = {"type": "device.send", "id": f"typed-{self._typed}", "payload": note}
-        return orjson.dumps(message).decode()
+    async def _acknowledge_regularly(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        while True:
+            await self._moved.wait()
+            self._moved.clear()
+            await self._acknowledge(socket)
+            await asyncio.sleep(_ACK_SECONDS)
 
-    # Coming back
-
-    def _pause_after_close(self, code: int, reason: str) -> float:
-        known = next((one for one in CLOSES if (one.code, one.reason) == (code, reason)), None)
-        meaning = known.meaning if known else "The connection was lost."
-        if not may_come_back(code):
-            raise ListenEnded(f"Closed with {code} {reason}: {meaning}")
-        return self._pause(f"Closed with {code} {reason}: {meaning}", self._after_seconds)
-
-    def _pause_after_refusal(self, refusal: aiohttp.WSServerHandshakeError) -> float:
-        if refusal.status == 401:
-            raise ListenEnded("The session is over or was never valid (401): sign in again.")
-        if refusal.status not in _COME_BACK_STATUSES:
-            raise ListenEnded(f"The server refused the connection with status {refusal.status}.")
-        wait = refusal.headers.get("Retry-After", "") if refusal.headers else ""
-        floor = float(wait) if wait.isascii() and wait.isdigit() else 0.0
-        return self._pause(f"The server is busy ({refusal.status}).", floor)
-
-    def _pause_after_failure(self, error: aiohttp.ClientError | OSError) -> float:
-        sentence = unreachable(self._listening.url, error)
-        if not self._was_connected:
-            raise ListenEnded(sentence) from None
-        return self._pause(sentence)
-
-    def _pause(self, sentence: str, floor: float = 0.0) -> float:
-        """Return a wait of full jitter above the floor: many who were cut off come back spread."""
-        ceiling = min(MAX_BACKOFF_SECONDS, 2.0**self._failures)
-        self._failures = min(self._failures + 1, 16)
-        pause = floor + self._jitter() * ceiling
-        self._screen.state(f"{sentence} Trying again in {pause:.1f} s.")
-        return pause
-
-
-def may_come_back(code: int) -> bool:
-    """Tell whether a close code lets a client reconnect: by the table, else by its range."""
-    known = [close.reconnect for close in CLOSES if close.code == code]
-    return any(known) if known else not 4500 <= code < 5000
+    async def _acknowledge(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Acknowledge what was shown, unless it was before."""
+        position = self._progress.acknowledgeable
+        if position is None or position == self._acknowledged or not self._listening.acknowledge:
+            return
+        ack = {"type": "ack", "payload": {"offset": position.offset}}
+        with contextlib.suppress(ConnectionError):
+            await socket.send_str(orjson.dumps(ack).decode())
+            self._acknowledged = position
 
 
 def _decode(text: str) -> dict[str, Any]:
@@ -245,8 +262,15 @@ def _decode(text: str) -> dict[str, Any]:
     return message
 
 
-def _answer(type_: str, payload: Any) -> str:
-    if type_ == "ok":
-        devices = ", ".join(map(str, payload.get("delivered", [])))
-        return f"Delivered to device {devices}." if devices else "No other device is connected."
-    return f"Refused: {payload.get('message', type_)}."
+def _start(resume: dict[str, Any], wanted: Position | None) -> str:
+    """Return the sentence for where the server lets a connection start."""
+    offset, head = resume["offset"], resume["head"]
+    if resume["outcome"] == "resumed":
+        return f"Resumed above {offset}; the newest is {head}."
+    if resume["outcome"] == "live":
+        return f"Live: nothing to resume, the newest is {head}."
+    place = f"position {wanted.offset}" if wanted else "the cursor"
+    return (
+        f"Reset: what follows {place} is not kept, or the numbering is a new one. "
+        f"It goes on live from {offset}; fetch your state again."
+    )

@@ -1,13 +1,13 @@
 """Work that is not left half-way when the one who asked for it goes away."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 T = TypeVar("T")
 
 
-async def complete(work: Coroutine[Any, Any, T]) -> T:
+async def complete(work: Awaitable[T]) -> T:
     """Return the outcome of `work`, which runs to its end also when the caller is cancelled.
 
     A cancelled caller gets its CancelledError after that end, so a commit and the change in memory

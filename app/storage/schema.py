@@ -107,6 +107,106 @@ Index("sessions_device_id", sessions.c.device_id)
 Index("sessions_expires_at", sessions.c.expires_at)
 Index("sessions_last_used", sessions.c.last_used)
 
+# Durable messages. The columns where 0 or "" means "none" are compared in the index of `latest`,
+# where NULL would equal nothing.
+messages = Table(
+    "messages",
+    metadata,
+    Column("offset", Integer, primary_key=True),
+    # 0: of everyone, kept once.
+    Column("user_id", Integer, nullable=False),
+    Column("type", Text, nullable=False),
+    # JSON text.
+    Column("payload", LargeBinary, nullable=False),
+    Column("target_device", Integer, nullable=False, server_default=text("0")),
+    Column("without_device", Integer, nullable=False, server_default=text("0")),
+    Column("without_instance", Text, nullable=False, server_default=text("''")),
+    Column("source_device", Integer, nullable=False, server_default=text("0")),
+    Column("source_instance", Text, nullable=False, server_default=text("''")),
+    # NULL: a row of the log; else only the newest of its kind is kept.
+    Column("key", Text),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer),
+    sqlite_autoincrement=True,
+)
+
+Index("messages_user_id_offset", messages.c.user_id, messages.c.offset)
+_is_latest = text("key IS NOT NULL")
+Index(
+    "messages_latest",
+    messages.c.user_id,
+    messages.c.type,
+    messages.c.key,
+    messages.c.target_device,
+    messages.c.without_device,
+    unique=True,
+    sqlite_where=_is_latest,
+    postgresql_where=_is_latest,
+)
+_expires = text("expires_at IS NOT NULL")
+Index(
+    "messages_expires_at",
+    messages.c.expires_at,
+    sqlite_where=_expires,
+    postgresql_where=_expires,
+)
+
+# The ids by which a sender may repeat itself.
+message_ids = Table(
+    "message_ids",
+    metadata,
+    # `device:7`, `key:3` or `operator`.
+    Column("owner", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    # SHA-256 of all that was asked for.
+    Column("digest", LargeBinary, nullable=False),
+    Column("offset", Integer, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+Index("message_ids_offset", message_ids.c.offset)
+
+# What each device has acknowledged.
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("device_id", Integer, primary_key=True),
+    Column("user_id", Integer, nullable=False),
+    Column("epoch", Text, nullable=False),
+    Column("offset", Integer, nullable=False),
+    Column("updated_at", Integer, nullable=False),
+)
+
+Index("cursors_user_id", cursors.c.user_id)
+
+# The highest offset that retention has removed, by user; 0 is everyone.
+floors = Table(
+    "floors",
+    metadata,
+    Column("user_id", Integer, primary_key=True),
+    Column("offset", Integer, nullable=False),
+)
+
+# What an application's backend presents instead of a session.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    # SHA-256 of the key, 32 bytes.
+    Column("key_hash", LargeBinary, nullable=False),
+    # JSON lists: of `send`, `read`, `admin`; of type prefixes, empty for all.
+    Column("scopes", Text, nullable=False),
+    Column("prefixes", Text, nullable=False, server_default=text("'[]'")),
+    Column("created_at", Integer, nullable=False),
+    Column("last_used", Integer),
+    Column("revoked_at", Integer),
+    sqlite_autoincrement=True,
+)
+
+Index("api_keys_key_hash", api_keys.c.key_hash, unique=True)
+
 meta = Table(
     "meta",
     metadata,

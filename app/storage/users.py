@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.storage.schema import MAX_ID, users
+from app.storage.schema import MAX_ID, cursors, floors, messages, users
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,11 @@ async def set_user_enabled(connection: AsyncConnection, user_id: int) -> None:
 async def set_user_deleted(
     connection: AsyncConnection, user_id: int, deleted_at: int, not_before: int
 ) -> None:
-    """The user is a tombstone: no password, its handle is free, its `not_before` stays."""
+    """The user is a tombstone: no password, its handle is free, its `not_before` stays.
+
+    Its durable messages are gone, and what its devices have acknowledged of them.
+    """
     changed = update(users).values(deleted_at=deleted_at, not_before=not_before, password_hash=None)
     await connection.execute(changed.where(users.c.id == user_id))
+    for table in (messages, cursors, floors):
+        await connection.execute(delete(table).where(table.c.user_id == user_id))

@@ -1,6 +1,6 @@
 """What requests may carry: a limit on every field, and a reader that trusts nothing."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from aiohttp import hdrs, web
@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import Problem
 from app.web.problems import InvalidBody
+from app.websocket.messages import has_wide_integer
 
-# The largest body in use is a sign-in of well under 2 KiB.
+# The largest body but for messages is a sign-in of well under 2 KiB.
 MAX_BODY_BYTES = 16_384
 
 _JSON = "application/json"
@@ -58,8 +59,30 @@ async def read_body(request: web.Request, model: type[B]) -> B:
 
     Raises Problem: 415 unsupported_media_type, 413 too_large, 400 invalid_json or invalid_body.
     """
-    _check_media_type(request)
-    raw = await _read_limited(request)
+    return parse(model, _object(await _read(request, MAX_BODY_BYTES)))
+
+
+async def read_exact(request: web.Request, limit: int) -> dict[str, Any]:
+    """Return the body as the JSON object that it is, of at most `limit` bytes.
+
+    Raises what `read_body` does; an integer that would become another number is invalid_body too.
+    """
+    raw = await _read(request, limit)
+    value = _object(raw)
+    if has_wide_integer(raw.decode()):
+        raise InvalidBody("An integer in the body does not fit into 64 bits.")
+    return value
+
+
+def parse(model: type[B], value: object) -> B:
+    """Return the value as a `model`; raises Problem 400 invalid_body, which names the fields."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _object(raw: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -67,10 +90,7 @@ async def read_body(request: web.Request, model: type[B]) -> B:
         raise Problem(400, "invalid_json", f"The body is not valid JSON at {where}.") from None
     if not isinstance(value, dict):
         raise InvalidBody("The body has to be a JSON object.")
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise _invalid(error) from None
+    return value
 
 
 def _check_media_type(request: web.Request) -> None:
@@ -82,13 +102,13 @@ def _check_media_type(request: web.Request) -> None:
         raise Problem(415, "unsupported_media_type", "The body must not be compressed.")
 
 
-async def _read_limited(request: web.Request) -> bytes:
+async def _read(request: web.Request, limit: int) -> bytes:
+    _check_media_type(request)
     body = bytearray()
     while chunk := await request.content.readany():
         body.extend(chunk)
-        if len(body) > MAX_BODY_BYTES:
-            detail = f"The body may have {MAX_BODY_BYTES} bytes at most."
-            raise Problem(413, "too_large", detail)
+        if len(body) > limit:
+            raise Problem(413, "too_large", f"The body may have {limit} bytes at most.")
     return bytes(body)
 
 

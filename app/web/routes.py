@@ -8,7 +8,17 @@ from aiohttp.typedefs import Handler, Middleware
 from aiohttp_session import AbstractStorage, session_middleware
 
 from app.settings import Settings
-from app.web import auth, devices, health, index, paths
+from app.web import (
+    auth,
+    devices,
+    health,
+    index,
+    messages,
+    openapi,
+    paths,
+    reference,
+    users,
+)
 from app.web.cors import allow_origin, preflight
 from app.web.csrf import refuse_foreign_writes
 from app.web.deadline import deadline
@@ -62,16 +72,22 @@ async def nowhere(request: web.Request) -> web.StreamResponse:
 
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
-    ("GET", "/", index.index),
+    ("GET", paths.INDEX, index.index),
     ("GET", paths.HEALTH, health.health),
     ("GET", paths.READY, health.ready),
     ("GET", paths.METRICS, health.metrics),
     ("POST", paths.LOGIN, auth.login),
-    ("POST", "/v1/auth/logout", auth.logout),
-    ("GET", "/v1/auth/logout", auth.logout_by_get),
-    ("GET", "/v1/auth/session", auth.session),
-    ("POST", "/v1/auth/password", auth.password),
-    ("GET", "/v1/devices", devices.list_devices),
-    ("PATCH", "/v1/devices/{id}", devices.rename_device),
-    ("DELETE", "/v1/devices/{id}", devices.revoke_device),
+    ("POST", paths.LOGOUT, auth.logout),
+    ("GET", paths.LOGOUT, auth.logout_by_get),
+    ("GET", paths.SESSION, auth.session),
+    ("POST", paths.CHANGE, auth.password),
+    ("GET", paths.DEVICES, devices.list_devices),
+    ("PATCH", paths.DEVICE, devices.rename_device),
+    ("DELETE", paths.DEVICE, devices.revoke_device),
+    ("POST", paths.MESSAGES, messages.send_message),
+    ("POST", paths.BATCH, messages.send_batch),
+    ("GET", paths.USER_STREAM, users.read_stream),
+    ("GET", paths.USER_DEVICES, users.list_user_devices),
+    ("GET", paths.OPENAPI, openapi.openapi),
+    ("GET", paths.REFERENCE, reference.reference),
 )

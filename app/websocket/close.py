@@ -22,6 +22,9 @@ TOO_MANY = Close(
 )
 SIGNED_OUT = Close(1000, "signed_out", False, "The session of this connection signed out.")
 SHUTTING_DOWN = Close(1001, "shutting_down", True, "The server stops or restarts.")
+STREAM_RESET = Close(
+    1001, "stream_reset", True, "The operator began a new epoch: come back and fetch your state."
+)
 INTERNAL = Close(1011, "internal", True, "The server failed; it is in its log.")
 OVERLOADED = Close(1013, "overloaded", True, "The server has too much to do.")
 PING_UNANSWERED = Close(4001, "ping_unanswered", True, "A ping of the server got no pong in time.")
@@ -36,6 +39,7 @@ CLOSES: tuple[Close, ...] = (
     TOO_MANY,
     SIGNED_OUT,
     SHUTTING_DOWN,
+    STREAM_RESET,
     INTERNAL,
     OVERLOADED,
     PING_UNANSWERED,

@@ -5,14 +5,17 @@ Nothing here knows a socket: a connection is given a `Wire`. A sender never wait
 
 import asyncio
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from app.websocket.close import Close
 from app.websocket.messages import goaway
 from app.websocket.outgoing import TICK_BYTES, Outgoing
 from app.websocket.rate import Rate
 
-DEFAULT_INSTANCE = "default"
+DEFAULT_INSTANCE: Final = "default"
+
+MAX_OUTSTANDING: Final = 64
+"""Messages of one peer that may wait for the disk; then no more of its messages are read."""
 
 
 class Wire(Protocol):
@@ -79,6 +82,7 @@ class Connection:
     __slots__ = (
         "_buffered",
         "_dirty",
+        "_drained",
         "_outbox",
         "_outbox_bytes",
         "_outgoing",
@@ -90,22 +94,28 @@ class Connection:
         "_write",
         "address",
         "awaited_pong",
+        "behind",
         "closing",
         "connected_at",
         "connection_id",
         "device_id",
         "dropped",
+        "durable_rate",
         "expires_at",
         "frames_in",
         "frames_out",
         "heard_at",
         "instance",
+        "last",
+        "outstanding",
+        "position",
         "positioned",
         "pumped",
         "rate",
         "session_id",
         "slot",
         "started_at",
+        "told",
         "user_id",
     )
 
@@ -146,6 +156,17 @@ class Connection:
         self.closing: Closing | None = None
         self.awaited_pong: bytes | None = None
         self.slot = -1
+        self.position = 0
+        """Offset up to which everything was handed to the peer, or skipped since it is not its."""
+        self.last = 0
+        """Offset of the newest durable message handed to it, or where it started."""
+        self.told = 0
+        """Offset of the position it was told last, or where it started."""
+        self.behind = False
+        """True while it reads its stream instead of being pushed."""
+        self.outstanding = 0
+        """Its messages that are being stored and have no answer yet."""
+        self.durable_rate: Rate | None = None
         self.frames_in = 0
         self.frames_out = 0
         self.dropped = 0
@@ -156,6 +177,7 @@ class Connection:
         self._outbox_bytes = 0
         self._pumping = False
         self._room: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -222,6 +244,7 @@ class Connection:
         if not keep_outbox:
             self.drop_outbox()
         self._wake_reader()
+        self._wake_catch_up()
         self._wire.finish()
 
     def abort(self) -> None:
@@ -257,9 +280,16 @@ class Connection:
 
     @property
     def full(self) -> bool:
-        """True while the outbox takes no further frame."""
+        """True while no further message of the peer is to be read.
+
+        Then the outbox takes no frame, or as many answers as may be are outstanding.
+        """
         limits = self._outgoing.limits
-        return self.backlog >= limits.frames or self._outbox_bytes >= limits.bytes
+        return (
+            self.outstanding >= MAX_OUTSTANDING
+            or self._outbox_bytes >= limits.bytes
+            or self.backlog >= limits.frames
+        )
 
     @property
     def unsent(self) -> int:
@@ -271,17 +301,30 @@ class Connection:
         return self._wire.unsent_in_kernel()
 
     async def room(self) -> None:
-        """Wait until the outbox is no longer full or the connection is closing."""
+        """Wait until the connection is no longer `full`, or closing."""
         while self.full and self.closing is None:
             if self._room is None:
                 self._room = asyncio.get_running_loop().create_future()
             await self._room
+
+    async def drained(self) -> None:
+        """Wait until nothing waits in the outbox and its last bytes have gone, or it is closing."""
+        while self._pumping and self.closing is None:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+
+    def settle(self) -> None:
+        """One message of the peer that was outstanding has its answer."""
+        self.outstanding -= 1
+        self._wake_reader()
 
     def take(self) -> bytes | None:
         """Return the oldest waiting frames, up to 64 KiB joined; None ends the pump."""
         outbox = self._outbox
         if outbox is None or outbox.empty():
             self._pumping = False
+            self._wake_catch_up()
             return None
         frames = [outbox.get_nowait()]
         size = len(frames[0])
@@ -320,6 +363,12 @@ class Connection:
             self._pumping = True
             self._wire.pump()
         return True
+
+    def _wake_catch_up(self) -> None:
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            if not drained.done():
+                drained.set_result(None)
 
     def _wake_reader(self) -> None:
         if self._room is not None:

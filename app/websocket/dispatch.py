@@ -1,12 +1,15 @@
 """From a message to the feature that owns its prefix, and from its fault to one error reply."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.errors import Problem
 from app.metrics import PrefixCounter
+from app.streams.committer import Stored
 from app.websocket.connection import Connection
 from app.websocket.messages import ClientMessage, MessageError, ServerMessage, error, ok, pong
 
@@ -28,7 +31,14 @@ class Accepted:
     delivered: list[int]
 
 
-Outcome = Reply | Accepted | None
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """The message is on its way to disk; its answer comes when it is there."""
+
+    stored: "asyncio.Future[Stored]"
+
+
+Outcome = Reply | Accepted | Storing | None
 Handler = Callable[[Connection, ClientMessage], Awaitable[Outcome]]
 
 
@@ -45,7 +55,8 @@ class Dispatcher:
         """Have the message handled and return what answers it, if anything does.
 
         A message with an `id` has exactly one answer; one without is answered by `pong`, by a
-        feature's own reply, or by an `error`. Never raises: a fault becomes an error reply.
+        feature's own reply, or by an `error`. Never raises: a fault becomes an error reply. The
+        answer to a durable message is given to the connection later, when it is on disk.
         """
         if message.type == "ping":
             self._received.add("ping")
@@ -59,15 +70,43 @@ class Dispatcher:
         try:
             outcome = await handler(connection, message)
         except (MessageError, Problem) as refusal:
-            text = refusal.detail if isinstance(refusal, Problem) else refusal.message
-            return error(refusal.code, text, message.id)
+            return _refusal(refusal, message.id)
         except Exception:
             log.exception("feature %s failed", message.feature)
             return error("internal_error", "the server failed to handle this", message.id)
+        if isinstance(outcome, Storing):
+            connection.outstanding += 1
+            outcome.stored.add_done_callback(partial(_answer_stored, connection, message.id))
+            return None
         return _answer(outcome, message.id)
 
 
-def _answer(outcome: Outcome, reply_to: str | None) -> ServerMessage | None:
+def _answer_stored(
+    connection: Connection, reply_to: str | None, stored: "asyncio.Future[Stored]"
+) -> None:
+    """Answer a durable message that is on disk, or could not be stored."""
+    connection.settle()
+    if stored.cancelled():
+        return
+    failure = stored.exception()
+    if isinstance(failure, Problem):
+        connection.reply(_refusal(failure, reply_to).frame)
+    elif failure is not None:
+        log.error("append failed", exc_info=failure)
+        text = "the server failed to handle this"
+        connection.reply(error("internal_error", text, reply_to).frame)
+    elif reply_to is not None:
+        done = stored.result()
+        kept = (done.epoch, done.offset, done.duplicate)
+        connection.reply(ok(reply_to, done.delivered, kept).frame)
+
+
+def _refusal(refusal: MessageError | Problem, reply_to: str | None) -> ServerMessage:
+    text = refusal.detail if isinstance(refusal, Problem) else refusal.message
+    return error(refusal.code, text, reply_to)
+
+
+def _answer(outcome: Reply | Accepted | None, reply_to: str | None) -> ServerMessage | None:
     if isinstance(outcome, Reply):
         return ServerMessage(outcome.type, outcome.payload, reply_to=reply_to)
     if reply_to is None:

@@ -14,7 +14,6 @@ from app.auth.identity import Identity
 from app.keys import (
     ADMISSION,
     DISPATCHER,
-    EPOCH,
     GUARD,
     METRICS,
     NODE,
@@ -31,14 +30,13 @@ from app.websocket.messages import (
     OPCODE_PONG,
     Connected,
     MessageError,
-    Resume,
     connected,
     decode,
     error,
     frame,
 )
 from app.websocket.rate import Rate
-from app.websocket.upgrade import Opening, Wire
+from app.websocket.upgrade import Opening, Query, Wire
 
 PATH: Final = "/v1/ws"
 RATE_LIMIT_AFTER_MS: Final = 10_000
@@ -58,16 +56,16 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     app = request.app
     opening = Opening(app)
     response = await app[GUARD](request, opening.upgrade)
-    wire, identity = opening.wire, opening.identity
+    wire, identity, query = opening.wire, opening.identity, opening.query
     del opening
     if wire is None or identity is None:
         return response
     connection = wire.connection
     try:
         wire.begin_reading()
-        register(app, connection, identity)
+        register(app, connection, identity, query)
         wire.uncork()
-        del identity
+        del identity, query
         await read(wire, connection, app)
     except asyncio.CancelledError:
         if not wire.was_interrupted():
@@ -84,15 +82,21 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
 # The connection
 
 
-def register(app: web.Application, connection: Connection, identity: Identity) -> None:
+def register(
+    app: web.Application, connection: Connection, identity: Identity, query: Query
+) -> None:
     """Make the connection reachable and greet it, in one step in which nothing else can happen.
+
+    What it missed follows from here on.
 
     A session that ended while the upgrade was under way is closed with 4502 instead.
     """
     if not app[SESSIONS].holds(identity):
         connection.disconnect(REVOKED)
         return
-    app[NODE].connect(connection)
+    node = app[NODE]
+    node.connect(connection)
+    start = node.delivery.place(connection, query.position, live=query.live)
     settings = app[SETTINGS]
     greeting = Connected(
         device_id=connection.device_id,
@@ -102,9 +106,11 @@ def register(app: web.Application, connection: Connection, identity: Identity) -
         instance=connection.instance,
         heartbeat_seconds=_whole(settings.heartbeat_seconds),
         max_message_bytes=settings.max_message_bytes,
-        resume=Resume("live", app[EPOCH], 0, 0),
+        resume=start,
     )
     connection.send(connected(greeting).frame)
+    by_cursor = query.position is None and not query.live
+    node.delivery.begin(connection, start, snapshot=query.snapshot or by_cursor)
     connection.flush()
     log.info("connected", extra=_who(connection))
 

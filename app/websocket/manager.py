@@ -156,6 +156,10 @@ class ConnectionManager:
             return list(self._by_id.values())
         return [one for one in self._candidates(selector) if _matches(one, selector)]
 
+    def of_user(self, user_id: int) -> list[Connection]:
+        """Return the user's connections, as they are now."""
+        return [one for some in self._users.get(user_id, {}).values() for one in some]
+
     @property
     def connection_count(self) -> int:
         """Connections on this node."""

@@ -146,9 +146,24 @@ def pong(reply_to: str | None = None) -> ServerMessage:
     return ServerMessage("pong", reply_to=reply_to)
 
 
-def ok(reply_to: str, delivered: list[int]) -> ServerMessage:
-    """Return the answer to a message with an `id` that was accepted."""
-    return ServerMessage("ok", {"delivered": delivered}, reply_to=reply_to)
+def ok(
+    reply_to: str, delivered: list[int], stored: tuple[str, int, bool] | None = None
+) -> ServerMessage:
+    """Return the answer to a message with an `id` that was accepted.
+
+    Of a durable one `stored` tells epoch, offset, and whether it is a repeat.
+    """
+    payload: dict[str, Any] = {"delivered": delivered}
+    if stored is not None:
+        payload["epoch"], payload["offset"], duplicate = stored
+        if duplicate:
+            payload["duplicate"] = True
+    return ServerMessage("ok", payload, reply_to=reply_to)
+
+
+def position(epoch: str, offset: int, *, live: bool) -> ServerMessage:
+    """Return the message that tells a positioned client up to where it has everything."""
+    return ServerMessage("position", {"epoch": epoch, "offset": offset, "live": live})
 
 
 def error(code: str, message: str, reply_to: str | None = None) -> ServerMessage:
@@ -169,6 +184,19 @@ def encode(message: ServerMessage) -> bytes:
     if message.source is not None:
         record["from"] = message.source
     return orjson.dumps(record)
+
+
+def durable_frame(
+    type_: str, payload: bytes, offset: int, source: Source | None, *, snapshot: bool = False
+) -> bytes:
+    """Return the frame of a message that is kept; `payload` is its JSON text, taken as it is."""
+    parts = [b'{"type":"', type_.encode(), b'","payload":', payload, b',"offset":%d' % offset]
+    if source is not None:
+        parts += (b',"from":', orjson.dumps(source))
+    if snapshot:
+        parts.append(b',"snapshot":true')
+    parts.append(b"}")
+    return frame(b"".join(parts))
 
 
 def decode(text: str) -> ClientMessage:
@@ -197,7 +225,7 @@ def decode(text: str) -> ClientMessage:
             f"type must be up to {MAX_TYPE_LENGTH} characters of a-z, 0-9 and _ joined by dots",
             reply_to,
         )
-    if _LONG_NUMBER.search(text) and _has_wide_integer(text):
+    if has_wide_integer(text):
         raise MessageError("invalid_message", "an integer does not fit into 64 bits", reply_to)
     return ClientMessage(type_, record.get("payload"), reply_to)
 
@@ -222,12 +250,17 @@ def frame(payload: bytes, opcode: int = OPCODE_TEXT) -> bytes:
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
 
 
-def _has_wide_integer(text: str) -> bool:
+def has_wide_integer(text: str) -> bool:
     """Tell whether the JSON text has an integer outside of -2^63 … 2^64-1.
 
     orjson turns such an integer into a float without a word, so a relayed one would arrive
-    changed. Only texts with 19 digits in a row come here.
+    changed.
     """
+    # Only texts with 19 digits in a row cost a second reading.
+    return _LONG_NUMBER.search(text) is not None and _has_wide_integer(text)
+
+
+def _has_wide_integer(text: str) -> bool:
     found = False
 
     def check(digits: str) -> int:

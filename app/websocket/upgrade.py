@@ -21,6 +21,7 @@ from app.errors import Problem
 from app.keys import ADMISSION, COOKIES, METRICS, NODE, READINESS, SESSIONS, SETTINGS
 from app.logs import fields
 from app.node import Node
+from app.position import Position
 from app.settings import Settings
 from app.websocket.connection import DEFAULT_INSTANCE, Connection
 from app.websocket.tap import Tap
@@ -64,22 +65,26 @@ Wire = SocketWire[Socket]
 class Query:
     """The query parameters of an upgrade; `positioned` when any but `instance` was given."""
 
-    instance: str | None
-    positioned: bool
+    instance: str | None = None
+    positioned: bool = False
+    position: Position | None = None
+    live: bool = False
+    snapshot: bool = False
 
 
-PLAIN: Final = Query(None, positioned=False)
+PLAIN: Final = Query()
 
 
 class Opening:
-    """One upgrade under way; `wire` and `identity` are there once it has succeeded."""
+    """One upgrade under way; the rest is there once it has succeeded."""
 
-    __slots__ = ("_app", "identity", "wire")
+    __slots__ = ("_app", "identity", "query", "wire")
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
         self.wire: Wire | None = None
         self.identity: Identity | None = None
+        self.query = PLAIN
 
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
         """Answer 101; raises Problem when the upgrade is refused.
@@ -115,6 +120,10 @@ class Opening:
         """Authenticate, answer, and put the wire between the socket and the connection."""
         app = self._app
         identity, query = await enter(request, app, peer)
+        device_id = cast(int, identity.device_id)
+        standings = app[NODE].delivery.standings
+        if not standings.knows(identity.user_id, device_id):
+            await standings.prepare(identity.user_id, device_id)
         ws = upgrade_response(app[SETTINGS])
         raw = plain_socket(request.transport)
         cork = Cork(raw)
@@ -128,7 +137,7 @@ class Opening:
         wire.tap = Tap(protocol, wire.connection, app[NODE].arrivals)
         transport.set_protocol(wire.tap)
         ws.wire = self.wire = wire
-        self.identity = identity
+        self.identity, self.query = identity, query
         return ws
 
 
@@ -182,8 +191,14 @@ def parse_query(request: web.Request) -> Query:
         raise _parameter('resume can only be "live"')
     if query.get("snapshot", "1") not in ("0", "1"):
         raise _parameter("snapshot is 1 or 0")
-    positioned = not query.keys().isdisjoint({"epoch", "resume", "snapshot"})
-    return Query(instance, positioned)
+    position = Position(epoch, int(offset)) if epoch is not None and offset is not None else None
+    return Query(
+        instance,
+        positioned=not query.keys().isdisjoint({"epoch", "resume", "snapshot"}),
+        position=position,
+        live="resume" in query,
+        snapshot=query.get("snapshot") == "1",
+    )
 
 
 def _parameter(detail: str) -> Problem:

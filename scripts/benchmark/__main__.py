@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.benchmark import connect, echo, fanout, idle
+from scripts.benchmark import connect, durable, echo, fanout, idle
 from scripts.benchmark.compiler import compile_program
 from scripts.benchmark.load import LoadFailed
 from scripts.benchmark.ours import SETTINGS
@@ -26,6 +26,7 @@ SCENARIOS: dict[str, Callable[[Tools, Sizes], Result]] = {
     "echo": echo.run,
     "connect": connect.run,
     "idle": idle.run,
+    "durable": durable.run,
 }
 
 

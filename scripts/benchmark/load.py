@@ -44,12 +44,19 @@ class Load:
     """A running load generator whose connection i sends the i-th of the requests."""
 
     def __init__(
-        self, program: Path, folder: Path, port: int, greetings: int, requests: Sequence[str]
+        self,
+        program: Path,
+        folder: Path,
+        port: int,
+        greetings: int,
+        requests: Sequence[str],
+        *,
+        ping: str = PING,
     ) -> None:
         script = folder / f"requests-{port}"
         script.write_bytes("".join(requests).encode())
         self._process = subprocess.Popen(
-            [program, str(port), str(greetings), TRIGGER, PING, script],
+            [program, str(port), str(greetings), TRIGGER, ping, script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -64,7 +71,7 @@ class Load:
         return self._do(f"fanout {rounds} {window}")
 
     def echo(self, count: int, connections: int) -> Phase:
-        """Have `count` pings of each of the first `connections` answered."""
+        """Have `count` pings of each of the first `connections` answered, one by one."""
         return self._do(f"echo {count} {connections}")
 
     def hold(self, seconds: float) -> Phase:

@@ -19,11 +19,14 @@ from app.settings import ENV_PREFIX
 from scripts.benchmark.load import Load, request
 from scripts.benchmark.population import cookie_maker, populate
 from scripts.benchmark.servers import ROOT, Server, Tools
+from scripts.benchmark.texts import PING
 
 # Limits that a benchmark would run into are off; everything else is as delivered.
 SETTINGS = {
     "MESSAGES_PER_SECOND": "0",
     "BYTES_PER_SECOND": "0",
+    "DURABLE_PER_SECOND": "0",
+    "RETENTION_ROWS": "100000000",
     "MAX_CONNECTIONS": "1000000",
     "MAX_CONNECTIONS_PER_ADDRESS": "0",
     "MAX_CONNECTIONS_PER_USER": "1000000",
@@ -108,8 +111,8 @@ def by_cookie(token: str, cookie: Callable[[str], str]) -> str:
 
 
 @contextmanager
-def ours(tools: Tools, clients: Clients) -> Iterator[Server]:
-    """Our server, with the clients' accounts."""
+def ours(tools: Tools, clients: Clients, *, ping: str = PING) -> Iterator[Server]:
+    """Our server, with the clients' accounts; `ping` is what an echo sends."""
     with tempfile.TemporaryDirectory(dir=tools.folder) as name:
         folder = Path(name)
         tokens = asyncio.run(populate(folder / DATABASE_NAME, clients.owners, clients.devices_each))
@@ -118,9 +121,9 @@ def ours(tools: Tools, clients: Clients) -> Iterator[Server]:
         process = _serve(folder, port)
         try:
             _until_healthy(process, port)
-            load = Load(tools.load, tools.folder, port, 1, requests)
+            load = Load(tools.load, tools.folder, port, 1, requests, ping=ping)
             try:
-                yield Server("ours", process.pid, load)
+                yield Server("ours", process.pid, load, port)
             finally:
                 load.stop()
         finally:

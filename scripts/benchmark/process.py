@@ -15,11 +15,12 @@ class Memory:
     pss: int
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """Return the process and its descendants."""
     children: list[int] = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
         children += [int(word) for word in (thread / "children").read_text().split()]
-    return [pid, *(member for child in children for member in _tree(child))]
+    return [pid, *(member for child in children for member in tree(child))]
 
 
 def cpu_seconds(pid: int) -> float:
@@ -28,13 +29,13 @@ def cpu_seconds(pid: int) -> float:
     Its clock's number is made as clock_getcpuclockid(3) makes it; the ticks of /proc/PID/stat
     would be a hundred thousand deliveries long.
     """
-    return sum(time.clock_gettime(~member << 3 | 2) for member in _tree(pid))
+    return sum(time.clock_gettime(~member << 3 | 2) for member in tree(pid))
 
 
 def memory(pid: int) -> Memory:
     """Return the memory of a process and its children."""
     rss = pss = 0
-    for member in _tree(pid):
+    for member in tree(pid):
         for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
             name, _, rest = line.partition(":")
             if name == "Rss":

@@ -27,13 +27,30 @@ class Memories:
 
 
 @dataclass(frozen=True, slots=True)
+class Writes:
+    """How fast rows come to disk: so many at once, of which a commit has `batch`.
+
+    `to_ceiling` is the rate as a share of the bare loop's with the same batch.
+    """
+
+    writer: str
+    operations: int
+    batch: float
+    per_second: float
+    to_ceiling: float
+    p50_us: float
+    p99_us: float
+    cpu_us: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """A scenario's outcome; `what` says what one operation is, `peer` what ratios are made to."""
 
     scenario: str
     what: str
     peer: str
-    figures: Sequence[Figures | Memories]
+    figures: Sequence[Figures | Memories | Writes]
 
 
 def conditions(settings: Mapping[str, str]) -> dict[str, str]:
@@ -58,8 +75,12 @@ def show(result: Result) -> str:
     """Return the scenario's table."""
     timed = [row for row in result.figures if isinstance(row, Figures)]
     idle = [row for row in result.figures if isinstance(row, Memories)]
+    writes = [row for row in result.figures if isinstance(row, Writes)]
     lines = [f"{result.scenario}: {result.what}"]
-    lines += _aligned(_timed(timed, result.peer) if timed else _idle(idle))
+    if timed:
+        lines += _aligned(_timed(timed, result.peer))
+    else:
+        lines += _aligned(_writes(writes) if writes else _idle(idle))
     if any(row.load_was_bottleneck for row in timed):
         lines.append("! the load generator was the bottleneck: rate and latency are its own")
     return "\n".join(lines)
@@ -103,6 +124,25 @@ def _idle(rows: Sequence[Memories]) -> list[tuple[str, ...]]:
             f"{row.pss / 1024:.1f}",
             f"{row.above_bare / 1024:+.1f}",
             f"{row.idle_busy:.1%}",
+        )
+        for row in rows
+    ]
+    return table
+
+
+def _writes(rows: Sequence[Writes]) -> list[tuple[str, ...]]:
+    head = ("writer", "per second", "of ceiling", "batch", "p50 µs", "p99 µs", "CPU µs", "writes")
+    table: list[tuple[str, ...]] = [head]
+    table += [
+        (
+            row.writer,
+            f"{row.per_second:,.0f}",
+            f"{row.to_ceiling:.0%}",
+            f"{row.batch:.1f}",
+            f"{row.p50_us:,.0f}",
+            f"{row.p99_us:,.0f}",
+            f"{row.cpu_us:,.0f}",
+            f"{row.operations:,}",
         )
         for row in rows
     ]

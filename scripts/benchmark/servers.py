@@ -30,6 +30,7 @@ class Server:
     name: str
     pid: int
     load: Load
+    port: int
 
     def cpu_seconds(self) -> float:
         """Return the processor time it has used since its start."""
@@ -54,7 +55,7 @@ def _started(
             raise OSError(f"the server {name!r} did not start")
         load = Load(tools.load, tools.folder, int(line), 0, requests)
         try:
-            yield Server(name, process.pid, load)
+            yield Server(name, process.pid, load, int(line))
         finally:
             load.stop()
     finally:

@@ -24,6 +24,11 @@ class Sizes:
     # Long enough for the server's heartbeat to come round a few times.
     idle_seconds: float = 10
 
+    durable_senders: int = 64
+    # One turn of each sender, and of a single one: a second or two.
+    durable_sends: int = 200
+    durable_sends_alone: int = 1000
+
     def with_connections(self, count: int) -> "Sizes":
         """Return the same with `count` connections in every scenario."""
         return replace(
@@ -32,6 +37,7 @@ class Sizes:
             echo_connections=count,
             connect_connections=count,
             idle_connections=count,
+            durable_senders=count,
         )
 
 
@@ -48,4 +54,7 @@ QUICK = Sizes(
     idle_connections=60,
     idle_turns=1,
     idle_seconds=0.2,
+    durable_senders=8,
+    durable_sends=10,
+    durable_sends_alone=20,
 )

@@ -13,4 +13,11 @@ _RELAYED = {"type": "bench.tick", "payload": {"n": 1, "text": "abcd"}}
 PING = _text({"type": "ping"})
 PONG = _text({"type": "pong", "payload": None})
 TRIGGER = _text({"type": "device.send", "payload": {"to": "user", **_RELAYED}})
+DURABLE = _text(
+    {
+        "type": "device.send",
+        "id": "1",
+        "payload": {"to": "others", "store": "log", **_RELAYED},
+    }
+)
 DELIVERY = _text({**_RELAYED, "from": {"device_id": 1, "instance": "0"}})

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from app.auth.batches import BATCH_KEYS, Batches
+from app.batches import BATCH_KEYS, Batches
 
 
 class Shelf:

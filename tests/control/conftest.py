@@ -8,6 +8,7 @@ import pytest
 from wires import MemoryWire
 
 from app.auth.accounts import Accounts
+from app.auth.api_keys import ApiKeys
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import Sessions
@@ -16,10 +17,13 @@ from app.metrics import Metrics
 from app.node import Node, NodeLimits
 from app.settings import Settings
 from app.storage.database import Database
+from app.streams.generation import GUARD_NAME
+from app.streams.sql import SqlStreamLog, StreamLimits
 from app.websocket.connection import Connection
 from app.websocket.manager import ConnectionManager
 from app.websocket.outgoing import OutboxLimits
 
+LIMITS = StreamLimits(retention_days=30, retention_rows=10, max_keys_per_user=10)
 URL = "http://127.0.0.1:8080"
 
 
@@ -36,8 +40,10 @@ async def operations(settings: Settings) -> AsyncIterator[Operations]:
     accounts = Accounts(
         database, settings, Sessions(database, settings), passwords, FailureLimiter(0, 1)
     )
-    node = Node(ConnectionManager(), Metrics(), NodeLimits(), OutboxLimits(4, 100_000))
-    yield Operations(accounts, node, settings, URL)
+    streams = await SqlStreamLog.open(database, settings.data_dir / GUARD_NAME, LIMITS)
+    node = Node(ConnectionManager(), streams, Metrics(), NodeLimits(), OutboxLimits(4, 100_000))
+    yield Operations(accounts, node, settings, URL, api_keys=ApiKeys(database), database=database)
+    await streams.close()
     passwords.close()
     await database.close()
 

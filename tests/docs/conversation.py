@@ -9,6 +9,7 @@ from typing import Any
 from serving import PATIENCE, Device, Peer, Server
 
 from app.keys import NODE
+from app.node import Send
 from app.websocket.close import CLOSES
 from app.websocket.messages import ClientMessage, decode
 from tests.docs.pages import Example
@@ -19,7 +20,13 @@ VOLATILE = frozenset(
 """Keys whose values differ from run to run: here only their JSON type counts."""
 
 QUERIES = {"tablet": "?resume=live"}
-"""The tablet is the positioned one."""
+"""The tablet is positioned, without the page showing how it connects."""
+
+EPOCH = "qKDrE0-uRhVb2Pqw"
+"""Stands in the pages for the server's epoch; any other one is foreign to it."""
+
+FILLER = "filler.x"
+"""Type of what fills an outbox; no page shows it."""
 
 
 def steady(value: Any, key: str = "") -> Any:
@@ -31,6 +38,15 @@ def steady(value: Any, key: str = "") -> Any:
     if isinstance(value, list):
         return [steady(one) for one in value]
     return value
+
+
+def epochs(message: dict[str, Any]) -> list[str]:
+    """Return each epoch that the message names."""
+    payload = message["payload"]
+    if not isinstance(payload, dict):
+        return []
+    named = [payload, payload.get("resume", {})]
+    return [one["epoch"] for one in named if "epoch" in one]
 
 
 def alike(value: Any) -> str:
@@ -47,26 +63,71 @@ class Frames:
     peers: dict[str, Peer] = field(default_factory=dict)
 
     async def play(self, example: Example) -> None:
-        side, _, name = example.role.partition(" ")
-        if side == "client":
+        role, _, name = example.role.partition(" ")
+        if example.language == "cue":
+            await self._follow(*example.role.split(" ", 1))
+        elif role == "connect":
+            await self._connect(name, self._real(example.text))
+        elif role == "client":
             peer = await self.peer(name)
             await peer.ws.send(example.text.strip())
-            return
-        expected = example.json
-        if expected["type"] == "connected":
-            self.peers[name] = await self.server.open(self.devices[name], QUERIES.get(name, ""))
+        else:
+            await self._expect(name, json.loads(self._real(example.text)))
+
+    async def _expect(self, name: str, expected: dict[str, Any]) -> None:
+        if expected["type"] == "connected" and name not in self.peers:
+            self.peers[name] = await self.server.open(self.devices[name])
         peer = await self.peer(name)
         if expected["type"] == "goaway":
             self._end(name, expected["payload"])
         heard = await peer.receive()
+        while heard["type"] == FILLER:
+            heard = await peer.receive()
         assert alike(heard) == alike(expected)
+        assert epochs(heard) == epochs(expected)
 
     async def peer(self, name: str) -> Peer:
         """Return the device's connection, which is made when it is asked for first."""
         if name not in self.peers:
             query = QUERIES.get(name, "")
-            self.peers[name] = await self.server.connect(self.devices[name], query)
+            peer = self.peers[name] = await self.server.connect(self.devices[name], query)
+            if query:
+                assert (await peer.receive())["type"] == "position"
         return self.peers[name]
+
+    def _real(self, text: str) -> str:
+        return text.replace(EPOCH, self.server.app[NODE].log.epoch)
+
+    async def _connect(self, name: str, request: str) -> None:
+        found = re.fullmatch(r"GET /v1/ws(\S*) HTTP/1.1\n", request)
+        assert found is not None, request
+        peer = await self.server.open(self.devices[name], found[1], max_queue=1)
+        self.peers[name] = peer
+
+    async def _follow(self, name: str, cue: str) -> None:
+        if cue == "leaves":
+            left = len(self.server.manager.connections()) - 1
+            await self.peers.pop(name).close()
+            await self.server.until(lambda: len(self.server.manager.connections()) == left)
+        elif cue == "stops reading":
+            await self._stop_reading(name)
+        else:
+            assert cue == "reads again", cue
+            self.peers[name].ws.transport.resume_reading()
+
+    async def _stop_reading(self, name: str) -> None:
+        """Have so much sent to who reads nothing that the outbox is full."""
+        self.peers[name].ws.transport.pause_reading()
+        device, node = self.devices[name], self.server.app[NODE]
+        # Large ones until the system takes no more of them, small ones into the last gap.
+        for size, refusals in ((60_000, 50), (1, 1)):
+            payload = "." * size
+            send = Send(
+                "device", FILLER, payload, user_id=device.user_id, device_id=device.device_id
+            )
+            while refusals:
+                refusals -= len(node.send(send).failed)
+                await asyncio.sleep(0)
 
     def _end(self, name: str, payload: dict[str, Any]) -> None:
         close = next(one for one in CLOSES if one.reason == payload["reason"])

@@ -9,6 +9,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 
 _FENCE = re.compile(r"^```(\w*)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CUE = re.compile(r"^<!-- play: (.+) -->$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -39,6 +40,13 @@ class Page:
     @property
     def examples(self) -> list[Example]:
         return [Example(*found) for found in _FENCE.findall(self.text)]
+
+    @property
+    def script(self) -> list[Example]:
+        """The examples, and between them what readers do not see: `<!-- play: … -->`."""
+        cues = [(found.start(), Example("cue", found[1], "")) for found in _CUE.finditer(self.text)]
+        shown = [(found.start(), Example(*found.groups())) for found in _FENCE.finditer(self.text)]
+        return [one for _, one in sorted(cues + shown, key=lambda pair: pair[0])]
 
     @property
     def prose(self) -> str:

@@ -32,3 +32,9 @@ def constant(call: ast.Call, position: int) -> object:
         return None
     argument = call.args[position]
     return argument.value if isinstance(argument, ast.Constant) else None
+
+
+def of_a_log(call: ast.Call) -> bool:
+    """Tell whether a line is written to the log by this call."""
+    func = call.func
+    return isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == "log"

@@ -8,6 +8,7 @@ from typing import Any
 
 import jwt
 import pytest
+from memory_log import MemoryLog
 
 from app.auth.jwt import JwtVerifier
 from app.features.registry import handlers
@@ -46,7 +47,7 @@ def test_every_variable_that_is_named_is_a_setting() -> None:
 
 async def test_the_metrics_table_is_what_a_node_shows() -> None:
     metrics = Metrics()
-    node = Node(ConnectionManager(), metrics, NodeLimits(), OutboxLimits(32, 262_144))
+    node = Node(ConnectionManager(), MemoryLog(), metrics, NodeLimits(), OutboxLimits(32, 262_144))
     node.watch()
     metrics.refused["draining"] += 1
     metrics.closed["1000"] += 1

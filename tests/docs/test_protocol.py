@@ -3,12 +3,15 @@
 import ast
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from serving import Server
 
+from app.errors import StorageUnavailable
 from app.keys import ACCOUNTS
 from app.settings import Settings
+from app.streams.base import Refusal
 from app.web.problems import _HTTP_PROBLEMS
 from app.websocket import upgrade
 from app.websocket.close import CLOSES
@@ -21,16 +24,19 @@ from app.websocket.messages import (
 )
 from tests.docs.conversation import Frames, Requests, client_message
 from tests.docs.pages import Example, page
-from tests.docs.source import called, calls, constant
+from tests.docs.source import called, calls, constant, of_a_log
 
 PAGE = page("docs/protocol.md")
 ROLES = {
     ("json", "client"),
     ("json", "server"),
     ("text", "client"),
+    ("http", "connect"),
+    ("python", "client"),
     ("http", "request"),
     ("http", "answer"),
 }
+PLAYED = {("json", "client"), ("json", "server"), ("text", "client"), ("http", "connect")}
 OPERATORS_ONLY = {"handle_taken", "invalid_handle", "session_not_found", "user_disabled"}
 """Codes of the command line: no HTTP request leads to them."""
 
@@ -69,11 +75,13 @@ def test_a_broken_example_is_no_message(example: Example) -> None:
 
 
 async def test_the_frames_are_what_a_server_says(server: Server) -> None:
-    names = ("phone", "laptop", "tablet")
-    frames = Frames(server, {name: await server.device(name, "alice") for name in names})
+    names = ("phone", "laptop", "tablet", "tv")
+    devices = {name: await server.device(name, "alice") for name in names}
+    devices |= dict.fromkeys(("tab-a", "tab-b", "tab-c"), devices["laptop"])
+    frames = Frames(server, devices)
     await frames.peer("laptop")
-    for example in PAGE.examples:
-        if example.language in ("json", "text"):
+    for example in PAGE.script:
+        if (example.language, side(example)) in PLAYED or example.language == "cue":
             await frames.play(example)
 
 
@@ -101,22 +109,32 @@ def test_the_close_codes_are_those_of_the_code() -> None:
 def test_the_error_codes_are_those_that_a_socket_can_get() -> None:
     raised = [
         constant(call, 0)
-        for call in calls("websocket", "features")
-        if called(call) in ("MessageError", "error")
+        for call in calls("websocket", "features", "streams/committer.py")
+        if called(call) in ("MessageError", "error") and not of_a_log(call)
     ]
-    codes = [code for code in raised if isinstance(code, str)]
-    assert {row[0] for row in PAGE.table("error code")} == set(codes)
+    codes = {code for code in raised if isinstance(code, str)} | stored_in_code()
+    assert {row[0] for row in PAGE.table("error code")} == codes
+
+
+def stored_in_code() -> set[str]:
+    """Every code with which a durable message can be refused once it is well-formed."""
+    raised = {
+        constant(call, 1) for call in calls("streams/committer.py") if called(call) == "Problem"
+    }
+    fixed = {code for code in raised if isinstance(code, str)}
+    return fixed | set(get_args(Refusal)) | {StorageUnavailable().code}
 
 
 def problems_in_code() -> set[tuple[str, str]]:
     """Every pair of status and code that an HTTP answer can have."""
     found: set[tuple[str, str]] = set()
-    for call in calls("auth", "web", "websocket"):
+    for call in calls("auth", "web", "websocket", "streams/committer.py"):
         status, code = constant(call, 0), constant(call, 1)
         if called(call) in ("Problem", "__init__") and isinstance(code, str):
             found.add((str(status), code))
-        elif called(call) == "_refusal":
-            found.add(("503", str(status)))
+        elif called(call) == "_refusal" and isinstance(status, str):
+            found.add(("503", status))
+    found.add((str(StorageUnavailable().status), StorageUnavailable().code))
     found |= {(str(status), code) for status, (code, _) in _HTTP_PROBLEMS.items()}
     return {(status, code) for status, code in found if code not in OPERATORS_ONLY}
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from app.listen.listener import Listener, Listening
+from app.listen.listener import Access, Listener, Listening
 
 TOKEN = "a-token-of-a-test"
 
@@ -29,15 +29,29 @@ def note(text: str = "hi", **more: Any) -> dict[str, Any]:
     return {"type": "note.text", "payload": {"text": text}, **more}
 
 
+def started(outcome: str, offset: int, head: int = 0, epoch: str = "e") -> dict[str, Any]:
+    """The first frame of a connection that starts there."""
+    resume = {"outcome": outcome, "epoch": epoch, "offset": offset, "head": max(head, offset)}
+    return connected(resume=resume)
+
+
+def position(offset: int, epoch: str = "e") -> dict[str, Any]:
+    return {"type": "position", "payload": {"epoch": epoch, "offset": offset, "live": True}}
+
+
 @dataclass
 class Screen:
     """Keeps what is shown."""
 
     messages: list[dict[str, Any]] = field(default_factory=list)
+    frames: list[dict[str, Any]] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
 
     def message(self, text: str, message: dict[str, Any]) -> None:
         self.messages.append(message)
+
+    def frame(self, text: str, message: dict[str, Any]) -> None:
+        self.frames.append(message)
 
     def state(self, sentence: str) -> None:
         self.states.append(sentence)
@@ -63,10 +77,18 @@ class World:
         self.visits += visits
         return self
 
-    async def listen(self, count: int | None = None, jitter: float = 0.5) -> None:
+    @property
+    def queries(self) -> list[dict[str, str]]:
+        """What each connection asked for, the instance apart."""
+        asked = [dict(request.query) for request in self.requests]
+        for query in asked:
+            assert query.pop("instance") == "default"
+        return asked
+
+    async def listen(self, count: int | None = None, jitter: float = 0.5, **more: Any) -> None:
         """Listen until the end."""
         listener = Listener(
-            Listening(self.url, TOKEN),
+            Listening(Access(self.url, TOKEN), **more),
             self.lines.get,
             self.screen,
             count=count,
@@ -111,11 +133,12 @@ class World:
         return visit
 
     def cuts_without_reading(self) -> Visit:
-        """Read nothing and cut the line."""
+        """Say connected, read nothing and cut the line."""
 
         async def visit(request: web.Request) -> web.StreamResponse:
             socket = web.WebSocketResponse()
             await socket.prepare(request)
+            await socket.send_json(connected())
             assert request.transport is not None
             request.transport.pause_reading()  # type: ignore[attr-defined]
             request.transport.abort()
@@ -135,8 +158,13 @@ class World:
 
         return visit
 
-    def hears(self, lines: int, *answers: dict[str, Any]) -> Visit:
-        """Say connected, keep that many lines in `received`, send the answers and a note."""
+    def hears(
+        self, lines: int, *answers: dict[str, Any], close: tuple[int, bytes] | None = None
+    ) -> Visit:
+        """Say connected, keep that many lines in `received`, send the answers and a note.
+
+        Or close with code and reason instead of the note.
+        """
 
         async def visit(request: web.Request) -> web.StreamResponse:
             socket = web.WebSocketResponse(max_msg_size=0)
@@ -146,8 +174,25 @@ class World:
                 self.received.put_nowait(await socket.receive_str())
             for answer in answers:
                 await socket.send_json(answer)
+            if close is not None:
+                await socket.close(code=close[0], message=close[1])
+                return socket
             await socket.send_json(note())
             await socket.receive()
+            return socket
+
+        return visit
+
+    def keeps_what_it_hears(self, *messages: dict[str, Any]) -> Visit:
+        """Send these, then keep every line in `received` until the listener leaves."""
+
+        async def visit(request: web.Request) -> web.StreamResponse:
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            for message in messages:
+                await socket.send_json(message)
+            async for frame in socket:
+                self.received.put_nowait(frame.data)
             return socket
 
         return visit

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.listen.listener import ListenEnded, may_come_back
+from app.listen.returning import may_come_back
+from app.listen.signing import ListenEnded
 from app.websocket.close import CLOSES
 from tests.listen.conftest import TOKEN, World, connected, note
 

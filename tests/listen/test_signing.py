@@ -10,7 +10,7 @@ import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from app.listen.listener import Listening
+from app.listen.listener import Access
 from app.listen.signing import Credentials, ListenEnded, sign_in, sign_out, trust
 
 CREDENTIALS = Credentials("ada", "correct horse", "device-0001", "unknown", "laptop")
@@ -76,7 +76,7 @@ async def test_a_refusal_is_a_sentence_with_the_servers_reason(
 
 async def test_no_repr_shows_a_secret() -> None:
     assert "horse" not in repr(CREDENTIALS)
-    assert "t0ken" not in repr(Listening("http://x", "t0ken"))
+    assert "t0ken" not in repr(Access("http://x", "t0ken"))
 
 
 async def test_signing_out_presents_the_token(accounts: Accounts, url: str) -> None:

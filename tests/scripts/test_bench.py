@@ -11,6 +11,7 @@ from scripts.benchmark.__main__ import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 TIMED = ["CPU µs", "× floor", "per second", "p50 µs", "p99 µs", "server busy", "load busy"]
+WRITES = ["per second", "of ceiling", "batch", "p50 µs", "p99 µs", "CPU µs", "writes"]
 IDLE = ["connections", "RSS KB each", "PSS KB each", "above bare KB", "idle CPU"]
 
 
@@ -35,7 +36,7 @@ def table(printed: str, scenario: str) -> list[str]:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_scenario_has_all_its_columns(bench: tuple[str, Path], scenario: str) -> None:
     head = table(bench[0], f"{scenario}:")[1]
-    for column in IDLE if scenario == "idle" else TIMED:
+    for column in {"idle": IDLE, "durable": WRITES}.get(scenario, TIMED):
         assert column in head
 
 
@@ -50,6 +51,14 @@ def test_every_scenario_has_all_its_columns(bench: tuple[str, Path], scenario: s
             + [f"ours, {way}, {age}" for age in ("seen", "unseen") for way in ("header", "cookie")],
         ),
         ("idle", ["floor", "bare", "naive", "ours"]),
+        (
+            "durable",
+            [
+                f"{writer} {senders}"
+                for senders in ("1 sender", "8 senders")
+                for writer in ("bare SQLite, as", "ours,")
+            ],
+        ),
     ],
 )
 def test_every_server_has_its_row(
@@ -57,6 +66,15 @@ def test_every_server_has_its_row(
 ) -> None:
     rows = table(bench[0], f"{scenario}:")[3:]
     assert [row.split("  ")[0] for row in rows if not row.startswith("!")] == servers
+
+
+def test_what_was_acknowledged_was_stored(bench: tuple[str, Path]) -> None:
+    rows = json.loads(bench[1].read_text())["results"][-1]["figures"]
+    assert [row["operations"] for row in rows] == [2 * 20, 2 * 20, 2 * 8 * 10, 2 * 8 * 10]
+    # One sender alone has each of its messages committed by itself.
+    assert rows[1]["batch"] == 1
+    assert 1 <= rows[3]["batch"] <= 8
+    assert all(row["to_ceiling"] == 1 for row in (rows[0], rows[2]))
 
 
 def test_the_conditions_are_stated(bench: tuple[str, Path]) -> None:

@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SHELL = [
     ROOT / ".ci/run",
-    *(ROOT / "scripts" / name for name in ("setup", "serve", "check", "test", "lock", "bench")),
+    *(
+        ROOT / "scripts" / name
+        for name in ("setup", "serve", "check", "test", "lock", "bench", "chaos")
+    ),
 ]
 
 OLD_PYTHON = """#!/bin/sh

@@ -262,6 +262,7 @@ async def test_the_peers_close_is_answered(server: Server, phone: Device) -> Non
 async def test_goaway_is_for_those_who_gave_a_position(server: Server, phone: Device) -> None:
     positioned = await server.connect(phone, "?instance=a&resume=live")
     plain = await server.connect(phone, "?instance=b")
+    assert (await positioned.receive())["type"] == "position"
     closing = asyncio.ensure_future(server.app[NODE].close_all(5))
     farewell = await positioned.receive()
     assert farewell["type"] == "goaway"

@@ -1,5 +1,6 @@
 """`device.send`: from one device to the others."""
 
+import json
 from typing import Any
 
 import pytest
@@ -151,7 +152,16 @@ async def test_a_device_may_not_send_what_is_not_its_own(
         {"to": "others"},
         {"to": "others", "type": 5},
         {"to": "others", "type": "Not.a.Type"},
-        note("others", store="log"),
+        note("others", store="log", key="k"),
+        note("others", store="latest"),
+        note("others", payload=json.loads("[" * 300 + "]" * 300)),
+        note("others", payload=json.loads("[" * 300 + "]" * 300), store="log"),
+        note("others", store="latest", key=""),
+        note("others", store="latest", key="k" * 129),
+        note("others", store="log", ttl=0),
+        note("others", store="log", ttl=1.5),
+        note("others", store="log", message_id=7),
+        note("others", store="log", message_id="m" * 129),
         note("others", store=5),
         note("others", key="k"),
         note("others", ttl=5),

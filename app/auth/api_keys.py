@@ -1,0 +1,167 @@
+"""API keys: what an application's backend presents instead of a session."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from app.auth.clock import Clock, milliseconds
+from app.auth.tokens import TOKEN_LENGTH, hash_token, new_token
+from app.batches import Batches
+from app.errors import Problem
+from app.recent import Recent
+from app.storage.api_keys import (
+    ApiKey,
+    add_api_key,
+    all_api_keys,
+    live_api_keys,
+    set_api_key_revoked,
+    set_api_keys_used,
+)
+from app.storage.completion import complete
+from app.storage.database import Database
+
+KEY_PREFIX: Final = "sbk_"
+KEY_LENGTH: Final = len(KEY_PREFIX) + TOKEN_LENGTH
+"""Characters of a key. No session token has as many, and no JWT is without a dot."""
+
+ALL_SCOPES: Final = ("send", "read", "admin")
+"""What a key may be for; `admin` implies the others."""
+
+# About 400 bytes each; a server has a handful of keys.
+CACHED_KEYS: Final = 4096
+# About 150 bytes each.
+DEAD_KEYS: Final = 16_384
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """A new key, known in full this once: the database has its hash only."""
+
+    key: str = field(repr=False)
+    record: ApiKey
+
+
+def unauthorized() -> Problem:
+    """Return the one answer for everything that is no API key that holds."""
+    return Problem(401, "unauthorized", "No valid API key: `keys add` makes one.")
+
+
+def allows(key: ApiKey, scope: str) -> bool:
+    """Tell whether the key is for this."""
+    return scope in key.scopes or "admin" in key.scopes
+
+
+def may_send(key: ApiKey, prefix: str) -> bool:
+    """Tell whether the key may send types of this prefix."""
+    return not key.prefixes or prefix in key.prefixes
+
+
+class ApiKeys:
+    """The keys of this server. One seen before costs no select, dead ones included."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock = time.time,
+        *,
+        cached_keys: int = CACHED_KEYS,
+        dead_keys: int = DEAD_KEYS,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._live: Recent[bytes, ApiKey] = Recent(cached_keys)
+        self._dead: Recent[bytes, bool] = Recent(dead_keys)
+        self._revoked: Recent[int, bool] = Recent(dead_keys)
+        self._loads = Batches(self._load)
+        self._used: dict[int, int] = {}
+
+    async def resolve(self, presented: str) -> ApiKey:
+        """Return the key, which counts as a use; raises Problem 401 `unauthorized`."""
+        if len(presented) != KEY_LENGTH or not presented.startswith(KEY_PREFIX):
+            raise unauthorized()
+        key_hash = hash_token(presented)
+        if key_hash in self._dead:
+            raise unauthorized()
+        key = self._live.get(key_hash) or await self._loads.get(key_hash)
+        if key is None or not self.holds(key):
+            self._bury(key_hash)
+            raise unauthorized()
+        self._used[key.id] = milliseconds(self._clock())
+        return key
+
+    def holds(self, key: ApiKey) -> bool:
+        """Tell whether this process has not revoked the key since it was resolved."""
+        return key.id not in self._revoked
+
+    async def add(self, name: str, scopes: Sequence[str], prefixes: Sequence[str]) -> NewApiKey:
+        """Return a new key that nobody can guess."""
+        key = KEY_PREFIX + new_token()
+        async with self._database.write() as connection:
+            record = await add_api_key(
+                connection,
+                name=name,
+                key_hash=hash_token(key),
+                scopes=scopes,
+                prefixes=prefixes,
+                now=milliseconds(self._clock()),
+            )
+        return NewApiKey(key, record)
+
+    async def revoke(self, key_id: int) -> ApiKey | None:
+        """Return the key, which is refused from now on; None for unknown and revoked ones."""
+        return await complete(self._revoke(key_id))
+
+    async def all(self) -> list[ApiKey]:
+        """Return every key, revoked ones too, by id, as last used up to now."""
+        async with self._database.lookup() as connection:
+            found = await all_api_keys(connection)
+        return [self._seen(key) for key in found]
+
+    async def flush(self) -> None:
+        """Every use until now is in the database."""
+        if not self._used:
+            return
+        written = dict(self._used)
+        async with self._database.write() as connection:
+            await set_api_keys_used(connection, written)
+        for key_id, at in written.items():
+            if self._used.get(key_id) == at:
+                del self._used[key_id]
+
+    async def close(self) -> None:
+        """Every use is in the database, and nothing is loading."""
+        await self._loads.close()
+        await self.flush()
+
+    async def _revoke(self, key_id: int) -> ApiKey | None:
+        async with self._database.write() as connection:
+            gone = await set_api_key_revoked(connection, key_id, milliseconds(self._clock()))
+        if gone is None:
+            return None
+        key, key_hash = gone
+        self._live.pop(key_hash)
+        self._dead.put(key_hash, True)
+        # For requests under way, and for a lookup that began before.
+        self._revoked.put(key.id, True)
+        return self._seen(key)
+
+    async def _load(self, hashes: Sequence[bytes]) -> dict[bytes, ApiKey]:
+        async with self._database.lookup() as connection:
+            found = await live_api_keys(connection, hashes)
+        for key_hash, key in found.items():
+            if self.holds(key):
+                self._live.put(key_hash, key)
+        return found
+
+    def _bury(self, key_hash: bytes) -> None:
+        """The key is refused from memory from now on; this is its only log line."""
+        self._dead.put(key_hash, True)
+        logger.info("refused an API key that is unknown or revoked")
+
+    def _seen(self, key: ApiKey) -> ApiKey:
+        used = self._used.get(key.id, 0)
+        return replace(key, last_used=used) if used > (key.last_used or 0) else key

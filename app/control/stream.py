@@ -1,0 +1,251 @@
+"""Commands on streams: what is kept for whom, and a new beginning."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Final
+
+import orjson
+from pydantic import Field
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.control.operations import MAX_ID, Arguments, Command, Operations, Result
+from app.control.users import NoArguments
+from app.storage import stream_info
+from app.storage.cursors import device_cursors, lag
+from app.storage.devices import devices_of
+from app.storage.users import User
+from app.streams.base import EVERYONE, StreamLog
+from app.streams.generation import GUARD_NAME
+from app.streams.sql import SqlStreamLog, StreamLimits
+
+PAGE_ROWS: Final = 500
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""Payload of one answer, more only if one row has more."""
+
+MAX_LAG: Final = 100_000
+"""As far as it is counted how much a device lacks."""
+
+Offset = Annotated[int, Field(ge=0, le=MAX_ID)]
+
+
+class WhichStream(Arguments):
+    """The stream of this user, too, if there is one: a handle, or `id=NUMBER`."""
+
+    user: str | None = None
+
+
+class WhichRows(Arguments):
+    """Rows of the user and of everyone above an offset; without a user, those of everyone alone."""
+
+    user: str | None = None
+    after: Offset = 0
+    limit: Annotated[int, Field(ge=1, le=PAGE_ROWS)] = PAGE_ROWS
+
+
+class DeviceStanding(Result):
+    """How far a device is: `lag` counts what is kept for it above its cursor.
+
+    The cursor is None before the first `ack`; a `stale` one is of an older epoch.
+    """
+
+    device_id: int
+    device_name: str | None
+    online: bool
+    cursor: int | None = None
+    stale: bool = False
+    lag: int | None = None
+
+
+class UserStream(Result):
+    """One user's stream: their own rows and those of everyone."""
+
+    user_id: int
+    user_handle: str | None
+    head: int
+    floor: int
+    rows: int
+    keys: int
+    devices: list[DeviceStanding]
+
+
+class StreamInfo(Result):
+    """All streams; `bytes` is the size of the database, times are milliseconds since 1970."""
+
+    epoch: str
+    last: int
+    rows: int
+    users: int
+    bytes: int
+    everyone_rows: int
+    everyone_floor: int
+    users_with_floor: int
+    oldest_at: int | None
+    user: UserStream | None = None
+
+
+class RowView(Result):
+    """A durable message as it is kept; `size` is of its payload, in bytes."""
+
+    offset: int
+    user_id: int
+    type: str
+    payload: Any
+    size: int
+    target_device: int | None = None
+    without_device: int | None = None
+    without_instance: str | None = None
+    source_device: int | None = None
+    source_instance: str | None = None
+    key: str | None = None
+    created_at: int
+    expires_at: int | None = None
+
+
+class Rows(Result):
+    """Rows in the order of their offsets; `more` tells whether others may follow."""
+
+    rows: list[RowView]
+    more: bool
+
+
+class Reset(Result):
+    """The epoch that ended, the one that began, and how many connections that closed."""
+
+    before: str
+    epoch: str
+    connections_closed: int
+
+
+async def _info(operations: Operations, arguments: WhichStream) -> StreamInfo:
+    user = await operations.user(arguments.user) if arguments.user is not None else None
+    async with operations.database.read() as connection:
+        whole = await stream_info.whole(connection)
+        stream = None
+        if user is not None:
+            stream = await _user_stream(operations, connection, user, whole.epoch)
+    return StreamInfo(
+        epoch=whole.epoch,
+        last=whole.last,
+        rows=whole.rows,
+        users=whole.users,
+        bytes=whole.bytes,
+        everyone_rows=whole.everyone_rows,
+        everyone_floor=whole.everyone_floor,
+        users_with_floor=whole.users_with_floor,
+        oldest_at=whole.oldest_at,
+        user=stream,
+    )
+
+
+async def _user_stream(
+    operations: Operations, connection: AsyncConnection, user: User, epoch: str
+) -> UserStream:
+    stream = await stream_info.stream_of(connection, user.id)
+    return UserStream(
+        user_id=user.id,
+        user_handle=user.handle,
+        head=stream.head,
+        floor=stream.floor,
+        rows=stream.rows,
+        keys=stream.keys,
+        devices=await _standings(operations, connection, user.id, epoch),
+    )
+
+
+async def _standings(
+    operations: Operations, connection: AsyncConnection, user_id: int, epoch: str
+) -> list[DeviceStanding]:
+    online = operations.online(user_id)
+    names = {one.id: one.device_name for one in await devices_of(connection, user_id)}
+    found = []
+    for device in (await device_cursors(connection, [user_id]))[user_id]:
+        number, cursor = device.device_id, device.cursor
+        current = cursor is not None and cursor.epoch == epoch
+        owed = None
+        if cursor is not None and current:
+            owed = await lag(connection, user_id, number, cursor.offset, _now(), MAX_LAG)
+        found.append(
+            DeviceStanding(
+                device_id=number,
+                device_name=names.get(number),
+                online=number in online,
+                cursor=cursor.offset if cursor is not None else None,
+                stale=cursor is not None and not current,
+                lag=owed,
+            )
+        )
+    return found
+
+
+async def _show(operations: Operations, arguments: WhichRows) -> Rows:
+    user_id = EVERYONE
+    if arguments.user is not None:
+        user_id = (await operations.user(arguments.user)).id
+    async with operations.database.read() as connection:
+        found = await stream_info.rows_of(
+            connection, user_id, arguments.after, _now(), arguments.limit + 1
+        )
+    rows: list[RowView] = []
+    size = 0
+    for row in found[: arguments.limit]:
+        size += len(row.payload)
+        if rows and size > PAGE_BYTES:
+            break
+        rows.append(_view(row))
+    return Rows(rows=rows, more=len(rows) < len(found))
+
+
+def _view(row: Row[*tuple[Any, ...]]) -> RowView:
+    return RowView(
+        offset=row.offset,
+        user_id=row.user_id,
+        type=row.type,
+        payload=orjson.loads(row.payload),
+        size=len(row.payload),
+        # 0 and "" mean none.
+        target_device=row.target_device or None,
+        without_device=row.without_device or None,
+        without_instance=row.without_instance or None,
+        source_device=row.source_device or None,
+        source_instance=row.source_instance or None,
+        key=row.key,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+    )
+
+
+async def _reset(operations: Operations, _: NoArguments) -> Reset:
+    node = operations.node
+    if node is None:
+        async with _log(operations) as log:
+            before = log.epoch
+            return Reset(before=before, epoch=await log.reset(), connections_closed=0)
+    before, connections = node.log.epoch, node.manager.connection_count
+    epoch = await node.reset_streams()
+    return Reset(before=before, epoch=epoch, connections_closed=connections)
+
+
+@asynccontextmanager
+async def _log(operations: Operations) -> AsyncIterator[StreamLog]:
+    """Give the log of a folder that no server uses."""
+    settings = operations.settings
+    limits = StreamLimits(
+        settings.retention_days, settings.retention_rows, settings.max_keys_per_user
+    )
+    guard = settings.data_dir / GUARD_NAME
+    log = await SqlStreamLog.open(operations.database, guard, limits)
+    try:
+        yield log
+    finally:
+        await log.close()
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+INFO = Command("stream.info", WhichStream, StreamInfo, _info)
+SHOW = Command("stream.show", WhichRows, Rows, _show)
+RESET = Command("stream.reset", NoArguments, Reset, _reset)

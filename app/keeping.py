@@ -1,0 +1,64 @@
+"""How a message is kept: for those connected now, in the log, or as the latest value. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Store = Literal["none", "log", "latest"]
+
+MAX_KEY_LENGTH: Final = 128
+MAX_MESSAGE_ID_LENGTH: Final = 128
+MAX_TTL_SECONDS: Final = 366 * 86_400
+"""A year, leap day included."""
+
+_STORES: Final = ("none", "log", "latest")
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """`key` names a `latest` value; `ttl` is in seconds; `message_id` makes a repeat harmless."""
+
+    store: Store = "none"
+    key: str | None = None
+    ttl: int | None = None
+    message_id: str | None = None
+
+    @property
+    def durable(self) -> bool:
+        """True when the message outlives this moment."""
+        return self.store != "none"
+
+
+NOT_KEPT: Final = Keep()
+
+
+def read_keep(fields: Mapping[str, Any]) -> Keep:
+    """Return what `store`, `key`, `ttl` and `message_id` ask for; absent and null are the same.
+
+    Raises ValueError with a sentence for people.
+    """
+    store = fields.get("store")
+    key, ttl, message_id = fields.get("key"), fields.get("ttl"), fields.get("message_id")
+    if store is None and key is None and ttl is None and message_id is None:
+        return NOT_KEPT
+    if store is not None and store not in _STORES:
+        raise ValueError("store is none, log or latest")
+    if store in (None, "none"):
+        for name, value in (("key", key), ("ttl", ttl), ("message_id", message_id)):
+            if value is not None:
+                raise ValueError(f"{name} belongs to durable messages: store is log or latest")
+        return NOT_KEPT
+    if (key is None) != (store == "log"):
+        raise ValueError("key belongs to store latest, which needs one")
+    _check_text("key", key, MAX_KEY_LENGTH)
+    _check_text("message_id", message_id, MAX_MESSAGE_ID_LENGTH)
+    if ttl is not None and (
+        not isinstance(ttl, int) or isinstance(ttl, bool) or not 0 < ttl <= MAX_TTL_SECONDS
+    ):
+        raise ValueError(f"ttl is a whole number of seconds, 1 to {MAX_TTL_SECONDS}")
+    return Keep(store, key, ttl, message_id)
+
+
+def _check_text(name: str, value: object, limit: int) -> None:
+    if value is not None and (not isinstance(value, str) or not 0 < len(value) <= limit):
+        raise ValueError(f"{name} is a string of 1 to {limit} characters")

@@ -1,0 +1,107 @@
+"""Rows of API keys."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.storage.schema import MAX_ID, api_keys
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key without the key itself; times are milliseconds since the epoch."""
+
+    id: int
+    name: str
+    scopes: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    """The type prefixes that it may send; none: all of them."""
+    created_at: int
+    last_used: int | None
+    revoked_at: int | None
+
+
+_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    api_keys.c.id,
+    api_keys.c.name,
+    api_keys.c.scopes,
+    api_keys.c.prefixes,
+    api_keys.c.created_at,
+    api_keys.c.last_used,
+    api_keys.c.revoked_at,
+)
+
+
+def _key(row: Row[*tuple[Any, ...]]) -> ApiKey:
+    values = row._asdict()
+    lists = {name: tuple(orjson.loads(values[name])) for name in ("scopes", "prefixes")}
+    return ApiKey(**{**{name: values[name] for name in ApiKey.__slots__}, **lists})
+
+
+async def add_api_key(
+    connection: AsyncConnection,
+    *,
+    name: str,
+    key_hash: bytes,
+    scopes: Sequence[str],
+    prefixes: Sequence[str],
+    now: int,
+) -> ApiKey:
+    """Add the key with this SHA-256."""
+    added = insert(api_keys).values(
+        name=name,
+        key_hash=key_hash,
+        scopes=orjson.dumps(list(scopes)).decode(),
+        prefixes=orjson.dumps(list(prefixes)).decode(),
+        created_at=now,
+    )
+    return _key((await connection.execute(added.returning(*_COLUMNS))).one())
+
+
+async def live_api_keys(
+    connection: AsyncConnection, hashes: Collection[bytes]
+) -> dict[bytes, ApiKey]:
+    """Return the keys of these SHA-256 that are not revoked."""
+    query = select(*_COLUMNS, api_keys.c.key_hash).where(
+        api_keys.c.key_hash.in_(hashes), api_keys.c.revoked_at.is_(None)
+    )
+    return {row.key_hash: _key(row) for row in await connection.execute(query)}
+
+
+async def all_api_keys(connection: AsyncConnection) -> list[ApiKey]:
+    """Return every key, revoked ones too, by id."""
+    rows = await connection.execute(select(*_COLUMNS).order_by(api_keys.c.id))
+    return [_key(row) for row in rows]
+
+
+async def set_api_key_revoked(
+    connection: AsyncConnection, key_id: int, now: int
+) -> tuple[ApiKey, bytes] | None:
+    """The key holds no more; return it and its SHA-256, None for unknown and revoked ones."""
+    if not 0 < key_id <= MAX_ID:
+        return None
+    changed = (
+        update(api_keys)
+        .where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+        .values(revoked_at=now)
+        .returning(*_COLUMNS, api_keys.c.key_hash)
+    )
+    row = (await connection.execute(changed)).one_or_none()
+    return (_key(row), row.key_hash) if row is not None else None
+
+
+async def set_api_keys_used(connection: AsyncConnection, used: Mapping[int, int]) -> None:
+    """Each key was last used at the given time, unless a later one is known."""
+    if not used:
+        return
+    changed = update(api_keys).where(
+        api_keys.c.id == bindparam("key"), func.coalesce(api_keys.c.last_used, 0) < bindparam("at")
+    )
+    await connection.execute(
+        changed.values(last_used=bindparam("at")),
+        [{"key": key, "at": at} for key, at in used.items()],
+    )

@@ -1,0 +1,117 @@
+"""What operators see of streams: how much there is, and the rows themselves. Read only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, distinct, func, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.storage.schema import floors, messages, meta
+
+_EVERYONE = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All streams of the database; `bytes` is its size on disk, `oldest_at` in milliseconds."""
+
+    epoch: str
+    last: int
+    rows: int
+    users: int
+    bytes: int
+    everyone_rows: int
+    everyone_floor: int
+    users_with_floor: int
+    oldest_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The stream of one user: their rows and those of everyone; `keys` are the user's own."""
+
+    head: int
+    floor: int
+    rows: int
+    keys: int
+
+
+async def whole(connection: AsyncConnection) -> Whole:
+    """Return the figures of all streams."""
+    oldest = select(messages.c.created_at).order_by(messages.c.offset).limit(1)
+    return Whole(
+        epoch=await connection.scalar(select(meta.c.value).where(meta.c.key == "epoch")) or "",
+        last=await _last(connection),
+        rows=await _count(connection),
+        users=await connection.scalar(
+            select(func.count(distinct(messages.c.user_id))).where(messages.c.user_id != _EVERYONE)
+        )
+        or 0,
+        bytes=await _size(connection),
+        everyone_rows=await _count(connection, messages.c.user_id == _EVERYONE),
+        everyone_floor=await _floor(connection, _EVERYONE),
+        users_with_floor=await connection.scalar(
+            select(func.count()).where(floors.c.user_id != _EVERYONE)
+        )
+        or 0,
+        oldest_at=await connection.scalar(oldest),
+    )
+
+
+async def stream_of(connection: AsyncConnection, user_id: int) -> Stream:
+    """Return the figures of one user's stream."""
+    own = messages.c.user_id == user_id
+    floor = max(await _floor(connection, user_id), await _floor(connection, _EVERYONE))
+    newest = select(func.max(messages.c.offset)).where(_theirs(user_id))
+    return Stream(
+        head=max(await connection.scalar(newest) or 0, floor),
+        floor=floor,
+        rows=await _count(connection, _theirs(user_id)),
+        keys=await _count(connection, own, messages.c.key.is_not(None)),
+    )
+
+
+async def rows_of(
+    connection: AsyncConnection, user_id: int, after: int, now: int, most: int
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Return up to `most` rows of the user and of everyone above the offset, the oldest first.
+
+    User 0 is everyone. What has expired at `now`, in milliseconds, is left out.
+    """
+    query = (
+        select(*messages.c)
+        .where(
+            _theirs(user_id),
+            messages.c.offset > after,
+            or_(messages.c.expires_at.is_(None), messages.c.expires_at > now),
+        )
+        .order_by(messages.c.offset)
+        .limit(most)
+    )
+    return (await connection.execute(query)).all()
+
+
+def _theirs(user_id: int) -> ColumnElement[bool]:
+    return messages.c.user_id.in_({user_id, _EVERYONE})
+
+
+async def _count(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> int:
+    query = select(func.count()).select_from(messages).where(*conditions)
+    return await connection.scalar(query) or 0
+
+
+async def _floor(connection: AsyncConnection, user_id: int) -> int:
+    query = select(floors.c.offset).where(floors.c.user_id == user_id)
+    return await connection.scalar(query) or 0
+
+
+async def _last(connection: AsyncConnection) -> int:
+    """Return the newest offset that was given out; AUTOINCREMENT remembers it."""
+    query = text("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
+    return await connection.scalar(query) or 0
+
+
+async def _size(connection: AsyncConnection) -> int:
+    pages = await connection.scalar(text("PRAGMA page_count")) or 0
+    return int(pages * (await connection.scalar(text("PRAGMA page_size")) or 0))

@@ -1,0 +1,180 @@
+"""The one writer of a node: gathers what comes in meanwhile, commits it, and has it delivered."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from app.errors import Problem, StorageUnavailable
+from app.metrics import Metrics
+from app.storage.completion import complete
+from app.streams.base import Append, Appended, Refused, Row, StreamLog
+
+MAX_BATCH: Final = 512
+"""Appends of one transaction: enough that its flush to disk costs each next to nothing."""
+
+MAX_WAITING: Final = 20_000
+"""Appends that may wait, some 20 MB; one more is refused."""
+
+log = logging.getLogger(__name__)
+
+Deliver = Callable[[Sequence[Row]], Awaitable[list[list[int]]]]
+"""Hands committed rows to those connected; returns the devices that took each."""
+
+_REFUSALS: Final = {
+    "too_many_keys": "This user has as many keys as are kept; use one that is there.",
+    "id_conflict": "This message_id was used for another message.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message that is on disk, and the ids of the devices that took it at once."""
+
+    epoch: str
+    offset: int
+    duplicate: bool
+    delivered: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    append: Append
+    future: "asyncio.Future[Stored]"
+
+
+class Committer:
+    """Commits appends in batches and delivers them in the order of their offsets.
+
+    A sender has its answer after its message is on disk and was handed to those connected; what
+    could not be stored is delivered to nobody.
+    """
+
+    def __init__(
+        self,
+        streams: StreamLog,
+        deliver: Deliver,
+        on_doubt: Callable[[], None],
+        metrics: Metrics,
+    ) -> None:
+        self._log = streams
+        self._deliver = deliver
+        self._on_doubt = on_doubt
+        self._metrics = metrics
+        self._queue: deque[_Waiting] = deque()
+        self._committing = asyncio.Lock()
+        self._work = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Appends that wait for their turn."""
+        return len(self._queue)
+
+    def submit(self, append: Append) -> "asyncio.Future[Stored]":
+        """Have the message stored and delivered; the future tells when it is.
+
+        Its exceptions are Problems: `too_many_keys`, `id_conflict`, StorageUnavailable.
+        Raises Problem 503 `overloaded` when too many wait.
+        """
+        if len(self._queue) >= MAX_WAITING:
+            raise Problem(503, "overloaded", "Too many messages wait to be stored.", retry_after=1)
+        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(append, future))
+        self._work.set()
+        return future
+
+    async def run(self) -> None:
+        """Commit and deliver until cancelled; a batch under way is finished first."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            await self.drain()
+
+    async def drain(self) -> None:
+        """Everything that was submitted until now has its answer."""
+        while self._queue:
+            async with self.exclusive():
+                await complete(self._commit(self._next_batch()))
+        # One batch may be under way.
+        await self._committing.acquire()
+        self._committing.release()
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Nothing is committed or delivered inside the block."""
+        async with self._committing:
+            yield
+
+    def _next_batch(self) -> list[_Waiting]:
+        size = min(len(self._queue), MAX_BATCH)
+        return [self._queue.popleft() for _ in range(size)]
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        before = self._log.last
+        try:
+            outcomes = await self._log.append([one.append for one in batch])
+        except StorageUnavailable as refusal:
+            _fail(batch, refusal)
+        except Exception:
+            log.exception("append failed")
+            await self._commit_singly(batch)
+        else:
+            self._metrics.commits += 1
+            await self._hand_out(batch, outcomes)
+            return
+        if self._log.last != before:
+            # It was written, though we were told that it was not.
+            self._on_doubt()
+
+    async def _commit_singly(self, batch: list[_Waiting]) -> None:
+        """Find the one that cannot be stored, so that it takes no other along."""
+        if len(batch) == 1:
+            _fail(batch, StorageUnavailable())
+            return
+        for one in batch:
+            await self._commit([one])
+
+    async def _hand_out(
+        self, batch: Sequence[_Waiting], outcomes: Sequence[Appended | Refused]
+    ) -> None:
+        epoch = self._log.epoch
+        kept = [
+            (one, outcome)
+            for one, outcome in zip(batch, outcomes, strict=True)
+            if isinstance(outcome, Appended) and not outcome.duplicate
+        ]
+        self._metrics.appends += len(kept)
+        taken = await self._deliver([_row(one.append, outcome.offset) for one, outcome in kept])
+        delivered = {id(one): devices for (one, _), devices in zip(kept, taken, strict=True)}
+        for one, outcome in zip(batch, outcomes, strict=True):
+            if one.future.done():
+                continue
+            if isinstance(outcome, Refused):
+                one.future.set_exception(Problem(409, outcome.code, _REFUSALS[outcome.code]))
+            else:
+                devices = delivered.get(id(one), [])
+                one.future.set_result(Stored(epoch, outcome.offset, outcome.duplicate, devices))
+
+
+def _fail(batch: Sequence[_Waiting], refusal: Problem) -> None:
+    for one in batch:
+        if not one.future.done():
+            one.future.set_exception(refusal)
+
+
+def _row(append: Append, offset: int) -> Row:
+    return Row(
+        offset,
+        append.user_id,
+        append.type,
+        append.payload,
+        append.target_device,
+        append.without_device,
+        append.without_instance,
+        append.source_device,
+        append.source_instance,
+        append.key,
+    )

@@ -1,0 +1,154 @@
+"""What memory knows of streams: heads, floors and cursors of those who were here lately."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.batches import Batches
+from app.errors import StorageUnavailable
+from app.position import Position
+from app.recent import Recent
+from app.streams.base import EVERYONE, Cursor, Row, Standing, StreamLog
+
+KNOWN: Final = 65_536
+"""Users, and devices, about 200 bytes each; above the 50,000 connections of a node."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """What is known of one user's stream."""
+
+    head: int = 0
+    floor: int = 0
+    keys: bool = False
+    loaded: bool = False
+    """False while it holds only what was handed out meanwhile."""
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """What is known of one device; `cursor` is None until it acknowledges something."""
+
+    cursor: Position | None = None
+
+
+class Standings:
+    """Heads, floors and cursors, so that a device that missed nothing costs no select."""
+
+    def __init__(self, streams: StreamLog) -> None:
+        self._log = streams
+        self._everyone = Stream()
+        self._streams: Recent[int, Stream] = Recent(KNOWN)
+        self._places: Recent[int, Place] = Recent(KNOWN)
+        self._unsaved: dict[int, Cursor] = {}
+        self._loads: Batches[tuple[int, int], Standing] = Batches(self._load)
+
+    def knows(self, user_id: int, device_id: int) -> bool:
+        """Tell whether `of` needs no `prepare`."""
+        stream = self._streams.get(user_id)
+        return stream is not None and stream.loaded and self._places.get(device_id) is not None
+
+    async def prepare(self, user_id: int, device_id: int) -> None:
+        """Have in memory what the connection of this device needs; raises StorageUnavailable."""
+        try:
+            found = await self._loads.get((user_id, device_id))
+        except Exception as error:
+            log.warning("standing not read", exc_info=error)
+            raise StorageUnavailable from error
+        if found is not None:
+            self._learn(user_id, device_id, found)
+
+    def of(self, user_id: int, device_id: int) -> Standing:
+        """Return where the device stands at this instant; it is known."""
+        stream = self._streams.get(user_id) or Stream()
+        place = self._places.get(device_id) or Place()
+        everyone = self._everyone
+        return Standing(
+            max(stream.head, everyone.head),
+            max(stream.floor, everyone.floor),
+            place.cursor,
+            stream.keys or everyone.keys,
+        )
+
+    def head(self, user_id: int) -> int:
+        """Return the newest offset that was handed out to the user, as far as is known."""
+        stream = self._streams.get(user_id)
+        return max(stream.head if stream is not None else 0, self._everyone.head)
+
+    def advance(self, rows: Sequence[Row]) -> None:
+        """These rows are about to be handed out: the heads are there."""
+        for row in rows:
+            stream = self._stream(row.user_id)
+            stream.head = max(stream.head, row.offset)
+            stream.keys = stream.keys or row.key is not None
+
+    def raise_floors(self, floors: Mapping[int, int]) -> None:
+        """Retention has removed what is at or below these offsets, by user."""
+        for user_id, floor in floors.items():
+            stream = self._everyone if user_id == EVERYONE else self._streams.get(user_id)
+            if stream is not None:
+                stream.floor = max(stream.floor, floor)
+
+    def acknowledge(self, user_id: int, device_id: int, position: Position) -> None:
+        """The device has everything up to there; a cursor of the same epoch never goes back."""
+        place = self._places.get(device_id)
+        if place is None:
+            place = Place()
+            self._places.put(device_id, place)
+        cursor = place.cursor
+        if cursor is None or cursor.epoch != position.epoch or cursor.offset < position.offset:
+            place.cursor = position
+            self._unsaved[device_id] = Cursor(user_id, position)
+
+    @property
+    def unsaved(self) -> Mapping[int, Cursor]:
+        """The cursors that are not on disk yet, by device id."""
+        return self._unsaved
+
+    async def save(self) -> None:
+        """Every cursor until now is on disk; raises StorageUnavailable and forgets none."""
+        if not self._unsaved:
+            return
+        saved, self._unsaved = self._unsaved, {}
+        try:
+            await self._log.save_cursors(saved)
+        except BaseException:
+            self._unsaved = saved | self._unsaved
+            raise
+
+    def forget(self) -> None:
+        """Nothing is known any more: the numbering is another one."""
+        self._streams.clear()
+        self._places.clear()
+        self._unsaved.clear()
+        self._everyone = Stream()
+
+    async def close(self) -> None:
+        """No load is running."""
+        await self._loads.close()
+
+    def _stream(self, user_id: int) -> Stream:
+        if user_id == EVERYONE:
+            return self._everyone
+        stream = self._streams.get(user_id)
+        if stream is None:
+            stream = Stream()
+            self._streams.put(user_id, stream)
+        return stream
+
+    def _learn(self, user_id: int, device_id: int, found: Standing) -> None:
+        """Take what was read, unless memory has gone ahead meanwhile."""
+        stream = self._stream(user_id)
+        stream.head = max(stream.head, found.head)
+        stream.floor = max(stream.floor, found.floor)
+        stream.keys = stream.keys or found.keys
+        stream.loaded = True
+        if self._places.get(device_id) is None:
+            unsaved = self._unsaved.get(device_id)
+            self._places.put(device_id, Place(unsaved.position if unsaved else found.cursor))
+
+    async def _load(self, devices: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Standing]:
+        return dict(zip(devices, await self._log.standings(devices), strict=True))

@@ -1,0 +1,145 @@
+"""What an application's backend asks to be sent."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from app.auth.addressees import Subject, UserName
+from app.features.backend import ToDevice, ToEveryone, ToUser
+from app.keeping import MAX_KEY_LENGTH, MAX_MESSAGE_ID_LENGTH, MAX_TTL_SECONDS
+from app.storage.schema import MAX_ID
+from app.web.bodies import Body
+from app.websocket.messages import MAX_TYPE_LENGTH
+
+MAX_BATCH: Final = 1000
+"""Messages of one request: each is answered for itself, and all of them are held in memory."""
+
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""To read as much JSON takes some 30 ms, in which nobody else is served."""
+
+_MAX_NAME: Final = 1024
+
+_Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+
+
+class OutsideUser(Body):
+    """A user of your own accounts, as your JWTs name them."""
+
+    iss: str = Field(max_length=_MAX_NAME, description="The issuer of the JWTs.")
+    sub: str = Field(max_length=_MAX_NAME, description="The subject of the JWTs.")
+
+
+def _kind(value: object) -> str | None:
+    if isinstance(value, str):
+        return "handle"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "id"
+    return "outside" if isinstance(value, dict | OutsideUser) else None
+
+
+_User = Annotated[
+    Annotated[int, Tag("id")]
+    | Annotated[str, Field(max_length=_MAX_NAME), Tag("handle")]
+    | Annotated[OutsideUser, Tag("outside")],
+    Discriminator(
+        _kind,
+        custom_error_type="user",
+        custom_error_message="a user is an id, a handle, or an object of iss and sub",
+    ),
+]
+
+
+def _only_true(value: bool) -> bool:
+    if not value:
+        raise PydanticCustomError("true", "leave it out, or give true")
+    return value
+
+
+# Not Literal[True], which takes 1 too.
+_True = Annotated[
+    bool, AfterValidator(_only_true), WithJsonSchema({"type": "boolean", "const": True})
+]
+
+
+class Target(Body):
+    """Who gets the message: exactly one of `user`, `device` and `everyone`."""
+
+    user: _User | None = Field(
+        None, description="All devices of a user: an id, a handle, or `iss` and `sub`."
+    )
+    device: _Id | None = Field(None, description="One device, by its id.")
+    everyone: _True | None = Field(None, description="All devices of all users.")
+    exclude_device: _Id | None = Field(
+        None, description="A device of the user that does not get it; only with `user`."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> "Target":
+        given = [one for one in (self.user, self.device, self.everyone) if one is not None]
+        if len(given) != 1:
+            raise PydanticCustomError("target", "give exactly one of user, device and everyone")
+        if self.exclude_device is not None and self.user is None:
+            raise PydanticCustomError("target", "exclude_device belongs to user")
+        return self
+
+    def target(self) -> ToUser | ToDevice | ToEveryone:
+        """Return it as what it means."""
+        if self.user is not None:
+            return ToUser(_name(self.user), self.exclude_device)
+        return ToDevice(self.device) if self.device is not None else ToEveryone()
+
+
+class MessageBody(Body):
+    """POST /v1/messages, and each message of a batch."""
+
+    to: Target
+    type: str = Field(
+        description="Segments of `a-z`, `0-9` and `_`, joined by dots.",
+        json_schema_extra={
+            "maxLength": MAX_TYPE_LENGTH,
+            "pattern": r"^[a-z0-9_]+(\.[a-z0-9_]+)*$",
+        },
+    )
+    payload: Any = Field(None, description="Any JSON; null if it is left out.")
+    store: Literal["none", "log", "latest"] | None = Field(
+        None,
+        description="`none`: for those connected now. `log`: kept, and given to each device that "
+        "was away. `latest`: kept, and of one `key` only the newest. `none` if it is left out.",
+    )
+    key: str | None = Field(
+        None,
+        description="Names the value that `latest` replaces.",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_KEY_LENGTH},
+    )
+    ttl: int | None = Field(
+        None,
+        description="Seconds after which a kept message is of no use any more.",
+        json_schema_extra={"minimum": 1, "maximum": MAX_TTL_SECONDS},
+    )
+    message_id: str | None = Field(
+        None,
+        description="Yours; the same one again stores nothing again. For kept messages only.",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_MESSAGE_ID_LENGTH},
+    )
+
+
+class BatchBody(Body):
+    """POST /v1/messages/batch; each message is judged for itself."""
+
+    messages: list[Any] = Field(
+        min_length=1,
+        max_length=MAX_BATCH,
+        json_schema_extra={"items": {"$ref": "#/components/schemas/MessageBody"}},
+    )
+
+
+def _name(user: int | str | OutsideUser) -> UserName:
+    return Subject(user.iss, user.sub) if isinstance(user, OutsideUser) else user

@@ -1,0 +1,95 @@
+"""Crash images: the files of a database as a killed server has left them, opened with SQLite."""
+
+import random
+import shutil
+import sqlite3
+import struct
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+WAL: Final = "-wal"
+
+_HEADER = struct.Struct(">8x I 4x II 8x")
+"""Of the file: the size of a page, and two salts."""
+
+_FRAME = struct.Struct(">4x I II 8x")
+"""Before each page: the size of the database after a commit, and the salts again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What an image says when it is opened."""
+
+    integrity: str
+    messages: int
+
+    @property
+    def good(self) -> bool:
+        """Whether SQLite has no complaint."""
+        return self.integrity == "ok"
+
+
+def examine(database: Path, into: Path) -> Image:
+    """Copy the files of a dead server's database, and open the copy.
+
+    The original is left for the next server to recover.
+    """
+    copy = _copy(database, into)
+    return _open(copy)
+
+
+def examine_torn(database: Path, into: Path, rng: random.Random) -> Image:
+    """Do the same with a write-ahead log that ends in rubbish, as a power failure may leave it.
+
+    All that is committed stays. It was synced, and may be in the database already, which then
+    relies on the rest of it.
+    """
+    copy = _copy(database, into)
+    wal = copy.with_name(copy.name + WAL)
+    if wal.exists() and (committed := _committed(wal.read_bytes())):
+        with wal.open("r+b") as file:
+            file.truncate(committed)
+            file.seek(committed)
+            file.write(rng.randbytes(rng.randrange(3 * 4096)))
+    return _open(copy)
+
+
+def _committed(wal: bytes) -> int:
+    """Return where the last transaction in a write-ahead log ends (sqlite.org/walformat.html)."""
+    if len(wal) < _HEADER.size:
+        return 0
+    page, first, second = _HEADER.unpack_from(wal)
+    end, at = 0, _HEADER.size
+    while at + _FRAME.size + page <= len(wal):
+        size_after, *salts = _FRAME.unpack_from(wal, at)
+        # What follows was left by an earlier round of the file.
+        if salts != [first, second]:
+            break
+        at += _FRAME.size + page
+        # Zero in all frames of a transaction but its last.
+        if size_after:
+            end = at
+    return end
+
+
+def _copy(database: Path, into: Path) -> Path:
+    into.mkdir(exist_ok=True)
+    for old in into.iterdir():
+        old.unlink()
+    for suffix in ("", WAL):
+        source = database.with_name(database.name + suffix)
+        if source.exists():
+            shutil.copy(source, into / source.name)
+    return into / database.name
+
+
+def _open(copy: Path) -> Image:
+    with closing(sqlite3.connect(copy)) as connection:
+        try:
+            found = connection.execute("PRAGMA integrity_check(3)").fetchall()
+            (messages,) = connection.execute("SELECT count(*) FROM messages").fetchone()
+        except sqlite3.DatabaseError as error:
+            return Image(str(error), 0)
+    return Image("; ".join(row[0] for row in found), messages)

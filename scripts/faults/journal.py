@@ -1,0 +1,171 @@
+"""What the devices of a trial did and saw, one JSON object a line; all that the checker knows."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Final
+
+import orjson
+
+To = str | int
+"""Where a message goes: `user`, `others`, or the id of a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A device's instance takes part; the other records name it `by` this number."""
+
+    what: ClassVar = "joined"
+    by: int
+    user: int
+    device: int
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The server said `connected`; `asked` is the offset that the device came with, if any."""
+
+    what: ClassVar = "connected"
+    by: int
+    asked: int | None
+    outcome: str
+    epoch: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Positioned:
+    """The server said that the device has everything up to here."""
+
+    what: ClassVar = "positioned"
+    by: int
+    epoch: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The device sent a message; a repeat is one more record of the same `message`."""
+
+    what: ClassVar = "sent"
+    by: int
+    message: str
+    to: To
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The server said `ok`: the message is kept."""
+
+    what: ClassVar = "acknowledged"
+    by: int
+    message: str
+    epoch: str
+    offset: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server answered a message with an error."""
+
+    what: ClassVar = "refused"
+    by: int
+    message: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message came that was above the device's position; `whole` if nothing of it had changed."""
+
+    what: ClassVar = "received"
+    by: int
+    message: str
+    offset: int
+    device: int
+    instance: str
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A message came at or below the position that the device had named."""
+
+    what: ClassVar = "repeated"
+    by: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The connection ended, with this close code; 1006 without one."""
+
+    what: ClassVar = "left"
+    by: int
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The device has the last message of its user, and so everything."""
+
+    what: ClassVar = "finished"
+    by: int
+
+
+Record = (
+    Joined
+    | Connected
+    | Positioned
+    | Sent
+    | Acknowledged
+    | Refused
+    | Received
+    | Repeated
+    | Left
+    | Finished
+)
+
+_KINDS: Final[dict[str, Any]] = {
+    kind.what: kind
+    for kind in (
+        *(Joined, Connected, Positioned, Sent, Acknowledged),
+        *(Refused, Received, Repeated, Left, Finished),
+    )
+}
+
+
+class Journal:
+    """Appends records to a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=1 << 20)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def write(self, record: Record) -> None:
+        """Append it; it is in the file at the latest when the journal is closed."""
+        self._file.write(b'{"what":"%b",%b\n' % (record.what.encode(), orjson.dumps(record)[1:]))
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Yield the records of a file in their order; raises ValueError at a line that is none."""
+    with path.open("rb") as file:
+        for line in file:
+            fields = orjson.loads(line)
+            kind = _KINDS.get(fields.pop("what", ""))
+            if kind is None:
+                raise ValueError(f"this is no record: {line[:100]!r}")
+            yield kind(**fields)

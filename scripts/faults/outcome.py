@@ -1,0 +1,42 @@
+"""How a trial went: the checker's verdict and what else was counted, and its last line."""
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.faults.server import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a trial found; `faults` are its own, in words, beside those of the checker."""
+
+    facts: Mapping[str, str]
+    faults: Sequence[str]
+    checked: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether everything held."""
+        return self.checked and not self.faults
+
+    def show(self) -> None:
+        """Print the facts, the faults and the end."""
+        width = max(map(len, self.facts))
+        for name, fact in self.facts.items():
+            print(f"{name:<{width}}  {fact}")
+        for fault in self.faults:
+            print(f"! {fault}")
+        print("\nEverything held." if self.good else "\nFAULTS WERE FOUND.", flush=True)
+
+
+def run_checker(journals: Sequence[Path], expect: int | None = None) -> bool:
+    """Run the checker, a program of its own that sees only the journals; it prints its table."""
+    wanted = ["--expect", str(expect)] if expect is not None else []
+    command = [sys.executable, "-m", "scripts.faults.checker", *wanted, *map(str, journals)]
+    print(flush=True)
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    print(flush=True)
+    return status == 0

@@ -1,0 +1,91 @@
+"""The handle on a program of devices: commands go in, reports come out."""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from scripts.faults.plan import Plan
+from scripts.faults.server import ROOT
+
+
+class ProgramFailed(Exception):
+    """A program of devices ended, or said nothing for too long; says which and when."""
+
+
+class Program:
+    """A running program; what it says is kept until somebody asks for it."""
+
+    def __init__(self, module: str, plan: Plan, folder: Path) -> None:
+        path = folder / f"plan-{module.rpartition('.')[2]}"
+        plan.write(path)
+        self._name = module
+        self._changed = threading.Condition()
+        self._said: dict[str, dict[str, Any]] = {}
+        self._ended = False
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def __enter__(self) -> "Program":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._process.kill()
+        self._process.wait()
+        self._listener.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    def tell(self, word: str) -> None:
+        """Give it a command."""
+        if self._process.stdin is not None:
+            self._process.stdin.write(f"{word}\n")
+            self._process.stdin.flush()
+
+    def until(self, what: str, count: int = 0, seconds: float = 300) -> dict[str, Any]:
+        """Wait for a report, with at least this `count`, and return it.
+
+        Raises ProgramFailed when it does not come.
+        """
+        with self._changed:
+            came = self._changed.wait_for(lambda: self._has(what, count) or self._ended, seconds)
+            if not came or not self._has(what, count):
+                why = "has ended" if self._ended else f"did not come to it in {seconds:.0f} s"
+                told = f"; it said {self._said}" if self._said else ""
+                raise ProgramFailed(f"{self._name} {why}: waited for {what!r} {count}{told}")
+            return self._said[what]
+
+    def _has(self, what: str, count: int) -> bool:
+        return what in self._said and self._said[what].get("count", count) >= count
+
+    def _listen(self) -> None:
+        for line in self._process.stdout or ():
+            report = json.loads(line)
+            with self._changed:
+                self._said[report.pop("said")] = report
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()

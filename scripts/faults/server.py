@@ -1,0 +1,154 @@
+"""Our server as `python -m app serve` starts it, to be killed, stopped and started again."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from app.control.address import DATABASE_NAME
+from app.settings import ENV_PREFIX
+
+ROOT: Final = Path(__file__).parents[2]
+
+SETTINGS: Final[Mapping[str, str]] = {
+    # Limits that a trial would run into are off or high.
+    "DURABLE_PER_SECOND": "0",
+    "MESSAGES_PER_SECOND": "0",
+    "BYTES_PER_SECOND": "0",
+    "MAX_CONNECTIONS": "1000000",
+    "MAX_CONNECTIONS_PER_ADDRESS": "0",
+    "MAX_CONNECTIONS_PER_USER": "1000000",
+    "RETENTION_ROWS": "100000000",
+    # A stop need not wait for a load balancer.
+    "DRAIN_SECONDS": "0",
+    # So that positions are told often.
+    "HEARTBEAT_SECONDS": "5",
+    "LOG_LEVEL": "warning",
+    "LOG_FORMAT": "json",
+}
+
+START_SECONDS: Final = 60
+STOP_SECONDS: Final = 60
+
+
+class Server:
+    """A server on a folder and a port of its own; the same ones each time that it starts."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self.port = _free_port()
+        self.starts = 0
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self.kill()
+
+    @property
+    def database(self) -> Path:
+        """The file of its database."""
+        return self.folder / DATABASE_NAME
+
+    @property
+    def pid(self) -> int:
+        """The process that was started; raises RuntimeError when there is none."""
+        return self._running.pid
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process
+
+    def start(self, under: Sequence[str] = ()) -> None:
+        """Start it, `under` another program if one is given, and do not wait for it."""
+        own = {f"{ENV_PREFIX}{name}": value for name, value in self._settings.items()}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}
+        place = ["--port", str(self.port), "--data-dir", str(self.folder)]
+        self.starts += 1
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*under, sys.executable, "-m", "app", "serve", *place],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**inherited, **own},
+            )
+
+    def wait_until_healthy(self) -> None:
+        """Return when it answers; raises OSError when it ends instead, or takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._running.poll() is not None:
+                raise OSError(f"the server ended at its start: {self._last_words()}")
+            try:
+                self.get("/health")
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        raise OSError(f"the server was not healthy after {START_SECONDS} s: {self._last_words()}")
+
+    def kill(self) -> None:
+        """End it without a warning; returns when it is gone."""
+        self._running.kill()
+        self._end()
+
+    def stop(self, pid: int | None = None) -> None:
+        """End it politely; raises OSError when it does not end well.
+
+        `pid` is the server's own, when it runs under another program.
+        """
+        os.kill(pid or self.pid, signal.SIGTERM)
+        status = self._end()
+        if status:
+            raise OSError(f"the server ended with {status}: {self._last_words()}")
+
+    def get(self, path: str) -> str:
+        """Return the body of the answer to a GET; raises OSError."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def metric(self, name: str) -> float:
+        """Return the value of a metric without labels; 0 if it is not there."""
+        for line in self.get("/metrics").splitlines():
+            found, _, value = line.rpartition(" ")
+            if found == name:
+                return float(value)
+        return 0
+
+    def errors(self) -> list[str]:
+        """Return the lines of its log that are errors."""
+        lines = self.log.read_text().splitlines()
+        return [line for line in lines if '"level":"error"' in line.replace(" ", "")]
+
+    def _end(self) -> int:
+        status = self._running.wait(STOP_SECONDS)
+        self._process = None
+        return status
+
+    def _last_words(self) -> str:
+        return self.log.read_text()[-2000:]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -1,0 +1,195 @@
+"""A program of devices of which some stop reading while messages flow to all.
+
+    python -m scripts.faults.stalling PLAN
+
+`do` of the plan: `messages` (every other one durable), `per_second`, `size` (characters of a text),
+`busy_users` and `busy_share` (so much of the traffic goes to the first users), `hung_each` (devices
+of each of these users that read nothing). Says `ready` and waits for `go`; says `sent` with the
+latencies of the others once all is written and acknowledged; after `release` the hung ones read
+again, and it says `done` when everybody has everything.
+"""
+
+import asyncio
+import random
+import time
+from array import array
+from collections.abc import Sequence
+from typing import Any, Final
+
+from scripts.faults.device import Device, Message
+from scripts.faults.fleet import Fleet, commands, reporting, run, say, told
+from scripts.faults.household import Household
+from scripts.faults.journal import Acknowledged, Sent
+from scripts.faults.text import TYPE, payload
+from scripts.faults.writer import Habits, Writer
+
+TICK_SECONDS: Final = 0.005
+
+
+class Speaker:
+    """The mouth of a device that says what it is told to, and notes what was acknowledged."""
+
+    def __init__(self, device: Device, traffic: "Traffic") -> None:
+        self.device = device
+        self._traffic = traffic
+        self._written = 0
+        self._unanswered: dict[str, Message] = {}
+
+    def speak(self, size: int, *, durable: bool) -> None:
+        """Send one message to all devices of the user."""
+        device, number = self.device, self.device.account.number
+        self._written += 1
+        name = f"{number}s{self._written}"
+        content = payload(name, size) | {"sent": time.monotonic_ns()}
+        body: dict[str, Any] = {"to": "user", "type": TYPE, "payload": content}
+        message: Message = {"type": "device.send", "payload": body}
+        if durable:
+            body |= {"store": "log", "message_id": name}
+            message["id"] = name
+            self._unanswered[name] = message
+            device.journal.write(Sent(number, name, "user"))
+        device.say(message)
+
+    def connected(self) -> None:
+        """Send again what has no answer."""
+        for name, message in self._unanswered.items():
+            self.device.journal.write(Sent(self.device.account.number, name, "user"))
+            self.device.say(message)
+
+    def answered(self, message: Message) -> None:
+        """Note that the message is kept."""
+        name, told = message["reply_to"], message["payload"]
+        if message["type"] == "error":
+            raise RuntimeError(f"the server refused a message: {told}")
+        del self._unanswered[name]
+        number, again = self.device.account.number, told.get("duplicate", False)
+        self.device.journal.write(Acknowledged(number, name, told["epoch"], told["offset"], again))
+        self._traffic.answered()
+
+
+class Latencies:
+    """Seconds from sending to receiving."""
+
+    def __init__(self) -> None:
+        self._kinds = {"durable": array("d"), "ephemeral": array("d")}
+
+    def took(self, message: Message) -> None:
+        """Note how long this one took."""
+        sent = message["payload"].get("sent")
+        if sent is not None:
+            kind = "durable" if "offset" in message else "ephemeral"
+            self._kinds[kind].append((time.monotonic_ns() - sent) / 1e9)
+
+    def figures(self) -> dict[str, float]:
+        """Return quantiles in seconds, and counts."""
+        made: dict[str, float] = {}
+        for kind, taken in self._kinds.items():
+            ordered = sorted(taken)
+            made[f"{kind} count"] = len(ordered)
+            for name, quantile in (("p50", 0.5), ("p99", 0.99)):
+                made[f"{kind} {name}"] = ordered[int(len(ordered) * quantile)] if ordered else 0
+        return made
+
+
+class Traffic:
+    """Has devices speak at an even pace."""
+
+    def __init__(self, fleet: Fleet, hung: Sequence[Device]) -> None:
+        self.sent = 0
+        self._do = fleet.plan.do
+        self._rng = random.Random(fleet.rng.random())
+        self._waiting = 0
+        self._quiet = asyncio.Event()
+        speakers = {
+            user: [Speaker(device, self) for device in devices if device not in hung]
+            for user, devices in fleet.users.items()
+        }
+        for theirs in speakers.values():
+            for speaker in theirs:
+                speaker.device.mouth = speaker
+        ordered = [speakers[user] for user in sorted(speakers)]
+        self._busy = ordered[: self._do["busy_users"]]
+        self._others = ordered[self._do["busy_users"] :] or self._busy
+
+    async def flow(self) -> None:
+        """Send all, and wait for the answers."""
+        began = time.monotonic()
+        while self.sent < self._do["messages"]:
+            due = (time.monotonic() - began) * self._do["per_second"]
+            while self.sent < min(due, self._do["messages"]):
+                self._one()
+            await asyncio.sleep(TICK_SECONDS)
+        while self._waiting:
+            self._quiet.clear()
+            await self._quiet.wait()
+
+    def answered(self) -> None:
+        """One more durable message is acknowledged."""
+        self._waiting -= 1
+        self._quiet.set()
+
+    def _one(self) -> None:
+        self.sent += 1
+        durable = self.sent % 2 == 0
+        self._waiting += durable
+        busy = self._rng.random() < self._do["busy_share"]
+        users = self._busy if busy else self._others
+        speaker = self._rng.choice(self._rng.choice(users))
+        speaker.speak(self._do["size"], durable=durable)
+
+
+def choose_hung(fleet: Fleet) -> list[Device]:
+    """Return the devices that are to hang: the last ones of each busy user."""
+    users = sorted(fleet.users)[: fleet.plan.do["busy_users"]]
+    each = fleet.plan.do["hung_each"]
+    return [
+        device for user in users for device in fleet.users[user][len(fleet.users[user]) - each :]
+    ]
+
+
+def stall(devices: Sequence[Device], stalled: bool) -> None:
+    """Have them read nothing from their sockets, or read again."""
+    for device in devices:
+        if device.link is not None:
+            device.link.stall(stalled)
+
+
+async def flow(fleet: Fleet) -> None:
+    """Stall some, let messages flow, have everybody catch up."""
+    # Without stalled ones the same devices are measured.
+    apart = choose_hung(fleet)
+    hung = apart if fleet.plan.do["stall"] else []
+    latencies = Latencies()
+    for device in fleet.devices:
+        if device not in apart:
+            device.took = latencies.took
+    traffic = Traffic(fleet, apart)
+    await fleet.join()
+    say("ready")
+    orders = await commands()
+    await told(orders, "go")
+    stall(hung, True)
+    async with reporting("sending", lambda: traffic.sent):
+        await traffic.flow()
+    say("sent", **latencies.figures())
+    await told(orders, "release")
+    stall(hung, False)
+    await _end(fleet)
+    say("done")
+
+
+async def _end(fleet: Fleet) -> None:
+    """One more message of each user reaches everybody."""
+    households = []
+    for devices in fleet.users.values():
+        writer = Writer(devices[0], [], 0, Habits(), random.Random(fleet.rng.random()))
+        devices[0].mouth = writer
+        households.append(Household(devices, [writer]))
+    for household in households:
+        household.progress()
+    for household in households:
+        await household.complete.wait()
+
+
+if __name__ == "__main__":
+    run(flow)

@@ -1,0 +1,138 @@
+"""What a StreamLog must say, in memory and without haste."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.position import Position
+from app.streams.base import EVERYONE, Append, Appended, Refused, Row, Slice, Wanted
+from app.streams.sql import StreamLimits
+
+DAY_MS = 86_400_000
+
+Identity = tuple[int, str, str, int, int]
+Outcome = Appended | Refused
+
+
+def identity_of(one: Append | Row) -> Identity:
+    return (one.user_id, one.type, one.key or "", one.target_device, one.without_device)
+
+
+@dataclass
+class Known:
+    """A message_id that was used."""
+
+    digest: bytes
+    offset: int
+    at: int
+
+
+@dataclass
+class Model:
+    """The rows, by offset, and everything else that is remembered."""
+
+    limits: StreamLimits
+    rows: dict[int, Row] = field(default_factory=dict)
+    ids: dict[tuple[str, str], Known] = field(default_factory=dict)
+    floors: dict[int, int] = field(default_factory=dict)
+    cursors: dict[int, Position] = field(default_factory=dict)
+    last: int = 0
+
+    def append(self, append: Append, outcome: Outcome, now: int) -> None:
+        """Take this append, whose outcome must be one that is right."""
+        name = (append.owner, append.message_id or "")
+        known = self.ids.get(name) if append.message_id is not None else None
+        if known is not None:
+            same = known.digest == append.digest
+            repeat = Appended(known.offset, duplicate=True) if same else Refused("id_conflict")
+            if outcome == repeat:
+                return
+            assert known.offset not in self.rows, "a repeat of a message that is kept is known"
+            assert now - known.at > DAY_MS, "a repeat within a day is known"
+        if append.key is not None and not self._has_room(append, now):
+            assert outcome == Refused("too_many_keys")
+            return
+        assert isinstance(outcome, Appended)
+        assert not outcome.duplicate
+        self._take(append, outcome.offset, now)
+
+    def _has_room(self, append: Append, now: int) -> bool:
+        values = [row for row in self.rows.values() if row.key is not None and alive(row, now)]
+        mine = {identity_of(row) for row in values if row.user_id == append.user_id}
+        return identity_of(append) in mine or len(mine) < self.limits.max_keys_per_user
+
+    def _take(self, append: Append, offset: int, now: int) -> None:
+        assert offset > self.last, "offsets only grow"
+        self.last = offset
+        if append.key is not None:
+            for row in list(self.rows.values()):
+                if row.key is not None and identity_of(row) == identity_of(append):
+                    del self.rows[row.offset]
+        self.rows[offset] = Row(
+            offset,
+            append.user_id,
+            append.type,
+            append.payload,
+            append.target_device,
+            append.without_device,
+            append.without_instance,
+            append.source_device,
+            append.source_instance,
+            append.key,
+            now,
+            None if append.ttl is None else now + append.ttl * 1000,
+        )
+        if append.message_id is not None:
+            self.ids[append.owner, append.message_id] = Known(append.digest, offset, now)
+
+    def stream(self, user_id: int, now: int) -> list[Row]:
+        """The rows of the user and of everyone, expired ones left out."""
+        mine = [row for row in self.rows.values() if row.user_id in (user_id, EVERYONE)]
+        return sorted((row for row in mine if alive(row, now)), key=lambda row: row.offset)
+
+    def read(self, user_id: int, after: int, wanted: Wanted, now: int) -> Slice:
+        rows = [row for row in self.stream(user_id, now) if row.offset > after]
+        taken = within(rows, wanted)
+        more = len(taken) < len(rows) or len(taken) == wanted.rows
+        through = taken[-1].offset if more else max(after, self.last)
+        return Slice(taken, through, self.floor(user_id))
+
+    def latest(self, user_id: int, after: int, upto: int, wanted: Wanted, now: int) -> Slice:
+        values = [row for row in self.stream(user_id, now) if row.key is not None]
+        rows = [row for row in values if after < row.offset <= upto]
+        taken = within(rows, wanted)
+        more = len(taken) < len(rows) or len(taken) == wanted.rows
+        return Slice(taken, taken[-1].offset if more else upto)
+
+    def prune(self, now: int) -> dict[int, int]:
+        """Remove all there is to remove; returns the floors that this raised."""
+        self.rows = {offset: row for offset, row in self.rows.items() if alive(row, now)}
+        oldest = now - int(self.limits.retention_days * DAY_MS)
+        log = sorted((row for row in self.rows.values() if row.key is None), key=lambda r: r.offset)
+        gone = [row for row in log if row.created_at < oldest]
+        for user_id in {row.user_id for row in log}:
+            young = [r for r in log if r.user_id == user_id and r.created_at >= oldest]
+            gone += young[: max(0, len(young) - self.limits.retention_rows)]
+        raised: dict[int, int] = {}
+        for row in gone:
+            del self.rows[row.offset]
+            raised[row.user_id] = max(row.offset, raised.get(row.user_id, 0))
+        self.floors |= raised
+        return raised
+
+    def floor(self, user_id: int) -> int:
+        return max(self.floors.get(user_id, 0), self.floors.get(EVERYONE, 0))
+
+
+def alive(row: Row, now: int) -> bool:
+    return row.expires_at is None or row.expires_at > now
+
+
+def within(rows: Sequence[Row], wanted: Wanted) -> list[Row]:
+    taken: list[Row] = []
+    size = 0
+    for row in rows[: wanted.rows]:
+        size += len(row.payload)
+        if taken and size > wanted.bytes:
+            break
+        taken.append(row)
+    return taken

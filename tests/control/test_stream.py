@@ -1,0 +1,232 @@
+"""What operators see of streams, and a new epoch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.control import stream, tokens, users
+from app.control.commands import command_named
+from app.control.operations import Operations
+from app.control.stream import PAGE_ROWS, DeviceStanding, RowView, WhichRows, WhichStream
+from app.control.tokens import NewToken
+from app.control.users import NewUser, NoArguments
+from app.errors import Problem
+from app.position import Position
+from app.streams.base import EVERYONE, Append, Appended, Cursor
+from app.websocket.close import STREAM_RESET
+from tests.control.conftest import Connect
+
+
+async def add(operations: Operations, handle: str = "ada") -> int:
+    made = NewUser(handle=handle, password="correct horse")
+    return (await users.ADD.run(operations, made)).id
+
+
+async def device(operations: Operations, number: int = 1, user: str = "ada") -> int:
+    new = NewToken(user=user, device_uuid=f"device-{number:04}", device_type="web")
+    issued = await tokens.ISSUE.run(operations, new)
+    assert issued.device_id is not None
+    return issued.device_id
+
+
+async def keep(operations: Operations, user_id: int, **more: Any) -> int:
+    """Return the offset of a new durable message."""
+    append = Append(user_id, "note.text", b'{"text":"hi"}')
+    [outcome] = await operations.running_node().log.append([replace(append, **more)])
+    assert isinstance(outcome, Appended)
+    return outcome.offset
+
+
+async def acknowledge(operations: Operations, user_id: int, device_id: int, offset: int) -> None:
+    log = operations.running_node().log
+    cursor = Cursor(user_id, Position(log.epoch, offset))
+    await log.save_cursors({device_id: cursor})
+
+
+async def standings(operations: Operations) -> list[DeviceStanding]:
+    info = await stream.INFO.run(operations, WhichStream(user="ada"))
+    assert info.user is not None
+    return info.user.devices
+
+
+async def rows(operations: Operations, **which: Any) -> Sequence[RowView]:
+    return (await stream.SHOW.run(operations, WhichRows(**which))).rows
+
+
+async def test_the_figures_of_all_streams(operations: Operations) -> None:
+    ada, bob = await add(operations), await add(operations, "bob")
+    for user_id in (ada, bob, bob, EVERYONE):
+        await keep(operations, user_id)
+    info = await stream.INFO.run(operations, WhichStream())
+    assert info.epoch == operations.running_node().log.epoch
+    assert (info.last, info.rows, info.users, info.everyone_rows) == (4, 4, 2, 1)
+    assert info.bytes > 0
+    assert info.oldest_at is not None
+    assert info.user is None
+
+
+async def test_an_empty_database_has_no_oldest_message(operations: Operations) -> None:
+    info = await stream.INFO.run(operations, WhichStream())
+    assert (info.last, info.rows, info.oldest_at) == (0, 0, None)
+
+
+async def test_a_users_stream_has_the_rows_of_everyone_and_not_of_others(
+    operations: Operations,
+) -> None:
+    ada, bob = await add(operations), await add(operations, "bob")
+    await keep(operations, ada, key="theme")
+    await keep(operations, bob, key="theme")
+    await keep(operations, EVERYONE)
+    await keep(operations, bob)
+    info = await stream.INFO.run(operations, WhichStream(user="ada"))
+    assert info.user is not None
+    assert (info.user.rows, info.user.head, info.user.keys, info.user.floor) == (2, 3, 1, 0)
+    assert [row.offset for row in await rows(operations, user="ada")] == [1, 3]
+    assert [row.offset for row in await rows(operations)] == [3]
+
+
+async def test_floors_are_those_that_retention_raised(operations: Operations) -> None:
+    ada = await add(operations)
+    for _ in range(12):
+        await keep(operations, ada)
+    log = operations.running_node().log
+    while (await log.prune()).more:
+        pass
+    info = await stream.INFO.run(operations, WhichStream(user="ada"))
+    assert info.user is not None
+    assert (info.user.floor, info.user.rows, info.user.head) == (2, 10, 12)
+    assert (info.users_with_floor, info.everyone_floor) == (1, 0)
+
+
+async def test_a_device_lacks_what_is_above_its_cursor_and_for_it(
+    operations: Operations, connect: Connect
+) -> None:
+    ada = await add(operations)
+    one, two, three = [await device(operations, number) for number in (1, 2, 3)]
+    first = await keep(operations, ada)
+    await keep(operations, ada, target_device=two)
+    await keep(operations, ada, without_device=one)
+    await keep(operations, EVERYONE)
+    for number in (one, two):
+        await acknowledge(operations, ada, number, first)
+    connect(ada, two)
+    found = await standings(operations)
+    assert [(one.device_id, one.cursor, one.lag, one.online) for one in found] == [
+        (one, first, 1, False),
+        (two, first, 3, True),
+        (three, None, None, False),
+    ]
+
+
+async def test_a_cursor_of_an_older_epoch_is_stale(operations: Operations) -> None:
+    ada, number = await add(operations), await device(operations)
+    offset = await keep(operations, ada)
+    await acknowledge(operations, ada, number, offset)
+    await stream.RESET.run(operations, NoArguments())
+    [found] = await standings(operations)
+    assert found.stale
+    assert found.lag is None
+
+
+async def test_a_row_is_shown_with_all_that_is_kept_of_it(operations: Operations) -> None:
+    ada = await add(operations)
+    await keep(
+        operations,
+        ada,
+        payload=b"null",
+        without_device=4,
+        without_instance="tab",
+        source_device=4,
+        source_instance="tab",
+        key="theme",
+        ttl=60,
+    )
+    [row] = await rows(operations, user="ada")
+    assert row.expires_at == row.created_at + 60_000
+    assert row.model_dump(exclude={"created_at", "expires_at"}) == {
+        "offset": 1,
+        "user_id": ada,
+        "type": "note.text",
+        "payload": None,
+        "size": 4,
+        "target_device": None,
+        "without_device": 4,
+        "without_instance": "tab",
+        "source_device": 4,
+        "source_instance": "tab",
+        "key": "theme",
+    }
+
+
+async def test_many_rows_come_in_pages(operations: Operations) -> None:
+    ada = await add(operations)
+    log = operations.running_node().log
+    await log.append([Append(ada, "note.text", b"1")] * (PAGE_ROWS + 1))
+    first = await stream.SHOW.run(operations, WhichRows(user="ada"))
+    assert (len(first.rows), first.more) == (PAGE_ROWS, True)
+    rest = await stream.SHOW.run(operations, WhichRows(user="ada", after=first.rows[-1].offset))
+    assert (len(rest.rows), rest.more) == (1, False)
+    exact = await stream.SHOW.run(operations, WhichRows(user="ada", after=1))
+    assert (len(exact.rows), exact.more) == (PAGE_ROWS, False)
+
+
+async def test_large_rows_come_in_pages_of_one_at_least(
+    operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada = await add(operations)
+    for _ in range(3):
+        await keep(operations, ada, payload=b'"%b"' % (b"x" * 100))
+    monkeypatch.setattr(stream, "PAGE_BYTES", 250)
+    first = await stream.SHOW.run(operations, WhichRows(user="ada"))
+    assert (len(first.rows), first.more) == (2, True)
+    monkeypatch.setattr(stream, "PAGE_BYTES", 1)
+    assert len(await rows(operations, user="ada")) == 1
+
+
+async def test_what_has_expired_is_not_shown(operations: Operations) -> None:
+    ada = await add(operations)
+    await keep(operations, ada, ttl=-1)
+    assert await rows(operations, user="ada") == []
+
+
+@pytest.mark.parametrize("command", ["stream.info", "stream.show"])
+async def test_an_unknown_user_is_not_found(operations: Operations, command: str) -> None:
+    with pytest.raises(Problem) as caught:
+        await command_named(command).run_json(operations, {"user": "bob"})
+    assert caught.value.code == "user_not_found"
+
+
+async def test_a_reset_begins_a_new_epoch_and_closes_every_connection(
+    operations: Operations, connect: Connect
+) -> None:
+    ada, number = await add(operations), await device(operations)
+    await keep(operations, ada)
+    before = operations.running_node().log.epoch
+    connection = connect(ada, number)
+    done = await stream.RESET.run(operations, NoArguments())
+    assert (done.before, done.connections_closed) == (before, 1)
+    assert done.epoch == operations.running_node().log.epoch != before
+    assert connection.closing is not None
+    assert connection.closing.close == STREAM_RESET
+    assert len(await rows(operations, user="ada")) == 1, "what is kept stays"
+
+
+async def test_without_a_server_a_reset_does_the_same(operations: Operations) -> None:
+    before = operations.running_node().log.epoch
+    offline = replace(operations, node=None, url=None)
+    done = await stream.RESET.run(offline, NoArguments())
+    assert done.before == before != done.epoch
+    assert done.connections_closed == 0
+    assert (await stream.INFO.run(offline, WhichStream())).epoch == done.epoch
+
+
+async def test_looking_without_a_server_changes_nothing(operations: Operations) -> None:
+    await add(operations)
+    offline = replace(operations, node=None, url=None)
+    guard = operations.settings.data_dir / "streams.guard"
+    before = guard.read_bytes()
+    await stream.INFO.run(offline, WhichStream(user="ada"))
+    await stream.SHOW.run(offline, WhichRows(user="ada"))
+    assert guard.read_bytes() == before

@@ -1,0 +1,105 @@
+"""docs/http-api.md is what the server does: each request is sent, each table compared."""
+
+import json
+import shlex
+from collections.abc import AsyncIterator
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import aiohttp
+import pytest
+from serving import Server
+
+from app.auth.api_keys import ALL_SCOPES
+from app.keeping import Keep
+from app.keys import API_KEYS, NODE
+from app.node import Send
+from app.web import answers
+from app.web.endpoints import ENDPOINTS
+from app.web.message_bodies import MessageBody, Target
+from app.web.openapi import problems_of
+from tests.docs.conversation import alike
+from tests.docs.pages import Example, page
+
+PAGE = page("docs/http-api.md")
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """Alice's phone is connected; her laptop is away, and has acknowledged one message."""
+    async with Server(tmp_path, close_seconds=0.3) as running:
+        phone, laptop = [await running.device(name, "alice") for name in ("phone", "laptop")]
+        peer = await running.connect(laptop, "?resume=live")
+        send = Send("user", "note.text", user_id=laptop.user_id, keep=Keep("log"))
+        stored = await running.app[NODE].append(send)
+        await peer.send("ack", {"offset": stored.offset})
+        await peer.send("ping", id="acknowledged")
+        while (await peer.receive()).get("reply_to") != "acknowledged":
+            pass
+        await peer.close()
+        await running.until(lambda: not running.manager.connection_count)
+        await running.connect(phone)
+        yield running
+
+
+async def curl(server: Server, key: str, command: str) -> Any:
+    """Do what curl would, and return the body of the answer."""
+    filled = Template(command).substitute(URL=f"http://{server.host}", KEY=key)
+    program, url, *options = shlex.split(filled.replace("\\\n", " "))
+    assert program == "curl"
+    given = list(zip(options[::2], options[1::2], strict=True))
+    headers = dict(value.split(": ", 1) for name, value in given if name == "-H")
+    [body] = [value for name, value in given if name == "-d"] or [None]
+    method = "GET" if body is None else "POST"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url, headers=headers, data=body) as response,
+    ):
+        return json.loads(await response.read())
+
+
+async def test_each_request_gets_the_answer_shown(server: Server) -> None:
+    key = (await server.app[API_KEYS].add("shop", ["send", "read"], [])).key
+    played = 0
+    requests: list[Example] = []
+    for example in PAGE.examples:
+        if (example.language, example.role) == ("sh", "curl"):
+            requests.append(example)
+        elif example.role == "answer":
+            answer = await curl(server, key, requests.pop().text)
+            assert alike(answer) == alike(example.json)
+            played += 1
+    assert played >= 8
+    assert requests == []
+
+
+def rows(*head: str) -> set[str]:
+    return {word.strip() for row in PAGE.table(*head) for word in row[0].split(",")}
+
+
+def test_every_field_of_a_request_has_its_row() -> None:
+    assert rows("field") == set(MessageBody.model_fields)
+    assert rows("field of to") == set(Target.model_fields)
+
+
+def test_every_key_of_an_answer_has_its_row() -> None:
+    assert rows("field of the answer") == set(answers.SentAnswer.model_fields)
+    named = {field.alias or name for name, field in answers.RowAnswer.model_fields.items()}
+    assert rows("key of a row") == named
+    assert rows("key of a device") == set(answers.UserDeviceAnswer.model_fields)
+
+
+def test_every_scope_has_its_row() -> None:
+    assert rows("scope", "what the key may do") == set(ALL_SCOPES)
+
+
+def test_every_error_of_the_api_has_its_row_and_is_in_the_openapi_document() -> None:
+    described = {
+        (str(status), code)
+        for endpoint in ENDPOINTS
+        if endpoint.tag == "Backend"
+        for status, codes in problems_of(endpoint).items()
+        for code in codes
+    }
+    assert {row[:2] for row in PAGE.table("status", "code of the API")} == described

@@ -1,0 +1,122 @@
+"""The client that docs/protocol.md shows, run against a real server."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from serving import Device, Peer, Server
+
+from app.keeping import Keep
+from app.keys import NODE
+from app.node import Send
+from tests.docs.pages import page
+
+Message = dict[str, Any]
+
+
+class App:
+    """A backend with a state, and a client of it that keeps a copy by the page's class."""
+
+    def __init__(self, server: Server, device: Device) -> None:
+        names: dict[str, Any] = {}
+        exec(page("docs/protocol.md").example("python", "client").text, names)
+        self._class = names["Stream"]
+        self.server = server
+        self.device = device
+        self.state: dict[str, int] = {}
+        self.mine: dict[str, int] = {}
+        self.handled: list[int] = []
+        self.fetched = 0
+        self.start(None)
+
+    def start(self, position: tuple[str, int] | None) -> None:
+        """The client's process is a new one, with what was stored."""
+        self.stream = self._class(position, self._fetch, self._handle)
+
+    def _fetch(self) -> None:
+        self.fetched += 1
+        self.mine = dict(self.state)
+
+    def _handle(self, message: Message) -> None:
+        self.mine |= message["payload"]
+        self.handled.append(message["offset"])
+
+    async def change(self, key: str, value: int, keep: Keep | None = None) -> int:
+        """The state is another one, and its message is stored; returns the offset."""
+        self.state[key] = value
+        to = {"user_id": self.device.user_id, "keep": keep or Keep("log")}
+        return (
+            await self.server.app[NODE].append(Send("user", "app.x", {key: value}, **to))
+        ).offset
+
+    async def open(self) -> Peer:
+        return await self.server.open(self.device, f"?{urlencode(self.stream.query())}")
+
+    async def visit(self, changes: int = 0) -> None:
+        """Connect, have so many changes happen, read all of it, and leave."""
+        peer = await self.open()
+        last = 0
+        for number in range(changes):
+            last = await self.change("abc"[number % 3], last + number)
+        told = False
+        while not told or self.stream.position[1] < last:
+            message = await peer.receive()
+            told = told or message["type"] == "position"
+            if self.stream.receive(message):
+                await peer.send("ack", {"offset": self.stream.position[1]})
+        await peer.silence()
+        await peer.close()
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    async with Server(tmp_path, close_seconds=0.3) as server:
+        yield App(server, await server.device("phone"))
+
+
+async def test_it_has_the_state_after_each_visit_and_fetches_it_once(app: App) -> None:
+    await app.change("a", 1)
+    for changes in (0, 3, 7):
+        await app.visit(changes)
+        assert app.mine == app.state
+        await app.change("b", 100 + changes)
+    await app.visit()
+    assert app.mine == app.state
+    assert app.fetched == 1
+    assert app.handled == sorted(set(app.handled)), "each once, in order"
+
+
+async def test_what_comes_again_is_dropped(app: App) -> None:
+    await app.visit()
+    await app.change("a", 5)
+    stored = app.stream.position
+    await app.visit()
+    assert app.stream.position[1] == stored[1] + 1
+    message = {"type": "app.x", "payload": {"a": 4}, "offset": app.stream.position[1]}
+    app.stream.receive(message)
+    assert app.mine == app.state
+
+
+async def test_a_new_epoch_makes_it_fetch_the_state_again(app: App) -> None:
+    await app.visit(2)
+    await app.change("a", 9)
+    epoch = await app.server.app[NODE].reset_streams()
+    await app.visit()
+    assert app.mine == app.state
+    assert app.fetched == 2
+    assert app.stream.position[0] == epoch
+
+
+async def test_a_snapshot_moves_no_position_and_brings_the_values(app: App) -> None:
+    for value in (1, 2):
+        await app.change("a", value, Keep("latest", "a"))
+    peer = await app.open()
+    assert app.stream.receive(await peer.receive()) is False
+    snapshot = await peer.receive()
+    assert (snapshot["snapshot"], snapshot["payload"]) == (True, {"a": 2})
+    assert app.stream.receive(snapshot) is False
+    assert app.stream.position is None
+    assert app.stream.receive(await peer.receive()) is True
+    assert app.stream.position[1] == 2

@@ -1,0 +1,147 @@
+"""A position: what a listener asks for, and what is new to it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.listen.progress import PLAIN, Progress, Start
+from app.position import Position
+
+
+def resume(outcome: str, offset: int, epoch: str = "e") -> dict[str, Any]:
+    return {"outcome": outcome, "epoch": epoch, "offset": offset, "head": offset}
+
+
+def durable(offset: int, **more: Any) -> dict[str, Any]:
+    return {"type": "note.text", "payload": None, "offset": offset, **more}
+
+
+def at(offset: int, epoch: str = "e") -> Progress:
+    """A positioned listener that has everything up to there."""
+    progress = Progress("live")
+    progress.connected(resume("live", offset, epoch))
+    progress.reached({"epoch": epoch, "offset": offset, "live": True})
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("start", "query"),
+    [
+        (PLAIN, {}),
+        ("live", {"resume": "live"}),
+        ("cursor", {"snapshot": "1"}),
+        (17, {"resume": "live"}),
+    ],
+)
+def test_each_beginning_is_asked_for_in_its_own_way(start: Start, query: dict[str, str]) -> None:
+    assert Progress(start).query() == query
+
+
+def test_an_offset_is_asked_for_in_the_epoch_that_was_heard_first() -> None:
+    progress = Progress(17)
+    assert not progress.connected(resume("live", 90))
+    assert progress.query() == {"epoch": "e", "offset": "17"}
+    assert progress.connected(resume("resumed", 17))
+    assert progress.is_new(durable(18))
+
+
+@pytest.mark.parametrize("start", ["live", "cursor"])
+def test_it_comes_back_with_the_offset_of_what_it_showed_last(start: Start) -> None:
+    progress = Progress(start)
+    assert progress.connected(resume("live", 5))
+    progress.shown(durable(7))
+    assert progress.query() == {"epoch": "e", "offset": "7"}
+
+
+def test_a_plain_one_names_no_position_and_still_takes_nothing_twice() -> None:
+    progress = Progress()
+    progress.connected(resume("resumed", 5))
+    progress.shown(durable(7))
+    assert progress.query() == {}
+    progress.connected(resume("resumed", 5))
+    assert not progress.is_new(durable(7))
+    assert progress.is_new(durable(8))
+
+
+def test_what_is_not_above_the_position_is_old() -> None:
+    progress = at(7)
+    assert [offset for offset in range(5, 10) if progress.is_new(durable(offset))] == [8, 9]
+    assert progress.is_new({"type": "note.text", "payload": None})
+
+
+def test_a_position_moves_over_what_is_for_others() -> None:
+    progress = at(7)
+    progress.reached({"epoch": "e", "offset": 12, "live": True})
+    assert progress.position == Position("e", 12)
+    assert not progress.is_new(durable(12))
+
+
+def test_a_position_of_another_epoch_or_below_moves_nothing() -> None:
+    progress = at(7)
+    progress.reached({"epoch": "other", "offset": 90, "live": True})
+    progress.reached({"epoch": "e", "offset": 3, "live": True})
+    assert progress.position == Position("e", 7)
+
+
+def test_a_snapshot_is_always_new_and_moves_nothing() -> None:
+    progress = Progress("cursor")
+    progress.connected(resume("resumed", 5))
+    old = durable(3, snapshot=True)
+    assert progress.is_new(old)
+    progress.shown(old)
+    assert progress.position is None
+    assert progress.acknowledgeable is None
+    assert progress.query() == {"snapshot": "1"}
+
+
+def test_after_a_snapshot_what_was_missed_is_new_also_when_the_snapshot_had_it() -> None:
+    progress = Progress("cursor")
+    progress.connected(resume("resumed", 5))
+    progress.shown(durable(8, snapshot=True))
+    assert progress.is_new(durable(6))
+    assert progress.is_new(durable(8))
+
+
+def test_a_reset_keeps_the_old_position_until_the_new_one_is_told() -> None:
+    progress = at(700, "old")
+    assert progress.connected(resume("reset", 4, "new"))
+    assert progress.is_new(durable(2, snapshot=True))
+    assert progress.position == Position("old", 700)
+    assert progress.acknowledgeable is None
+    progress.reached({"epoch": "new", "offset": 4, "live": True})
+    assert progress.position == progress.acknowledgeable == Position("new", 4)
+    assert progress.is_new(durable(5))
+
+
+def test_after_a_reset_within_the_epoch_lower_offsets_are_new() -> None:
+    progress = at(700)
+    progress.connected(resume("reset", 4))
+    assert progress.is_new(durable(5))
+
+
+@given(st.lists(st.integers(1, 30)), st.sets(st.integers(0, 60)))
+def test_over_reconnects_each_is_shown_once_and_in_order(
+    offsets: list[int], cuts: set[int]
+) -> None:
+    stream = sorted(set(offsets))
+    progress = Progress(0)
+    progress.connected(resume("live", 0))
+    shown: list[int] = []
+    step = 0
+    while True:
+        after = int(progress.query()["offset"])
+        progress.connected(resume("resumed", after))
+        # A server may repeat; a client must not mind.
+        for offset in [one for one in stream if one >= after]:
+            if step in cuts:
+                cuts.discard(step)
+                break
+            step += 1
+            if progress.is_new(durable(offset)):
+                shown.append(offset)
+                progress.shown(durable(offset))
+        else:
+            break
+    assert shown == stream

@@ -1,0 +1,169 @@
+"""A log of streams in memory: it keeps the promises of StreamLog as long as the process lives."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from app.errors import StorageUnavailable
+from app.streams.base import (
+    EVERYONE,
+    Append,
+    Appended,
+    Cursor,
+    Pruned,
+    Refused,
+    Row,
+    Slice,
+    Standing,
+    Wanted,
+)
+
+
+class MemoryLog:
+    """What is asked of it is done at once; `broken` makes every write and read fail.
+
+    `turns` tells how many turns of the loop pass before and after each.
+    """
+
+    def __init__(
+        self,
+        retention_rows: int = 10_000,
+        clock: Callable[[], float] = lambda: 0.0,
+        turns: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.epoch = "epoch-1"
+        self.last = 0
+        self.broken = False
+        self.reads = 0
+        self.rows: list[Row] = []
+        self.history: dict[int, Row] = {}
+        self.cursors: dict[int, Cursor] = {}
+        self._ids: dict[tuple[str, str], tuple[bytes, int]] = {}
+        self._floors: dict[int, int] = {}
+        self._retention_rows = retention_rows
+        self._clock = clock
+        self._turns = turns
+
+    async def append(self, appends: Sequence[Append]) -> list[Appended | Refused]:
+        await self._pass_time()
+        outcomes = [self._append(append) for append in appends]
+        await self._pass_time()
+        return outcomes
+
+    async def read(self, user_id: int, after: int, wanted: Wanted) -> Slice:
+        await self._pass_time()
+        self.reads += 1
+        rows = [row for row in self._of(user_id) if row.offset > after]
+        page = self._page(rows, max(after, self.last), wanted)
+        page = replace(page, floor=self._floor(user_id))
+        await self._pass_time()
+        return page
+
+    async def latest(self, user_id: int, after: int, upto: int, wanted: Wanted) -> Slice:
+        await self._pass_time()
+        kept = [row for row in self._of(user_id) if row.key is not None]
+        return self._page([row for row in kept if after < row.offset <= upto], upto, wanted)
+
+    async def standings(self, devices: Sequence[tuple[int, int]]) -> list[Standing]:
+        await self._pass_time()
+        found = [self._standing(*device) for device in devices]
+        await self._pass_time()
+        return found
+
+    async def save_cursors(self, cursors: Mapping[int, Cursor]) -> None:
+        await self._pass_time()
+        self.cursors.update(cursors)
+
+    async def prune(self) -> Pruned:
+        await self._pass_time()
+        floors: dict[int, int] = {}
+        removed = 0
+        for user_id in {row.user_id for row in self.rows}:
+            log = [row for row in self.rows if row.user_id == user_id and row.key is None]
+            old = log[: -self._retention_rows]
+            if old:
+                removed += len(old)
+                floors[user_id] = old[-1].offset
+                self.rows = [row for row in self.rows if row not in old]
+        self._floors |= floors
+        return Pruned(removed, floors, more=False)
+
+    async def reset(self) -> str:
+        await self._pass_time()
+        self.epoch += "'"
+        return self.epoch
+
+    def _append(self, append: Append) -> Appended | Refused:
+        known = self._ids.get((append.owner, append.message_id or ""))
+        if append.message_id is not None and known is not None:
+            same = known[0] == append.digest
+            return Appended(known[1], duplicate=True) if same else Refused("id_conflict")
+        self.last += 1
+        row = Row(
+            self.last,
+            append.user_id,
+            append.type,
+            append.payload,
+            append.target_device,
+            append.without_device,
+            append.without_instance,
+            append.source_device,
+            append.source_instance,
+            append.key,
+            expires_at=self._now() + append.ttl * 1000 if append.ttl is not None else None,
+        )
+        if append.key is not None:
+            self.rows = [one for one in self.rows if _kind(one) != _kind(row)]
+        self.rows.append(row)
+        self.history[row.offset] = row
+        if append.message_id is not None:
+            self._ids[append.owner, append.message_id] = (append.digest, self.last)
+        return Appended(self.last)
+
+    def _of(self, user_id: int) -> list[Row]:
+        now = self._now()
+        return [
+            row
+            for row in self.rows
+            if row.user_id in (user_id, EVERYONE)
+            and (row.expires_at is None or row.expires_at > now)
+        ]
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _floor(self, user_id: int) -> int:
+        return max(self._floors.get(user_id, 0), self._floors.get(EVERYONE, 0))
+
+    def _standing(self, user_id: int, device_id: int) -> Standing:
+        rows = self._of(user_id)
+        floor = self._floor(user_id)
+        cursor = self.cursors.get(device_id)
+        return Standing(
+            max([floor, *(row.offset for row in rows)]),
+            floor,
+            cursor.position if cursor else None,
+            any(row.key is not None for row in rows),
+        )
+
+    def _page(self, rows: list[Row], through: int, wanted: Wanted) -> Slice:
+        page: list[Row] = []
+        size = 0
+        for row in rows:
+            size += len(row.payload)
+            if len(page) == wanted.rows or (page and size > wanted.bytes):
+                return Slice(page, page[-1].offset)
+            page.append(row)
+        return Slice(page, through)
+
+    async def _pass_time(self) -> None:
+        for _ in range(self._turns()):
+            await asyncio.sleep(0)
+        if self.broken:
+            raise StorageUnavailable
+
+
+def _kind(row: Row) -> object:
+    if row.key is None:
+        return row.offset
+    return (row.user_id, row.type, row.key, row.target_device, row.without_device)

@@ -1,0 +1,103 @@
+"""Whole transactions in a thread."""
+
+import asyncio
+import threading
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from app.storage.database import Database
+
+
+def insert(connection: Connection, key: str = "a") -> str:
+    connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES (?, 'x')", (key,))
+    return threading.current_thread().name
+
+
+def keys(connection: Connection) -> list[str]:
+    found = connection.exec_driver_sql("SELECT key FROM meta WHERE key <> 'epoch' ORDER BY key")
+    return list(found.scalars())
+
+
+async def test_what_work_wrote_is_there_when_it_is_told_and_then_comes_after(
+    database: Database,
+) -> None:
+    async def look() -> list[str]:
+        return await database.snapshot(keys)
+
+    loop = asyncio.get_running_loop()
+    seen: list[list[str]] = []
+
+    def then(_name: str) -> None:
+        seen.append(asyncio.run_coroutine_threadsafe(look(), loop).result())
+
+    name = await database.transact(insert, then)
+    assert seen == [["a"]]
+    assert name != threading.current_thread().name
+
+
+async def test_a_failed_transaction_leaves_nothing_and_the_next_one_works(
+    database: Database,
+) -> None:
+    def twice(connection: Connection) -> None:
+        insert(connection, "b")
+        insert(connection, "b")
+
+    with pytest.raises(IntegrityError):
+        await database.transact(twice)
+    await database.transact(insert)
+    assert await database.snapshot(keys) == ["a"]
+
+
+async def test_after_a_failure_of_then_everything_is_there(database: Database) -> None:
+    def then(_name: str) -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await database.transact(insert, then)
+    assert await database.snapshot(keys) == ["a"]
+
+
+async def test_a_transaction_that_sqlite_has_ended_itself_harms_no_other(
+    database: Database,
+) -> None:
+    def end(connection: Connection) -> None:
+        insert(connection, "b")
+        connection.exec_driver_sql("ROLLBACK")
+
+    with pytest.raises(Exception, match="no transaction is active"):
+        await database.transact(end)
+    await database.transact(insert)
+    assert await database.snapshot(keys) == ["a"]
+
+
+async def test_a_cancelled_caller_is_told_after_the_commit(database: Database) -> None:
+    task = asyncio.create_task(database.transact(insert))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await database.snapshot(keys) == ["a"]
+
+
+async def test_both_kinds_of_writers_take_turns(database: Database) -> None:
+    async def write(key: str) -> None:
+        async with database.write() as connection:
+            await connection.exec_driver_sql("INSERT INTO meta VALUES (?, 'x')", (key,))
+
+    work = [database.transact(lambda one, n=n: insert(one, f"t{n}")) for n in range(5)]
+    await asyncio.gather(*work, *(write(f"w{n}") for n in range(5)))
+    assert len(await database.snapshot(keys)) == 10
+
+
+async def test_a_snapshot_does_not_see_what_is_written_meanwhile(database: Database) -> None:
+    loop = asyncio.get_running_loop()
+
+    def look(connection: Connection) -> list[str]:
+        keys(connection)
+        asyncio.run_coroutine_threadsafe(database.transact(insert), loop).result()
+        return keys(connection)
+
+    assert await database.snapshot(look) == []
+    assert await database.snapshot(keys) == ["a"]

@@ -1,0 +1,157 @@
+"""Retention: what goes, what stays, in steps, and without looking at everything each time."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.storage.database import Database
+from app.streams.base import Append, Appended, Pruned, Wanted
+from app.streams.generation import GUARD_NAME
+from app.streams.pruning import PAGE_USERS, STEP_ROWS
+from app.streams.sql import SqlStreamLog, StreamLimits
+from tests.streams.conftest import LIMITS
+
+ALL = Wanted(rows=10_000, bytes=1 << 30)
+NOTE = Append(1, "note.text", b"1")
+DAY = 86_400
+
+
+async def prune(streams: SqlStreamLog) -> list[Pruned]:
+    steps = []
+    while not steps or steps[-1].more:
+        steps.append(await streams.prune())
+    return steps
+
+
+async def offsets(streams: SqlStreamLog, user_id: int = 1) -> list[int]:
+    return [row.offset for row in (await streams.read(user_id, 0, ALL)).rows]
+
+
+def floors(steps: Sequence[Pruned]) -> dict[int, int]:
+    return {user: floor for step in steps for user, floor in step.floors.items()}
+
+
+async def test_nothing_goes_without_need(streams: SqlStreamLog) -> None:
+    await streams.append([NOTE] * LIMITS.retention_rows)
+    assert sum(step.rows for step in await prune(streams)) == 0
+
+
+async def test_the_oldest_above_the_number_go_and_raise_the_floor(streams: SqlStreamLog) -> None:
+    await streams.append([NOTE] * (LIMITS.retention_rows + 3))
+    assert floors(await prune(streams)) == {1: 3}
+    assert (await offsets(streams))[0] == 4
+    assert (await streams.standings([(1, 1)]))[0].floor == 3
+    await streams.append([NOTE])
+    assert floors(await prune(streams)) == {1: 4}
+
+
+@pytest.mark.parametrize(("early", "gone"), [(0, []), (0.001, [1])], ids=["30 days", "and 1 ms"])
+async def test_what_is_too_old_goes_and_raises_the_floor(
+    streams: SqlStreamLog, clock: Any, early: float, gone: list[int]
+) -> None:
+    await streams.append([NOTE])
+    clock.seconds += 10
+    await streams.append([NOTE])
+    clock.seconds += 30 * DAY - 10 + early
+    assert floors(await prune(streams)) == dict.fromkeys(gone, 1)
+    assert await offsets(streams) == [1, 2][len(gone) :]
+
+
+async def test_a_row_whose_time_is_over_goes_and_moves_no_floor(
+    streams: SqlStreamLog, clock: Any
+) -> None:
+    await streams.append([NOTE, replace(NOTE, ttl=10), replace(NOTE, ttl=10, key="a")])
+    clock.seconds += 10
+    steps = await prune(streams)
+    assert (sum(step.rows for step in steps), floors(steps)) == (2, {})
+    assert (await streams.standings([(1, 1)]))[0].floor == 0
+
+
+async def test_values_stay_however_old_and_many_rows_follow(
+    streams: SqlStreamLog, clock: Any
+) -> None:
+    await streams.append([replace(NOTE, key="a")])
+    await streams.append([NOTE] * (LIMITS.retention_rows + 1))
+    clock.seconds += 31 * DAY
+    await streams.append([NOTE])
+    await prune(streams)
+    assert await offsets(streams) == [1, LIMITS.retention_rows + 3]
+
+
+async def test_rows_of_everyone_have_a_number_and_a_floor_of_their_own(
+    streams: SqlStreamLog,
+) -> None:
+    await streams.append([NOTE] * 60)
+    await streams.append([replace(NOTE, user_id=0)] * (LIMITS.retention_rows + 1))
+    await streams.append([replace(NOTE, user_id=2)])
+    assert floors(await prune(streams)) == {0: 61}
+    assert len(await offsets(streams)) == 60 + LIMITS.retention_rows
+    found = await streams.standings([(1, 1), (2, 2)])
+    assert [one.floor for one in found] == [61, 61]
+
+
+async def test_a_step_removes_few_rows_and_says_that_there_is_more(streams: SqlStreamLog) -> None:
+    await streams.append([NOTE] * (LIMITS.retention_rows + 2 * STEP_ROWS + 1))
+    steps = await prune(streams)
+    assert [step.rows for step in steps if step.rows] == [STEP_ROWS, STEP_ROWS, 1]
+    assert floors(steps) == {1: 2 * STEP_ROWS + 1}
+
+
+async def test_what_is_old_goes_in_steps_too(streams: SqlStreamLog, clock: Any) -> None:
+    await streams.append([replace(NOTE, user_id=user) for user in range(1, STEP_ROWS + 100)])
+    clock.seconds += 31 * DAY
+    steps = await prune(streams)
+    assert [step.rows for step in steps if step.rows] == [STEP_ROWS, 99]
+    assert floors(steps) == {user: user for user in range(1, STEP_ROWS + 100)}
+
+
+async def test_a_start_looks_at_every_user_once(
+    database: Database, streams: SqlStreamLog, folder: Path
+) -> None:
+    many = range(1, 2 * PAGE_USERS + 10)
+    await streams.append([replace(NOTE, user_id=user) for user in many for _ in range(3)])
+    await streams.close()
+    fewer = StreamLimits(retention_days=30, retention_rows=2, max_keys_per_user=3)
+    again = await SqlStreamLog.open(database, folder / GUARD_NAME, fewer)
+    assert set(floors(await prune(again))) == set(many)
+    assert len(await prune(again)) == 1
+    await again.close()
+
+
+async def test_expired_rows_do_not_count_as_too_many(streams: SqlStreamLog, clock: Any) -> None:
+    await prune(streams)
+    await streams.append([NOTE] * LIMITS.retention_rows)
+    await streams.append([replace(NOTE, ttl=5)] * 10)
+    clock.seconds += 5
+    assert floors(await prune(streams)) == {}
+    assert len(await offsets(streams)) == LIMITS.retention_rows
+
+
+async def test_an_id_is_remembered_for_a_day_and_for_as_long_as_its_row(
+    database: Database, streams: SqlStreamLog, clock: Any
+) -> None:
+    named = replace(NOTE, owner="device:7", message_id="m", digest=b"1", ttl=10)
+    lasting = replace(named, message_id="n", ttl=None)
+    await streams.append([named, lasting])
+    clock.seconds += DAY
+    await prune(streams)
+    assert await streams.append([named]) == [Appended(1, duplicate=True)]
+    clock.seconds += 1
+    await prune(streams)
+    assert await streams.append([named, lasting]) == [Appended(3), Appended(2, duplicate=True)]
+
+
+async def test_an_id_whose_row_goes_later_is_forgotten_the_day_after(
+    database: Database, streams: SqlStreamLog, clock: Any
+) -> None:
+    await streams.append([replace(NOTE, owner="key:1", message_id="m", ttl=10 * DAY)])
+    for _ in range(13):
+        clock.seconds += DAY + 1
+        await prune(streams)
+    kept = await database.snapshot(
+        lambda one: one.exec_driver_sql("SELECT count(*) FROM message_ids").scalar_one()
+    )
+    assert kept == 0
