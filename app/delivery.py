@@ -7,14 +7,14 @@ speed of its peer, until it has caught up. So nobody ever waits for a receiver.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from app.errors import StorageUnavailable
 from app.logs import fields
 from app.metrics import Metrics
 from app.position import Position, resume
-from app.storage.database import READERS
+from app.storage.database import SNAPSHOT_READERS
 from app.streams.base import ANY, EVERYONE, Row, Slice, StreamLog, Wanted
 from app.streams.standings import Standings
 from app.websocket.close import INTERNAL, TOO_SLOW
@@ -47,7 +47,7 @@ class Delivery:
         self.standings = Standings(streams)
         self._tasks: dict[Connection, asyncio.Task[None]] = {}
         # In the order in which they ask, and no more of them than the database has readers.
-        self._turns = asyncio.Semaphore(READERS)
+        self._turns = asyncio.Semaphore(SNAPSHOT_READERS)
 
     @property
     def behind(self) -> int:
@@ -156,6 +156,7 @@ class Delivery:
 
     def doubt(self) -> None:
         """Something may be in the log that nobody was handed: everybody looks."""
+        self.standings.doubt()
         for connection in self._manager.connections():
             if not connection.behind:
                 self._fall_behind(connection)
@@ -224,37 +225,43 @@ class Delivery:
         connection.position = row.offset
 
     async def _read(self, connection: Connection) -> Slice | None:
-        """Return the next page; None when the storage does not answer for long."""
-        for _ in range(MAX_TRIES):
-            try:
-                async with self._turns:
-                    page = await self._log.read(connection.user_id, connection.position, PAGE)
-            except StorageUnavailable as error:
-                self._note_failure(connection, error)
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                return page
-        connection.disconnect(INTERNAL)
-        return None
+        def page() -> Awaitable[Slice]:
+            return self._log.read(connection.user_id, connection.position, PAGE)
+
+        return await self._ask(connection, page)
 
     async def _send_snapshot(self, connection: Connection, upto: int) -> None:
         """Hand over the `latest` values as they are, which moves no position."""
         after = 0
+
+        def page() -> Awaitable[Slice]:
+            return self._log.latest(connection.user_id, after, upto, PAGE)
+
         while after < upto and connection.closing is None:
             await connection.drained()
+            found = await self._ask(connection, page)
+            if found is None or connection.is_closing():
+                return
+            for row in found.rows:
+                if row.is_for(connection.device_id, connection.instance):
+                    connection.reply(_frame(row, snapshot=True))
+            after = found.through
+
+    async def _ask(
+        self, connection: Connection, read: Callable[[], Awaitable[Slice]]
+    ) -> Slice | None:
+        """Return what is read; None when the storage does not answer for long, or nobody waits."""
+        for _ in range(MAX_TRIES):
+            if connection.closing is not None:
+                return None
             try:
                 async with self._turns:
-                    page = await self._log.latest(connection.user_id, after, upto, PAGE)
+                    return await read()
             except StorageUnavailable as error:
                 self._note_failure(connection, error)
                 await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if connection.is_closing():
-                return
-            for row in page.rows:
-                if row.is_for(connection.device_id, connection.instance):
-                    connection.reply(_frame(row, snapshot=True))
-            after = page.through
+        connection.disconnect(INTERNAL)
+        return None
 
     @staticmethod
     def _note_failure(connection: Connection, error: Exception) -> None:

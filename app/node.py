@@ -44,7 +44,7 @@ SWEEP_SECONDS: Final = 0.5
 """Longest pause between two looks at deadlines, so that an expired session is off in a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
     """A message and where it goes.
 

@@ -80,7 +80,8 @@ class Peer:
             for _ in range(10):
                 await asyncio.sleep(0)
             self.drain()
-            busy = self.connection.behind and self.wire.unread == 0
+            going = self.wire.unread == 0 and self.connection.closing is None
+            busy = self.connection.behind and going
             if not busy and not self.node.outgoing.dirty:
                 return
 

@@ -1,7 +1,7 @@
 """Durable messages on their way to connections: live, behind, catching up, and where they start."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from app.errors import Problem, StorageUnavailable
 from app.keeping import Keep
 from app.node import Node, Send
 from app.position import Position
-from app.streams.base import Append
+from app.streams.base import Append, Appended, Refused
 from app.websocket.close import STREAM_RESET
 from app.websocket.messages import Source
 
@@ -271,3 +271,48 @@ async def test_something_written_in_doubt_reaches_everybody(node: Node, streams:
     await phone.settle()
     assert phone.offsets() == [1]
     assert not phone.connection.behind
+
+
+async def test_someone_who_comes_back_gets_what_was_written_in_doubt(
+    node: Node, streams: MemoryLog
+) -> None:
+    phone = Peer(node, 1)
+    await phone.connect()
+    node.retire(phone.connection)
+    await streams.append([Append(1, "note.x", b"1")])
+    node.delivery.doubt()
+    back = Peer(node, 1)
+    assert node.delivery.standings.knows(1, 1)
+    back.enter(Position(node.log.epoch, 0))
+    await node.append(to_user())
+    await back.settle()
+    assert back.offsets() == [1, 2]
+
+
+class Mute(MemoryLog):
+    """Its first append is written and fails, and its `last` tells so only at the next one."""
+
+    written = 0
+
+    async def append(self, appends: Sequence[Append]) -> list[Appended | Refused]:
+        first, told = not self.written, self.last
+        self.last = max(self.last, self.written)
+        outcomes = await super().append(appends)
+        if not first:
+            return outcomes
+        self.written, self.last = self.last, told
+        raise StorageUnavailable
+
+
+async def test_an_append_that_was_written_unnoticed_is_delivered_with_the_next() -> None:
+    node = make_node(Mute())
+    phone = Peer(node, 1)
+    await phone.connect()
+    unnoticed = node.submit(to_user())
+    await node.committer.drain()
+    assert isinstance(unnoticed.exception(), StorageUnavailable)
+    assert phone.offsets() == []
+    node.submit(to_user())
+    await node.committer.drain()
+    await phone.settle()
+    assert phone.offsets() == [1, 2]

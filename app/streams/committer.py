@@ -30,7 +30,7 @@ _REFUSALS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stored:
     """A message that is on disk, and the ids of the devices that took it at once."""
 
@@ -40,7 +40,7 @@ class Stored:
     delivered: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Waiting:
     append: Append
     future: "asyncio.Future[Stored]"
@@ -67,6 +67,7 @@ class Committer:
         self._queue: deque[_Waiting] = deque()
         self._committing = asyncio.Lock()
         self._work = asyncio.Event()
+        self._delivering: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -96,16 +97,17 @@ class Committer:
     async def drain(self) -> None:
         """Everything that was submitted until now has its answer."""
         while self._queue:
-            async with self.exclusive():
+            async with self._committing:
                 await complete(self._commit(self._next_batch()))
-        # One batch may be under way.
-        await self._committing.acquire()
-        self._committing.release()
+        async with self.exclusive():
+            # Also what another caller had taken from the queue.
+            pass
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """Nothing is committed or delivered inside the block."""
         async with self._committing:
+            await self._delivered()
             yield
 
     def _next_batch(self) -> list[_Waiting]:
@@ -113,6 +115,7 @@ class Committer:
         return [self._queue.popleft() for _ in range(size)]
 
     async def _commit(self, batch: list[_Waiting]) -> None:
+        """Write the batch; the one before it is delivered meanwhile, and this one after that."""
         before = self._log.last
         try:
             outcomes = await self._log.append([one.append for one in batch])
@@ -123,11 +126,20 @@ class Committer:
             await self._commit_singly(batch)
         else:
             self._metrics.commits += 1
-            await self._hand_out(batch, outcomes)
+            await self._delivered()
+            if _has_gap(before, outcomes):
+                self._on_doubt()
+            self._delivering = asyncio.create_task(self._hand_out(batch, outcomes))
             return
         if self._log.last != before:
             # It was written, though we were told that it was not.
+            await self._delivered()
             self._on_doubt()
+
+    async def _delivered(self) -> None:
+        if self._delivering is not None:
+            delivering, self._delivering = self._delivering, None
+            await delivering
 
     async def _commit_singly(self, batch: list[_Waiting]) -> None:
         """Find the one that cannot be stored, so that it takes no other along."""
@@ -157,6 +169,15 @@ class Committer:
             else:
                 devices = delivered.get(id(one), [])
                 one.future.set_result(Stored(epoch, outcome.offset, outcome.duplicate, devices))
+
+
+def _has_gap(before: int, outcomes: Sequence[Appended | Refused]) -> bool:
+    """Tell whether there is an offset below these that nobody was told of.
+
+    Then an append that seemed to fail was written, and the storage could not say so at the time.
+    """
+    fresh = (one.offset for one in outcomes if isinstance(one, Appended) and not one.duplicate)
+    return next(fresh, before + 1) > before + 1
 
 
 def _fail(batch: Sequence[_Waiting], refusal: Problem) -> None:

@@ -85,6 +85,10 @@ class Standings:
             stream.head = max(stream.head, row.offset)
             stream.keys = stream.keys or row.key is not None
 
+    def doubt(self) -> None:
+        """Anything up to the newest offset may be owed to anybody: who comes back looks."""
+        self._everyone.head = max(self._everyone.head, self._log.last)
+
     def raise_floors(self, floors: Mapping[int, int]) -> None:
         """Retention has removed what is at or below these offsets, by user."""
         for user_id, floor in floors.items():

@@ -24,14 +24,14 @@ class Reply:
     payload: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
     """The message was taken, and these devices got something of it: the `ok` says so."""
 
     delivered: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Storing:
     """The message is on its way to disk; its answer comes when it is there."""
 
