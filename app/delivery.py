@@ -142,11 +142,13 @@ class Delivery:
         taken: list[list[int]] = []
         steps = 0
         for row, connections in zip(rows, receivers, strict=True):
-            frame = _frame(row)
+            frame = b""
             devices: dict[int, None] = {}
             for connection in connections:
-                if self._push(connection, row, frame):
-                    devices[connection.device_id] = None
+                if self._lacks(connection, row):
+                    frame = frame or _frame(row)
+                    if self._push(connection, row, frame):
+                        devices[connection.device_id] = None
                 steps += 1
                 if steps == STEP:
                     steps = 0
@@ -168,13 +170,18 @@ class Delivery:
             found = self._manager.of_user(row.user_id)
         return [connection for connection in found if not connection.behind]
 
-    def _push(self, connection: Connection, row: Row, frame: bytes) -> bool:
-        """Hand the row to the connection if it still needs it; tell whether it took it."""
+    @staticmethod
+    def _lacks(connection: Connection, row: Row) -> bool:
+        """Tell whether the connection still needs the row; one that is not its is skipped."""
         if connection.behind or connection.position >= row.offset or connection.closing is not None:
             return False
-        if not row.is_for(connection.device_id, connection.instance):
-            connection.position = row.offset
-            return False
+        if row.is_for(connection.device_id, connection.instance):
+            return True
+        connection.position = row.offset
+        return False
+
+    def _push(self, connection: Connection, row: Row, frame: bytes) -> bool:
+        """Hand over the row; a connection that cannot take it is behind from now on."""
         if not connection.send(frame):
             self._fall_behind(connection)
             return False

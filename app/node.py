@@ -15,12 +15,12 @@ from typing import Any, Final, Literal
 import orjson
 
 from app.delivery import Delivery
-from app.errors import NotConnected, SendError
+from app.errors import NotConnected, Problem, SendError
 from app.keeping import NOT_KEPT, Keep
 from app.logs import fields
 from app.metrics import Metrics
 from app.streams.base import EVERYONE, Append, StreamLog
-from app.streams.committer import Committer, Stored
+from app.streams.committer import Committer, Done, Stored
 from app.websocket.close import (
     PING_UNANSWERED,
     SESSION_EXPIRED,
@@ -234,7 +234,22 @@ class Node:
 
     def submit(self, send: Send) -> "asyncio.Future[Stored]":
         """The same without waiting; raises Problem `overloaded`, the future holds the others."""
-        return self.committer.submit(to_append(send))
+        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Stored | Problem) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, Problem):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self.store(send, done)
+        return future
+
+    def store(self, send: Send, done: Done) -> None:
+        """The same for who needs no future, which costs more than all else here."""
+        self.committer.submit(to_append(send), done)
 
     async def reset_streams(self) -> str:
         """Begin a new epoch and return it; every connection is closed and comes back to `reset`.

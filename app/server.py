@@ -32,6 +32,9 @@ BACKLOG: Final = 4096
 CLEANUP_SECONDS: Final = 1.5
 """What closing the listener, the last requests and the database may take of the time to stop."""
 
+KERNEL_PATIENCE: Final = 2
+"""Times `stall_seconds` after which the system gives up on a peer; we are first, and say why."""
+
 GOODBYE_SECONDS: Final = 0.5
 """What peers have for their close, also where the settings leave no time for it."""
 
@@ -103,7 +106,7 @@ async def _either(*happenings: asyncio.Event) -> None:
 
 
 async def _listen(runner: web.AppRunner, settings: Settings, tls: ssl.SSLContext | None) -> str:
-    listeners = await bind(settings.host, settings.port, settings.stall_seconds)
+    listeners = await bind(settings.host, settings.port, settings.stall_seconds * KERNEL_PATIENCE)
     port = listeners[0].getsockname()[1]
     for listener in listeners:
         await web.SockSite(runner, listener, ssl_context=tls, backlog=BACKLOG).start()

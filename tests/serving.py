@@ -181,9 +181,11 @@ class Server:
         return peer
 
     async def connect(self, device: Device, query: str = "", **options: Any) -> Peer:
-        """Upgrade and return the peer after its `connected`."""
+        """Upgrade and return the peer after its `connected`, and its `position` as an instance."""
         peer = await self.open(device, query, **options)
         assert (await peer.receive())["type"] == "connected"
+        if query.startswith("?instance=") and "&" not in query:
+            assert (await peer.receive())["type"] == "position"
         return peer
 
     async def until(self, condition: Any) -> None:

@@ -108,7 +108,9 @@ class DeviceFeature:
         )
         try:
             if keep.durable:
-                return Storing(self._node.submit(send))
+                storing = Storing()
+                self._node.store(send, storing.settle)
+                return storing
             return Accepted(self._node.send(send).taken)
         except orjson.JSONEncodeError:
             # Read it can be, but not written again.

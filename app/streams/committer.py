@@ -40,10 +40,14 @@ class Stored:
     delivered: list[int]
 
 
+Done = Callable[[Stored | Problem], None]
+"""Gets what came of an append; the Problem is `too_many_keys`, `id_conflict` or one of storage."""
+
+
 @dataclass(slots=True)
 class _Waiting:
     append: Append
-    future: "asyncio.Future[Stored]"
+    done: Done
 
 
 class Committer:
@@ -74,18 +78,15 @@ class Committer:
         """Appends that wait for their turn."""
         return len(self._queue)
 
-    def submit(self, append: Append) -> "asyncio.Future[Stored]":
-        """Have the message stored and delivered; the future tells when it is.
+    def submit(self, append: Append, done: Done) -> None:
+        """Have the message stored and delivered; `done` is called when it is, or cannot be.
 
-        Its exceptions are Problems: `too_many_keys`, `id_conflict`, StorageUnavailable.
         Raises Problem 503 `overloaded` when too many wait.
         """
         if len(self._queue) >= MAX_WAITING:
             raise Problem(503, "overloaded", "Too many messages wait to be stored.", retry_after=1)
-        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(append, future))
+        self._queue.append(_Waiting(append, done))
         self._work.set()
-        return future
 
     async def run(self) -> None:
         """Commit and deliver until cancelled; a batch under way is finished first."""
@@ -153,22 +154,19 @@ class Committer:
         self, batch: Sequence[_Waiting], outcomes: Sequence[Appended | Refused]
     ) -> None:
         epoch = self._log.epoch
-        kept = [
-            (one, outcome)
+        rows = [
+            _row(one.append, outcome.offset)
             for one, outcome in zip(batch, outcomes, strict=True)
             if isinstance(outcome, Appended) and not outcome.duplicate
         ]
-        self._metrics.appends += len(kept)
-        taken = await self._deliver([_row(one.append, outcome.offset) for one, outcome in kept])
-        delivered = {id(one): devices for (one, _), devices in zip(kept, taken, strict=True)}
+        self._metrics.appends += len(rows)
+        taken = iter(await self._deliver(rows))
         for one, outcome in zip(batch, outcomes, strict=True):
-            if one.future.done():
-                continue
             if isinstance(outcome, Refused):
-                one.future.set_exception(Problem(409, outcome.code, _REFUSALS[outcome.code]))
+                _answer(one, Problem(409, outcome.code, _REFUSALS[outcome.code]))
             else:
-                devices = delivered.get(id(one), [])
-                one.future.set_result(Stored(epoch, outcome.offset, outcome.duplicate, devices))
+                devices = [] if outcome.duplicate else next(taken)
+                _answer(one, Stored(epoch, outcome.offset, outcome.duplicate, devices))
 
 
 def _has_gap(before: int, outcomes: Sequence[Appended | Refused]) -> bool:
@@ -176,14 +174,23 @@ def _has_gap(before: int, outcomes: Sequence[Appended | Refused]) -> bool:
 
     Then an append that seemed to fail was written, and the storage could not say so at the time.
     """
-    fresh = (one.offset for one in outcomes if isinstance(one, Appended) and not one.duplicate)
-    return next(fresh, before + 1) > before + 1
+    for one in outcomes:
+        if isinstance(one, Appended) and not one.duplicate:
+            return one.offset > before + 1
+    return False
 
 
 def _fail(batch: Sequence[_Waiting], refusal: Problem) -> None:
     for one in batch:
-        if not one.future.done():
-            one.future.set_exception(refusal)
+        _answer(one, refusal)
+
+
+def _answer(one: _Waiting, outcome: Stored | Problem) -> None:
+    """Tell the sender; a fault of one must not keep the others waiting."""
+    try:
+        one.done(outcome)
+    except Exception:
+        log.exception("answer failed")
 
 
 def _row(append: Append, offset: int) -> Row:

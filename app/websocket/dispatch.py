@@ -1,6 +1,5 @@
 """From a message to the feature that owns its prefix, and from its fault to one error reply."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -31,11 +30,16 @@ class Accepted:
     delivered: list[int]
 
 
-@dataclass(slots=True)
 class Storing:
-    """The message is on its way to disk; its answer comes when it is there."""
+    """The message is on its way to disk; `then` is called with what came of it."""
 
-    stored: "asyncio.Future[Stored]"
+    __slots__ = ("then",)
+
+    then: Callable[[Stored | Problem], None]
+
+    def settle(self, outcome: Stored | Problem) -> None:
+        """It is stored, or cannot be."""
+        self.then(outcome)
 
 
 Outcome = Reply | Accepted | Storing | None
@@ -76,29 +80,19 @@ class Dispatcher:
             return error("internal_error", "the server failed to handle this", message.id)
         if isinstance(outcome, Storing):
             connection.outstanding += 1
-            outcome.stored.add_done_callback(partial(_answer_stored, connection, message.id))
+            outcome.then = partial(_answer_stored, connection, message.id)
             return None
         return _answer(outcome, message.id)
 
 
-def _answer_stored(
-    connection: Connection, reply_to: str | None, stored: "asyncio.Future[Stored]"
-) -> None:
+def _answer_stored(connection: Connection, reply_to: str | None, outcome: Stored | Problem) -> None:
     """Answer a durable message that is on disk, or could not be stored."""
     connection.settle()
-    if stored.cancelled():
-        return
-    failure = stored.exception()
-    if isinstance(failure, Problem):
-        connection.reply(_refusal(failure, reply_to).frame)
-    elif failure is not None:
-        log.error("append failed", exc_info=failure)
-        text = "the server failed to handle this"
-        connection.reply(error("internal_error", text, reply_to).frame)
+    if isinstance(outcome, Problem):
+        connection.reply(_refusal(outcome, reply_to).frame)
     elif reply_to is not None:
-        done = stored.result()
-        kept = (done.epoch, done.offset, done.duplicate)
-        connection.reply(ok(reply_to, done.delivered, kept).frame)
+        kept = (outcome.epoch, outcome.offset, outcome.duplicate)
+        connection.reply(ok(reply_to, outcome.delivered, kept).frame)
 
 
 def _refusal(refusal: MessageError | Problem, reply_to: str | None) -> ServerMessage:

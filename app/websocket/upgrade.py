@@ -74,6 +74,9 @@ class Query:
 
 PLAIN: Final = Query()
 
+PARAMETERS: Final = frozenset({"instance", "epoch", "offset", "resume", "snapshot"})
+"""Who gives any of these knows the frames that only positioned clients get."""
+
 
 class Opening:
     """One upgrade under way; the rest is there once it has succeeded."""
@@ -194,7 +197,7 @@ def parse_query(request: web.Request) -> Query:
     position = Position(epoch, int(offset)) if epoch is not None and offset is not None else None
     return Query(
         instance,
-        positioned=not query.keys().isdisjoint({"epoch", "resume", "snapshot"}),
+        positioned=not query.keys().isdisjoint(PARAMETERS),
         position=position,
         live="resume" in query,
         snapshot=query.get("snapshot") == "1",

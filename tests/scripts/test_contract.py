@@ -76,7 +76,7 @@ def test_every_module_is_at_the_edge_or_kept_from_it() -> None:
         if module.stem not in edge | {"__init__", "__pycache__", "websocket"}:
             assert f"app.{module.stem}" in kept
     for module in (ROOT / "app/websocket").glob("[!_]*.py"):
-        assert module.stem == "handler" or f"app.websocket.{module.stem}" in kept
+        assert module.stem in ("handler", "upgrade") or f"app.websocket.{module.stem}" in kept
 
 
 def test_what_is_pure_is_named_as_pure() -> None:

@@ -259,10 +259,9 @@ async def test_the_peers_close_is_answered(server: Server, phone: Device) -> Non
     await peer.ended()
 
 
-async def test_goaway_is_for_those_who_gave_a_position(server: Server, phone: Device) -> None:
-    positioned = await server.connect(phone, "?instance=a&resume=live")
-    plain = await server.connect(phone, "?instance=b")
-    assert (await positioned.receive())["type"] == "position"
+async def test_goaway_is_for_those_who_gave_a_parameter(server: Server, phone: Device) -> None:
+    positioned = await server.connect(phone, "?instance=a")
+    plain = await server.connect(phone)
     closing = asyncio.ensure_future(server.app[NODE].close_all(5))
     farewell = await positioned.receive()
     assert farewell["type"] == "goaway"

@@ -181,11 +181,11 @@ async def test_a_snapshot_gives_the_latest_values_first(
     assert position["offset"] == 3
 
 
-async def test_who_names_no_position_gets_no_frames_for_positioned_clients(
-    server: Server, phone: Device
+async def test_who_gives_no_parameter_gets_no_frames_for_positioned_clients(
+    server: Server, phone: Device, laptop: Device
 ) -> None:
     await store(await server.connect(phone), store="latest", key="volume")
-    peer = await server.connect(phone, "?instance=simple")
+    peer = await server.connect(laptop)
     await peer.silence()
 
 
