@@ -16,6 +16,7 @@ from app.streams.base import (
     Slice,
     Standing,
     Wanted,
+    row_of,
 )
 
 
@@ -99,19 +100,7 @@ class MemoryLog:
             same = known[0] == append.digest
             return Appended(known[1], duplicate=True) if same else Refused("id_conflict")
         self.last += 1
-        row = Row(
-            self.last,
-            append.user_id,
-            append.type,
-            append.payload,
-            append.target_device,
-            append.without_device,
-            append.without_instance,
-            append.source_device,
-            append.source_instance,
-            append.key,
-            expires_at=self._now() + append.ttl * 1000 if append.ttl is not None else None,
-        )
+        row = row_of(append, self.last, self._now())
         if append.key is not None:
             self.rows = [one for one in self.rows if _kind(one) != _kind(row)]
         self.rows.append(row)

@@ -85,6 +85,24 @@ class Row:
         return self.without_device != device_id or self.without_instance not in ("", instance)
 
 
+def row_of(append: Append, offset: int, created_at: int = 0) -> Row:
+    """Return the row as which the message is kept; `created_at` in milliseconds since 1970."""
+    return Row(
+        offset,
+        append.user_id,
+        append.type,
+        append.payload,
+        append.target_device,
+        append.without_device,
+        append.without_instance,
+        append.source_device,
+        append.source_instance,
+        append.key,
+        created_at,
+        None if append.ttl is None else created_at + append.ttl * 1000,
+    )
+
+
 @dataclass(slots=True)
 class Slice:
     """Rows in the order of their offsets; nothing between them is missing, up to `through`.

@@ -11,7 +11,7 @@ from typing import Final
 from app.errors import Problem, StorageUnavailable
 from app.metrics import Metrics
 from app.storage.completion import complete
-from app.streams.base import Append, Appended, Refused, Row, StreamLog
+from app.streams.base import Append, Appended, Refused, Row, StreamLog, row_of
 
 MAX_BATCH: Final = 512
 """Appends of one transaction: enough that its flush to disk costs each next to nothing."""
@@ -155,7 +155,7 @@ class Committer:
     ) -> None:
         epoch = self._log.epoch
         rows = [
-            _row(one.append, outcome.offset)
+            row_of(one.append, outcome.offset)
             for one, outcome in zip(batch, outcomes, strict=True)
             if isinstance(outcome, Appended) and not outcome.duplicate
         ]
@@ -191,18 +191,3 @@ def _answer(one: _Waiting, outcome: Stored | Problem) -> None:
         one.done(outcome)
     except Exception:
         log.exception("answer failed")
-
-
-def _row(append: Append, offset: int) -> Row:
-    return Row(
-        offset,
-        append.user_id,
-        append.type,
-        append.payload,
-        append.target_device,
-        append.without_device,
-        append.without_instance,
-        append.source_device,
-        append.source_instance,
-        append.key,
-    )
