@@ -148,5 +148,5 @@ async def test_nothing_is_left_of_300_connections(serve) -> None:
 
 
 def baseline_tasks() -> int:
-    """This test, the sweep and the flush."""
-    return 3
+    """This test, the sweep, the committer, the keeper and the flush."""
+    return 5
