@@ -74,8 +74,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def plan_moments(kills: int, rng: random.Random) -> list[Moment]:
-    """Return when each kill falls: most while messages flow, some where it hurts most."""
-    return rng.choices(("writing", "starting", "returning"), weights=(6, 2, 2), k=kills)
+    """Return when each kill falls: most while messages flow, some where it hurts most.
+
+    The first one is of the first kind, so that there is something to lose and to come back to.
+    """
+    kinds: tuple[Moment, ...] = ("writing", "starting", "returning")
+    return [*kinds[:1], *rng.choices(kinds, weights=(6, 2, 2), k=kills)][:kills]
 
 
 def run(options: argparse.Namespace, folder: Path) -> Outcome:

@@ -176,6 +176,8 @@ class ServerProcess(Program):
         ) as ws:
             peer = Peer(ws)
             assert (await peer.receive())["type"] == "connected"
+            if query.startswith(("?resume=live", "?instance=")):
+                assert (await peer.receive())["type"] == "position"
             yield peer
 
     @asynccontextmanager

@@ -80,7 +80,7 @@ async def test_a_message_id_survives_a_kill(start: Start) -> None:
 async def test_after_a_kill_the_epoch_is_the_same_and_a_position_still_holds(start: Start) -> None:
     server = start()
     phone = await server.device("phone")
-    async with server.connected(phone, "?resume=live") as peer:
+    async with server.connected(phone, "?snapshot=1") as peer:
         position = (await peer.receive())["payload"]
     await send(server, "missed")
     await kill(server)

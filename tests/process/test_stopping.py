@@ -61,8 +61,6 @@ async def test_a_stop_sends_new_clients_elsewhere_and_answers_the_others(start: 
 async def farewell(peer: Peer) -> int:
     """Return when this positioned peer is told to come back, in milliseconds."""
     message = await peer.receive()
-    if message["type"] == "position":
-        message = await peer.receive()
     assert message["type"] == "goaway"
     assert message["payload"].keys() == {"reason", "reconnect", "after_ms"}
     assert message["payload"]["reason"] == "shutting_down"
