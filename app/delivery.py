@@ -137,11 +137,12 @@ class Delivery:
         The first step, without an await, moves the heads and takes down who is live. Whoever comes
         or catches up later compares itself with these heads, and reads what it lacks.
         """
-        receivers = [self._receivers(row) for row in rows]
+        live = {user_id: self._live(user_id) for user_id in {row.user_id for row in rows}}
         self.standings.advance(rows)
         taken: list[list[int]] = []
         steps = 0
-        for row, connections in zip(rows, receivers, strict=True):
+        for row in rows:
+            connections = live[row.user_id]
             frame = b""
             devices: dict[int, None] = {}
             for connection in connections:
@@ -163,11 +164,11 @@ class Delivery:
             if not connection.behind:
                 self._fall_behind(connection)
 
-    def _receivers(self, row: Row) -> list[Connection]:
-        if row.user_id == EVERYONE:
+    def _live(self, user_id: int) -> list[Connection]:
+        if user_id == EVERYONE:
             found = self._manager.connections()
         else:
-            found = self._manager.of_user(row.user_id)
+            found = self._manager.of_user(user_id)
         return [connection for connection in found if not connection.behind]
 
     @staticmethod
@@ -214,6 +215,7 @@ class Delivery:
                 return
             if page.floor > connection.position:
                 # It lacks what was pruned meanwhile: when it comes back it is told so.
+                self.standings.raise_floors({connection.user_id: page.floor})
                 connection.disconnect(TOO_SLOW)
                 return
             for row in page.rows:

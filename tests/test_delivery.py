@@ -8,13 +8,13 @@ import pytest
 from delivery_peers import Peer, make_node
 from memory_log import MemoryLog
 
-from app.delivery import PAGE
+from app.delivery import PAGE, STEP
 from app.errors import Problem, StorageUnavailable
 from app.keeping import Keep
 from app.node import Node, Send
 from app.position import Position
 from app.streams.base import Append, Appended, Refused
-from app.websocket.close import STREAM_RESET
+from app.websocket.close import STREAM_RESET, TOO_SLOW
 from app.websocket.messages import Source
 
 LOG = Keep("log")
@@ -316,3 +316,37 @@ async def test_an_append_that_was_written_unnoticed_is_delivered_with_the_next()
     await node.committer.drain()
     await phone.settle()
     assert phone.offsets() == [1, 2]
+
+
+async def test_who_is_cancelled_while_it_waits_takes_no_delivery_along(node: Node) -> None:
+    peers = [Peer(node, number + 1, user=number + 1) for number in range(6 * STEP)]
+    for peer in peers:
+        await peer.connect()
+    first = node.submit(Send("everyone", "note.x", keep=LOG))
+    while not any(peer.connection.position for peer in peers):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    waiting = asyncio.create_task(node.reset_streams())
+    await asyncio.sleep(0)
+    assert not first.done()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    stored = await first
+    assert len(stored.delivered) == len(peers)
+
+
+async def test_one_who_lacks_what_was_pruned_meanwhile_is_told_so_when_it_comes_back(
+    node: Node, streams: MemoryLog
+) -> None:
+    for number in range(20):
+        await node.append(to_user(number))
+    await node.delivery.standings.prepare(1, 1)
+    streams._retention_rows = 5
+    # The floor is on disk, and memory does not know it.
+    await streams.prune()
+    phone = Peer(node, 1)
+    phone.enter(Position("epoch-1", 3))
+    await phone.settle()
+    assert phone.connection.closing is not None
+    assert phone.connection.closing.close == TOO_SLOW
+    back = Peer(node, 1)
+    assert back.enter(Position("epoch-1", 3)).outcome == "reset"

@@ -96,6 +96,9 @@ class DeviceFeature:
         where, device_id = _target(body.get("to"))
         if where == "device" and not await self._known(connection.user_id, device_id):
             raise MessageError("device_not_found", "there is no such device of yours")
+        if connection.is_closing():
+            # It was replaced or revoked while the device was looked up: it acts no more.
+            return None
         send = Send(
             where,
             type_,

@@ -93,16 +93,19 @@ class Committer:
         while True:
             await self._work.wait()
             self._work.clear()
-            await self.drain()
+            await self._write_all()
 
     async def drain(self) -> None:
         """Everything that was submitted until now has its answer."""
-        while self._queue:
-            async with self._committing:
-                await complete(self._commit(self._next_batch()))
+        await self._write_all()
         async with self.exclusive():
             # Also what another caller had taken from the queue.
             pass
+
+    async def _write_all(self) -> None:
+        while self._queue:
+            async with self._committing:
+                await complete(self._commit(self._next_batch()))
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
@@ -124,23 +127,34 @@ class Committer:
             _fail(batch, refusal)
         except Exception:
             log.exception("append failed")
-            await self._commit_singly(batch)
+            if self._log.last == before:
+                await self._commit_singly(batch)
+                return
+            _fail(batch, StorageUnavailable())
         else:
             self._metrics.commits += 1
             await self._delivered()
             if _has_gap(before, outcomes):
                 self._on_doubt()
             self._delivering = asyncio.create_task(self._hand_out(batch, outcomes))
+            self._delivering.add_done_callback(self._look_after)
             return
         if self._log.last != before:
             # It was written, though we were told that it was not.
             await self._delivered()
             self._on_doubt()
 
+    def _look_after(self, delivering: "asyncio.Task[None]") -> None:
+        """A delivery that failed half-way: whoever lacks something reads it."""
+        if not delivering.cancelled() and delivering.exception() is not None:
+            log.error("delivery failed", exc_info=delivering.exception())
+            self._on_doubt()
+
     async def _delivered(self) -> None:
+        # Whoever is cancelled while it waits must not take the delivery along.
         if self._delivering is not None:
-            delivering, self._delivering = self._delivering, None
-            await delivering
+            await complete(asyncio.wait([self._delivering]))
+            self._delivering = None
 
     async def _commit_singly(self, batch: list[_Waiting]) -> None:
         """Find the one that cannot be stored, so that it takes no other along."""

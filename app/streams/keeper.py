@@ -51,7 +51,7 @@ class Keeper:
 
     async def prune(self) -> int:
         """Everything that is too old, too many or expired is gone; returns how many rows."""
-        removed = 0
+        removed, save_at = 0, self._clock() + SAVE_SECONDS
         while True:
             step = await self._log.prune()
             self._standings.raise_floors(step.floors)
@@ -59,6 +59,10 @@ class Keeper:
             if not step.more:
                 break
             await asyncio.sleep(BREATH_SECONDS)
+            # There may be hours of work after a long stop.
+            if self._clock() >= save_at:
+                await self._standings.save()
+                save_at = self._clock() + SAVE_SECONDS
         if removed:
             log.info("pruned", extra=fields(rows=removed))
         return removed

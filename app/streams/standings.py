@@ -28,11 +28,8 @@ class Stream:
     """False while it holds only what was handed out meanwhile."""
 
 
-@dataclass(slots=True, eq=False)
-class Place:
-    """What is known of one device; `cursor` is None until it acknowledges something."""
-
-    cursor: Position | None = None
+NO_CURSOR: Final = Position("", -1)
+"""Of a device that has acknowledged nothing; one for all, since most have none."""
 
 
 class Standings:
@@ -42,14 +39,14 @@ class Standings:
         self._log = streams
         self._everyone = Stream()
         self._streams: Recent[int, Stream] = Recent(KNOWN)
-        self._places: Recent[int, Place] = Recent(KNOWN)
+        self._cursors: Recent[int, Position] = Recent(KNOWN)
         self._unsaved: dict[int, Cursor] = {}
         self._loads: Batches[tuple[int, int], Standing] = Batches(self._load)
 
     def knows(self, user_id: int, device_id: int) -> bool:
         """Tell whether `of` needs no `prepare`."""
         stream = self._streams.get(user_id)
-        return stream is not None and stream.loaded and self._places.get(device_id) is not None
+        return stream is not None and stream.loaded and self._cursors.get(device_id) is not None
 
     async def prepare(self, user_id: int, device_id: int) -> None:
         """Have in memory what the connection of this device needs; raises StorageUnavailable."""
@@ -64,12 +61,12 @@ class Standings:
     def of(self, user_id: int, device_id: int) -> Standing:
         """Return where the device stands at this instant; it is known."""
         stream = self._streams.get(user_id) or Stream()
-        place = self._places.get(device_id) or Place()
+        cursor = self._cursors.get(device_id)
         everyone = self._everyone
         return Standing(
             max(stream.head, everyone.head),
             max(stream.floor, everyone.floor),
-            place.cursor,
+            cursor if cursor is not NO_CURSOR else None,
             stream.keys or everyone.keys,
         )
 
@@ -98,13 +95,9 @@ class Standings:
 
     def acknowledge(self, user_id: int, device_id: int, position: Position) -> None:
         """The device has everything up to there; a cursor of the same epoch never goes back."""
-        place = self._places.get(device_id)
-        if place is None:
-            place = Place()
-            self._places.put(device_id, place)
-        cursor = place.cursor
+        cursor = self._cursors.get(device_id)
         if cursor is None or cursor.epoch != position.epoch or cursor.offset < position.offset:
-            place.cursor = position
+            self._cursors.put(device_id, position)
             self._unsaved[device_id] = Cursor(user_id, position)
 
     @property
@@ -126,7 +119,7 @@ class Standings:
     def forget(self) -> None:
         """Nothing is known any more: the numbering is another one."""
         self._streams.clear()
-        self._places.clear()
+        self._cursors.clear()
         self._unsaved.clear()
         self._everyone = Stream()
 
@@ -150,9 +143,10 @@ class Standings:
         stream.floor = max(stream.floor, found.floor)
         stream.keys = stream.keys or found.keys
         stream.loaded = True
-        if self._places.get(device_id) is None:
+        if self._cursors.get(device_id) is None:
             unsaved = self._unsaved.get(device_id)
-            self._places.put(device_id, Place(unsaved.position if unsaved else found.cursor))
+            cursor = unsaved.position if unsaved else found.cursor
+            self._cursors.put(device_id, cursor or NO_CURSOR)
 
     async def _load(self, devices: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Standing]:
         return dict(zip(devices, await self._log.standings(devices), strict=True))
