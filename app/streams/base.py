@@ -86,7 +86,10 @@ class Row:
 
 
 def row_of(append: Append, offset: int, created_at: int = 0) -> Row:
-    """Return the row as which the message is kept; `created_at` in milliseconds since 1970."""
+    """Return the row as which the message is kept; `created_at` in milliseconds since 1970.
+
+    A row that is only handed over needs no time, and then none of its times mean anything.
+    """
     return Row(
         offset,
         append.user_id,
