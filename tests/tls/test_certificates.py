@@ -6,10 +6,12 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from serving import PATIENCE
 
 from tests.cli.conftest import PASSWORD, CommandLine
 from tests.process.server import ROOT, ServerProcess
@@ -27,6 +29,28 @@ def server(
     server.end()
 
 
+@asynccontextmanager
+async def client(server: ServerProcess) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open a session of aiohttp's client; when this ends, so have its sockets.
+
+    A WebSocket that aiohttp's client closes goes on with the parting words of TLS, and nobody waits
+    for them; the loop must not close before.
+    """
+    sockets: list[socket.socket] = []
+
+    def make(address: aiohttp.AddrInfoType) -> socket.socket:
+        sockets.append(socket.socket(*address[:3]))
+        return sockets[-1]
+
+    connector = aiohttp.TCPConnector(ssl=server.client_tls or True, socket_factory=make)
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as http:
+        yield http
+    async with asyncio.timeout(PATIENCE):
+        while any(made.fileno() != -1 for made in sockets):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 def certificate(server: ServerProcess) -> str:
     """Return the certificate that the server shows to a new connection."""
     return ssl.get_server_certificate(("127.0.0.1", server.port))
@@ -40,10 +64,9 @@ async def test_two_libraries_talk_to_each_other_over_wss(server: ServerProcess) 
     assert server.url.startswith("https://")
     assert server.get("/health")[0] == 200
     phone, laptop = await server.device("phone"), await server.device("laptop")
-    connector = aiohttp.TCPConnector(ssl=server.client_tls)
     async with (
         server.connected(phone) as one,
-        aiohttp.ClientSession(connector=connector) as http,
+        client(server) as http,
         http.ws_connect(f"{server.url}/v1/ws", headers=laptop.by_header) as two,
     ):
         assert (await two.receive_json())["type"] == "connected"
@@ -55,9 +78,7 @@ async def test_two_libraries_talk_to_each_other_over_wss(server: ServerProcess) 
 
 
 async def test_the_cookie_is_for_https_only_and_opens_the_socket(server: ServerProcess) -> None:
-    jar = aiohttp.CookieJar(unsafe=True)
-    connector = aiohttp.TCPConnector(ssl=server.client_tls)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=jar) as http:
+    async with client(server) as http:
         form = {
             "user_handle": "ada",
             "password": PASSWORD,
