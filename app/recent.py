@@ -1,6 +1,5 @@
 """A map that forgets what was used longest ago."""
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -9,36 +8,55 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """A map of at most `capacity` entries: the one used longest ago makes place."""
+    """A map that keeps the `kept` entries used last, and never more than three times as many.
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._entries: OrderedDict[K, V] = OrderedDict()
+    Three plain dicts: one that knew the order of use would take twice the memory of each entry.
+    What is used is in, or moves to, the young one. When that is full it becomes the old one, and
+    what was in the old one makes place, two entries with each that is put.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._kept = kept
+        self._young: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+        self._leaving: dict[K, V] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._young) + len(self._old) + len(self._leaving)
 
     def __contains__(self, key: K) -> bool:
-        return key in self._entries
+        return key in self._young or key in self._old or key in self._leaving
 
     def get(self, key: K) -> V | None:
         """Return the value, which counts as a use."""
-        value = self._entries.get(key)
-        if value is not None:
-            self._entries.move_to_end(key)
+        value = self._young.get(key)
+        if value is None:
+            value = self._take(key)
+            if value is not None:
+                self._young[key] = value
         return value
 
-    def put(self, key: K, value: V) -> tuple[K, V] | None:
-        """The key has this value; return the entry that made place for it."""
-        self._entries[key] = value
-        self._entries.move_to_end(key)
-        if len(self._entries) <= self._capacity:
-            return None
-        return self._entries.popitem(last=False)
+    def put(self, key: K, value: V) -> list[tuple[K, V]]:
+        """The key has this value; return the entries that made place, two at most."""
+        if key not in self._young:
+            self._take(key)
+            if len(self._young) >= self._kept and not self._leaving:
+                self._leaving, self._old, self._young = self._old, self._young, {}
+        self._young[key] = value
+        leaving = self._leaving
+        return [leaving.popitem() for _ in range(min(2, len(leaving)))]
 
     def pop(self, key: K) -> V | None:
         """The key has no value any more; return the one that it had."""
-        return self._entries.pop(key, None)
+        value = self._young.pop(key, None)
+        return self._take(key) if value is None else value
 
     def clear(self) -> None:
-        self._entries.clear()
+        """Nothing is known any more."""
+        self._young.clear()
+        self._old.clear()
+        self._leaving.clear()
+
+    def _take(self, key: K) -> V | None:
+        value = self._old.pop(key, None)
+        return self._leaving.pop(key, None) if value is None else value

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 from app.auth.devices import clean_device_name
 from app.auth.enrolment import remove_device
-from app.auth.sessions import Ended
+from app.auth.identity import Identity
+from app.auth.sessions import Ended, unauthorized
 from app.auth.writes import Writes
 from app.errors import Problem
+from app.storage.completion import complete
 from app.storage.devices import Device, devices_of, live_device, set_device_name
 
 
@@ -32,10 +34,7 @@ class DeviceWrites(Writes):
 
         Raises Problem 404 `device_not_found`, for another user's device too.
         """
-        async with self._database.write() as connection:
-            _owned(await live_device(connection, device_id), user_id)
-            device = await set_device_name(connection, device_id, clean_device_name(name))
-        return self._seen(device)
+        return self._seen(await complete(self._rename(user_id, device_id, name)))
 
     async def revoke_device(self, device_id: int, user_id: int | None = None) -> Ended:
         """The device and its sessions are gone; with `user_id`, only if it is that user's.
@@ -43,6 +42,14 @@ class DeviceWrites(Writes):
         Raises Problem 404 `device_not_found`.
         """
         return await self._end(self._revoke(device_id, user_id))
+
+    async def revoke_other_devices(self, identity: Identity) -> tuple[list[int], Ended]:
+        """Every device of the user but the one that asks is gone, with its sessions.
+
+        Returns their ids too. Raises Problem 401 `unauthorized` if the one that asks was itself
+        ended meanwhile.
+        """
+        return await self._finish(self._revoke_others(identity), lambda outcome: outcome[1])
 
     def active_device_owner(self, device_id: int) -> int | None:
         """Return the user id; None if there is no such device or memory does not know it."""
@@ -58,6 +65,35 @@ class DeviceWrites(Writes):
             not_before = self._sessions.not_before(device.user_id, device.id)
             ending = await remove_device(connection, device, now=self._now(), not_before=not_before)
         return self._ended([ending])
+
+    async def _revoke_others(self, identity: Identity) -> tuple[list[int], Ended]:
+        user_id = identity.user_id
+        async with self._database.write() as connection:
+            # No other write can come between: a device revoked just now revokes none.
+            if not self._sessions.holds(identity):
+                raise unauthorized()
+            others = [
+                device
+                for device in await devices_of(connection, user_id)
+                if device.id != identity.device_id
+            ]
+            endings = [
+                await remove_device(
+                    connection,
+                    device,
+                    now=self._now(),
+                    not_before=self._sessions.not_before(user_id, device.id),
+                )
+                for device in others
+            ]
+        return [device.id for device in others], self._ended(endings)
+
+    async def _rename(self, user_id: int, device_id: int, name: str | None) -> Device:
+        async with self._database.write() as connection:
+            _owned(await live_device(connection, device_id), user_id)
+            device = await set_device_name(connection, device_id, clean_device_name(name))
+        self._sessions.on_devices_changed(user_id)
+        return device
 
     def _seen(self, device: Device) -> Device:
         seen = self._sessions.touches.device_seen(device.id)

@@ -156,6 +156,8 @@ class Accounts(UserWrites, DeviceWrites):
         pruned = enrolled.pruned if enrolled is not None else ()
         if device is not None:
             self._sessions.owners.add(device.id, user.id)
+        if enrolled is not None and enrolled.changed:
+            self._sessions.on_devices_changed(user.id)
         ended = self._ended(pruned)
         return SignedIn(token, session.id, user, device, ended)
 

@@ -21,8 +21,8 @@ class Entry:
 class TokenCache:
     """Entries by the hash of their token, and the ways to them that endings need."""
 
-    def __init__(self, capacity: int) -> None:
-        self._entries: Recent[bytes, Entry] = Recent(capacity)
+    def __init__(self, kept: int) -> None:
+        self._entries: Recent[bytes, Entry] = Recent(kept)
         self._by_user: dict[int, set[bytes]] = {}
         self._by_session: dict[int, Entry] = {}
 
@@ -41,7 +41,7 @@ class TokenCache:
         self._by_user.setdefault(entry.identity.user_id, set()).add(key)
         if entry.identity.session_id is not None:
             self._by_session[entry.identity.session_id] = entry
-        if (displaced := self._entries.put(key, entry)) is not None:
+        for displaced in self._entries.put(key, entry):
             self._unlink(*displaced)
 
     def drop(self, key: bytes) -> None:
@@ -67,10 +67,10 @@ class TokenCache:
 class Endings:
     """What has ended in this process lately, for those who resolved a token just before."""
 
-    def __init__(self, capacity: int) -> None:
-        self._sessions: Recent[int, bool] = Recent(capacity)
-        self._users: Recent[int, int] = Recent(capacity)
-        self._devices: Recent[int, int] = Recent(capacity)
+    def __init__(self, kept: int) -> None:
+        self._sessions: Recent[int, bool] = Recent(kept)
+        self._users: Recent[int, int] = Recent(kept)
+        self._devices: Recent[int, int] = Recent(kept)
 
     def end_sessions(self, session_ids: Iterable[int]) -> None:
         """These sessions are over for good."""

@@ -38,6 +38,8 @@ class Enrolled:
 
     device: Device
     pruned: tuple[Ending, ...] = ()
+    changed: bool = False
+    """Whether the device is new, or says something else about itself than before."""
 
 
 NotBefore = Callable[[int, int], int]
@@ -67,7 +69,11 @@ async def enrol_device(
         await remove_device(connection, old, now=now, not_before=not_before(user_id, old.id))
         for old in excess
     ]
-    return Enrolled(device, tuple(pruned))
+    return Enrolled(device, tuple(pruned), known is None or _says(known) != _says(device))
+
+
+def _says(device: Device) -> tuple[str, str | None, str | None]:
+    return device.device_type, device.device_name, device.os_info
 
 
 async def remove_device(

@@ -36,6 +36,8 @@ class Admitted:
     user: User
     device: Device | None
     pruned: tuple[Ending, ...] = ()
+    changed: bool = False
+    """Whether the list of the user's devices is another one now."""
 
 
 class Outsiders:
@@ -91,7 +93,7 @@ class Outsiders:
                 limit=self._limit,
                 not_before=self._not_before,
             )
-        return Admitted(user, enrolled.device, enrolled.pruned)
+        return Admitted(user, enrolled.device, enrolled.pruned, enrolled.changed)
 
 
 def _complete(known: Outsider, claims: Claims) -> bool:

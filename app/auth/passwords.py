@@ -6,7 +6,7 @@ import unicodedata
 from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from secrets import token_bytes
+from secrets import token_bytes, token_urlsafe
 from typing import TypeVar
 
 from argon2 import PasswordHasher
@@ -20,6 +20,8 @@ PASSES = 2
 LANES = 1
 MAX_PASSWORD_BYTES = 1024
 BUSY_RETRY_SECONDS = 1
+# 120 random bits in 20 characters.
+MADE_PASSWORD_BYTES = 15
 
 T = TypeVar("T")
 
@@ -83,6 +85,11 @@ class Passwords:
 
     def _leave(self, _done: "Future[T]") -> None:
         self._places.release()
+
+
+def make_password(min_length: int) -> str:
+    """Return a password that nobody can guess, short enough to be copied by hand."""
+    return token_urlsafe(max(MADE_PASSWORD_BYTES, min_length))
 
 
 def check_new_password(password: str, min_length: int) -> None:

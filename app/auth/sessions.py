@@ -1,6 +1,7 @@
 """From a token to an identity: a token seen before costs no select."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from app.storage.database import Database
 from app.storage.sessions import TokenOwner, delete_ended_sessions, token_owners
 from app.websocket.close import REVOKED, Close, Selector
 
-# About 700 bytes each; above the 50,000 connections of a node, so that none needs a select twice.
+# About 700 bytes each, and up to three times as many; above the 50,000 connections of a node, so that none needs a select twice.
 CACHED_TOKENS = 65_536
 # About 150 bytes each.
 DEAD_TOKENS = 16_384
@@ -47,7 +48,8 @@ class Sessions:
     """What every token stands for, kept true by `Accounts`, which reports what it ended.
 
     `on_ended` gets the connections that a JWT's first use ends (the device limit), and those of a
-    write whose caller went away: hand it to `node.disconnect`.
+    write whose caller went away: hand it to `node.disconnect`. `on_devices_changed` gets the id of
+    a user of whom a device was added, renamed or removed.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Sessions:
         self.owners = DeviceOwners(database)
         self.touches = Touches()
         self.on_ended: Callable[[Ended], None] = lambda _ended: None
+        self.on_devices_changed: Callable[[int], None] = lambda _user_id: None
         self._database = database
         self._verifier = verifier
         self._clock = clock
@@ -154,11 +157,18 @@ class Sessions:
                 self._endings.end_user_jwts(ending.user_id, ending.not_before)
             if ending.removed and ending.device_id is not None:
                 self.owners.remove(ending.device_id)
+                self.on_devices_changed(ending.user_id)
             self._drop_ended(ending.user_id)
 
     def revive(self) -> None:
         """Tokens that were refused are looked up again: a user was enabled."""
         self._dead.clear()
+
+    def set_roles(self, user_id: int, roles: tuple[str, ...]) -> None:
+        """The user has these roles, as was committed; every token of theirs says so from now on."""
+        self._changes += 1
+        for _, entry in self._cache.of_user(user_id):
+            entry.identity = replace(entry.identity, roles=roles)
 
     def not_before(self, user_id: int, device_id: int | None = None) -> int:
         """Return the time (milliseconds) up to which JWTs must be refused to end all known ones.
@@ -217,7 +227,8 @@ class Sessions:
     def _keep_owner(self, key: bytes, owner: TokenOwner) -> Entry:
         identity = Identity(
             owner.user_id,
-            owner.handle,
+            # One text for all devices of a user.
+            sys.intern(owner.handle),
             owner.roles,
             owner.device_id,
             owner.session_id,
@@ -243,16 +254,19 @@ class Sessions:
             changes = self._changes
             admitted = await self._outsiders.admit(claims)
             if changes != self._changes:
-                self._report_pruned(admitted)
+                self._report(admitted)
                 continue
             if admitted is None:
                 return None
-            self._report_pruned(admitted)
+            self._report(admitted)
             if admitted.device is not None:
                 self.owners.add(admitted.device.id, admitted.user.id)
             return self._keep(key, _outside_identity(admitted, claims), 0)
 
-    def _report_pruned(self, admitted: Admitted | None) -> None:
+    def _report(self, admitted: Admitted | None) -> None:
+        """Tell what the first use of a token has changed."""
+        if admitted is not None and admitted.changed:
+            self.on_devices_changed(admitted.user.id)
         if admitted is not None and admitted.pruned:
             self.end(admitted.pruned)
             self.on_ended(closed_by(admitted.pruned))

@@ -12,7 +12,7 @@ from app.recent import Recent
 from app.streams.base import EVERYONE, Cursor, Row, Standing, StreamLog
 
 KNOWN: Final = 65_536
-"""Users, and devices, about 200 bytes each; above the 50,000 connections of a node."""
+"""Users, and devices, about 150 bytes each, up to three times as many; above the 50,000 connections of a node."""
 
 log = logging.getLogger(__name__)
 

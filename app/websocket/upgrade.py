@@ -5,6 +5,7 @@ import itertools
 import logging
 import re
 import secrets
+import sys
 import time
 from dataclasses import dataclass
 from typing import Final, cast
@@ -244,7 +245,8 @@ def new_connection(
         instance=query.instance or fallback,
         session_id=identity.session_id,
         expires_at=identity.expires_at,
-        address=peer.address,
+        # Often a proxy's, so one text for all.
+        address=sys.intern(peer.address),
         positioned=query.positioned,
         connected_at=time.time(),
         now=node.clock(),

@@ -107,7 +107,7 @@ async def test_what_has_not_the_form_of_a_key_costs_no_select(
 
 
 async def test_dead_keys_are_remembered_up_to_a_bound(database: Database) -> None:
-    keys = ApiKeys(database, dead_keys=2)
+    keys = ApiKeys(database, dead_keys=1)
     dead = [KEY_PREFIX + letter * TOKEN_LENGTH for letter in "abc"]
     for presented in dead:
         await refused(keys, presented)

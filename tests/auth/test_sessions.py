@@ -231,7 +231,7 @@ async def test_what_ends_between_its_load_and_its_answer_is_refused(house: House
 
 async def test_a_small_cache_forgets_and_asks_again(house: House) -> None:
     await house.user()
-    sessions = Sessions(house.database, house.settings, None, house.clock, cached_tokens=2)
+    sessions = Sessions(house.database, house.settings, None, house.clock, cached_tokens=1)
     tokens = [(await house.sign_in(uuid=f"device-{number:04}")).token for number in range(3)]
     identities = [await sessions.resolve(token, "header") for token in tokens]
     assert sessions.cached(tokens[0], "header") is None
