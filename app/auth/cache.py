@@ -23,7 +23,8 @@ class TokenCache:
 
     def __init__(self, kept: int) -> None:
         self._entries: Recent[bytes, Entry] = Recent(kept)
-        self._by_user: dict[int, set[bytes]] = {}
+        # Lists: a user has some dozens of tokens, and a set takes four times the memory.
+        self._by_user: dict[int, list[bytes]] = {}
         self._by_session: dict[int, Entry] = {}
 
     def __len__(self) -> int:
@@ -38,7 +39,7 @@ class TokenCache:
     def put(self, key: bytes, entry: Entry) -> None:
         """The token stands for this entry."""
         self.drop(key)
-        self._by_user.setdefault(entry.identity.user_id, set()).add(key)
+        self._by_user.setdefault(entry.identity.user_id, []).append(key)
         if entry.identity.session_id is not None:
             self._by_session[entry.identity.session_id] = entry
         for displaced in self._entries.put(key, entry):
@@ -57,7 +58,7 @@ class TokenCache:
     def _unlink(self, key: bytes, entry: Entry) -> None:
         identity = entry.identity
         keys = self._by_user[identity.user_id]
-        keys.discard(key)
+        keys.remove(key)
         if not keys:
             del self._by_user[identity.user_id]
         if identity.session_id is not None:
