@@ -30,6 +30,8 @@ class Readiness:
 
 
 SETTINGS = web.AppKey("settings", Settings)
+STARTED_AT = web.AppKey("started_at", int)
+"""When the server was built; milliseconds since 1970, UTC."""
 METRICS = web.AppKey("metrics", Metrics)
 DATABASE = web.AppKey("database", Database)
 STREAMS: web.AppKey[StreamLog] = web.AppKey("streams")

@@ -14,6 +14,7 @@ from app.errors import Problem
 from app.storage.devices import set_devices_removed
 from app.storage.sessions import delete_sessions_of_user
 from app.storage.users import (
+    ADMIN,
     User,
     add_local_user,
     all_users,
@@ -21,7 +22,9 @@ from app.storage.users import (
     set_user_disabled,
     set_user_enabled,
     set_user_password,
+    set_user_roles,
     user_by_handle_key,
+    user_by_id,
 )
 
 
@@ -100,6 +103,17 @@ class UserWrites(Writes):
             await set_user_enabled(connection, user_id)
         self._sessions.revive()
 
+    async def change_user(
+        self, user_id: int, *, disabled: bool | None, admin: bool | None, by: int | None
+    ) -> tuple[User, Ended]:
+        """The user is as asked, in one step; None leaves as it is. Return the user too.
+
+        `by` is the administrator who asks, None for others. Raises Problem 404 `user_not_found`,
+        and 403 `forbidden` when `by` is no administrator any more.
+        """
+        work = self._change(user_id, disabled, admin, by)
+        return await self._finish(work, lambda outcome: outcome[1])
+
     async def delete_user(self, user_id: int) -> Ended:
         """User, devices and sessions are gone, the handle is free; raises 404 `user_not_found`."""
         return await self._end(self._delete(user_id))
@@ -120,15 +134,37 @@ class UserWrites(Writes):
             user_id=user_id, session_ids=tuple(gone), kept_session_id=keep, not_before=not_before
         )
 
+    async def _change(
+        self, user_id: int, disabled: bool | None, admin: bool | None, by: int | None
+    ) -> tuple[User, Ended]:
+        endings = []
+        async with self._database.write() as connection:
+            await _require_admin(connection, by)
+            user = await require_user(connection, user_id)
+            roles = _roles(user, admin)
+            if roles != user.roles:
+                await set_user_roles(connection, user_id, roles)
+            if disabled and user.active:
+                endings.append(await self._disable_row(connection, user_id))
+            elif disabled is False and not user.active:
+                await set_user_enabled(connection, user_id)
+            changed = await require_user(connection, user_id)
+        self._sessions.set_roles(user_id, roles)
+        if changed.active and not user.active:
+            self._sessions.revive()
+        return changed, self._ended(endings)
+
     async def _disable(self, user_id: int) -> Ended:
         async with self._database.write() as connection:
             await require_user(connection, user_id)
-            not_before = self._sessions.not_before(user_id)
-            await set_user_disabled(connection, user_id, self._now(), not_before)
-            gone = await delete_sessions_of_user(connection, user_id)
-        return self._ended(
-            [Ending(user_id=user_id, session_ids=tuple(gone), not_before=not_before)]
-        )
+            ending = await self._disable_row(connection, user_id)
+        return self._ended([ending])
+
+    async def _disable_row(self, connection: AsyncConnection, user_id: int) -> Ending:
+        not_before = self._sessions.not_before(user_id)
+        await set_user_disabled(connection, user_id, self._now(), not_before)
+        gone = await delete_sessions_of_user(connection, user_id)
+        return Ending(user_id=user_id, session_ids=tuple(gone), not_before=not_before)
 
     async def _delete(self, user_id: int) -> Ended:
         async with self._database.write() as connection:
@@ -142,6 +178,27 @@ class UserWrites(Writes):
         return self._ended(
             [Ending(user_id=user_id, session_ids=tuple(gone), not_before=not_before)]
         )
+
+
+def not_an_admin() -> Problem:
+    """Return the refusal of what only administrators may do."""
+    return Problem(403, "forbidden", "This is for administrators.")
+
+
+async def _require_admin(connection: AsyncConnection, user_id: int | None) -> None:
+    """Raises Problem 403 `forbidden` if this user is no administrator, by what is stored now."""
+    if user_id is None:
+        return
+    user = await user_by_id(connection, user_id)
+    if user is None or not (user.active and user.is_admin):
+        raise not_an_admin()
+
+
+def _roles(user: User, admin: bool | None) -> tuple[str, ...]:
+    if admin is None or admin == user.is_admin:
+        return user.roles
+    others = tuple(role for role in user.roles if role != ADMIN)
+    return (*others, ADMIN) if admin else others
 
 
 def unchanged(verified: User, current: User | None) -> bool:

@@ -1,13 +1,13 @@
 """`serve`: run the server until it is told to stop."""
 
 import asyncio
-import secrets
 import shlex
 import sys
 from typing import Any
 
 import click
 
+from app.auth.passwords import make_password
 from app.cli.output import print_json
 from app.cli.running import expected_errors, settings_from
 from app.cli.settings_flags import settings_options, unknown_variables
@@ -25,9 +25,6 @@ else:
     _LOOP_FACTORY = uvloop.new_event_loop
 
 FIRST_ADMIN = "admin"
-
-# 120 random bits in 20 characters, short enough to be copied by hand.
-_PASSWORD_BYTES = 15
 
 
 @click.command()
@@ -84,7 +81,7 @@ async def _first_admin(serving: Serving, settings: Settings) -> str | None:
     """
     if not sys.stdout.isatty() or await serving.accounts.list_users():
         return None
-    password = secrets.token_urlsafe(max(_PASSWORD_BYTES, settings.password_min_length))
+    password = make_password(settings.password_min_length)
     await serving.accounts.add_user(FIRST_ADMIN, password, ("admin",))
     return password
 

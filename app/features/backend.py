@@ -146,12 +146,15 @@ class Backend:
         """As the function does."""
         return hand_over(self._node, send)
 
-    async def waiting(self, send: Send, outcome: Sent) -> list[int]:
-        """Return the devices that have not taken the durable message yet, and will get it."""
+    async def waiting(self, send: Send, outcome: Sent) -> list[int] | None:
+        """Return the devices that have not taken the durable message yet, and will get it.
+
+        None when that cannot be read now.
+        """
         if outcome.stored is None:
             return []
         return await self._waiting.devices(send, outcome.stored)
 
-    async def count_waiting(self, outcome: Sent) -> int:
+    async def count_waiting(self, outcome: Sent) -> int | None:
         """The same for a message to everyone, as a number."""
         return await self._waiting.count(outcome.stored) if outcome.stored is not None else 0

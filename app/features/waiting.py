@@ -1,13 +1,22 @@
 """Which devices a durable message waits for."""
 
+import logging
 from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.batches import Batches
+from app.logs import fields
 from app.node import Node, Send
 from app.position import Position
 from app.storage.cursors import DeviceCursor, count_below, device_cursors
 from app.storage.database import Database
 from app.streams.committer import Stored
+
+_UNREADABLE: Final = (OSError, SQLAlchemyError)
+
+log = logging.getLogger(__name__)
 
 
 class Waiting:
@@ -18,12 +27,17 @@ class Waiting:
         self._database = database
         self._devices: Batches[int, list[DeviceCursor]] = Batches(self._load)
 
-    async def devices(self, send: Send, stored: Stored) -> list[int]:
+    async def devices(self, send: Send, stored: Stored) -> list[int] | None:
         """Return the devices that have not taken the message, and will.
 
-        They are connected, or have a cursor from which they go on.
+        They are connected, or have a cursor from which they go on. None when the database does not
+        answer.
         """
-        found = await self._devices.get(send.user_id) or []
+        try:
+            found = await self._devices.get(send.user_id) or []
+        except _UNREADABLE as error:
+            _note_unknown(error)
+            return None
         return [
             one.device_id
             for one in found
@@ -32,8 +46,11 @@ class Waiting:
             and self._will_get(send.user_id, one, stored)
         ]
 
-    async def count(self, stored: Stored) -> int:
-        """Return how many devices have not taken a message to everyone, and will."""
+    async def count(self, stored: Stored) -> int | None:
+        """Return how many devices have not taken a message to everyone, and will.
+
+        None when the database does not answer.
+        """
         position = Position(stored.epoch, stored.offset)
         unsaved = self._node.delivery.standings.unsaved
         # Whoever is here counts here, since only memory knows how far it is.
@@ -44,8 +61,12 @@ class Waiting:
             if device_id not in here and _is_below(one.position, stored)
         }
         known = here | unsaved.keys()
-        async with self._database.lookup() as connection:
-            rest = await count_below(connection, position, known)
+        try:
+            async with self._database.lookup() as connection:
+                rest = await count_below(connection, position, known)
+        except _UNREADABLE as error:
+            _note_unknown(error)
+            return None
         owed_here = 0 if stored.duplicate else len(here.difference(stored.delivered))
         return rest + len(away) + owed_here
 
@@ -73,6 +94,10 @@ class Waiting:
     async def _load(self, user_ids: Sequence[int]) -> dict[int, list[DeviceCursor]]:
         async with self._database.lookup() as connection:
             return await device_cursors(connection, user_ids)
+
+
+def _note_unknown(error: Exception) -> None:
+    log.warning("waiting devices not read", extra=fields(reason=type(error).__name__))
 
 
 def _is_for(send: Send, device_id: int) -> bool:

@@ -2,13 +2,16 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.schema import MAX_ID, cursors, floors, messages, users
+
+ADMIN: Final = "admin"
+"""The role of those who may manage users and connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,10 @@ class User:
 
     @property
     def is_admin(self) -> bool:
-        return "admin" in self.roles
+        return ADMIN in self.roles
 
 
-_COLUMNS: tuple[ColumnElement[Any], ...] = (
+USER_COLUMNS: tuple[ColumnElement[Any], ...] = (
     users.c.id,
     users.c.handle,
     users.c.iss,
@@ -62,7 +65,8 @@ def read_roles(text: str) -> tuple[str, ...]:
     return tuple(orjson.loads(text)) if text != "[]" else ()
 
 
-def _user(row: Row[*tuple[Any, ...]]) -> User:
+def user_of(row: Row[*tuple[Any, ...]]) -> User:
+    """Return the user in a row of USER_COLUMNS."""
     values = row._asdict()
     return User(**{**values, "roles": read_roles(values["roles"])})
 
@@ -84,41 +88,45 @@ async def add_local_user(
         roles=orjson.dumps(list(roles)).decode(),
         created_at=now,
     )
-    return _user((await connection.execute(added.returning(*_COLUMNS))).one())
+    return user_of((await connection.execute(added.returning(*USER_COLUMNS))).one())
 
 
 async def add_outside_user(connection: AsyncConnection, iss: str, sub: str, now: int) -> User:
     """Add a user known by issuer and subject."""
     added = insert(users).values(iss=iss, sub=sub, created_at=now)
-    return _user((await connection.execute(added.returning(*_COLUMNS))).one())
+    return user_of((await connection.execute(added.returning(*USER_COLUMNS))).one())
 
 
 async def user_by_id(connection: AsyncConnection, user_id: int) -> User | None:
     """Return the user, disabled or not; None for unknown and deleted ones."""
     if not 0 < user_id <= MAX_ID:
         return None
-    query = select(*_COLUMNS).where(users.c.id == user_id, users.c.deleted_at.is_(None))
+    query = select(*USER_COLUMNS).where(users.c.id == user_id, users.c.deleted_at.is_(None))
     row = (await connection.execute(query)).one_or_none()
-    return _user(row) if row is not None else None
+    return user_of(row) if row is not None else None
 
 
 async def user_by_handle_key(connection: AsyncConnection, handle_key: str) -> User | None:
     """Return the user, disabled or not; None for unknown and deleted ones."""
-    query = select(*_COLUMNS).where(users.c.handle_key == handle_key, users.c.deleted_at.is_(None))
+    query = select(*USER_COLUMNS).where(
+        users.c.handle_key == handle_key, users.c.deleted_at.is_(None)
+    )
     row = (await connection.execute(query)).one_or_none()
-    return _user(row) if row is not None else None
+    return user_of(row) if row is not None else None
 
 
 async def outside_users(connection: AsyncConnection, iss: str, subs: Collection[str]) -> list[User]:
     """Return the users of these subjects, tombstones too, the oldest first."""
-    query = select(*_COLUMNS).where(users.c.iss == iss, users.c.sub.in_(subs)).order_by(users.c.id)
-    return [_user(row) for row in await connection.execute(query)]
+    query = (
+        select(*USER_COLUMNS).where(users.c.iss == iss, users.c.sub.in_(subs)).order_by(users.c.id)
+    )
+    return [user_of(row) for row in await connection.execute(query)]
 
 
 async def all_users(connection: AsyncConnection) -> list[User]:
     """Return the users that are not deleted, by id."""
-    query = select(*_COLUMNS).where(users.c.deleted_at.is_(None)).order_by(users.c.id)
-    return [_user(row) for row in await connection.execute(query)]
+    query = select(*USER_COLUMNS).where(users.c.deleted_at.is_(None)).order_by(users.c.id)
+    return [user_of(row) for row in await connection.execute(query)]
 
 
 async def set_user_password(
@@ -140,6 +148,12 @@ async def set_user_disabled(
 async def set_user_enabled(connection: AsyncConnection, user_id: int) -> None:
     """The user may sign in again."""
     await connection.execute(update(users).values(disabled_at=None).where(users.c.id == user_id))
+
+
+async def set_user_roles(connection: AsyncConnection, user_id: int, roles: Sequence[str]) -> None:
+    """The user has these roles and no others."""
+    changed = update(users).values(roles=orjson.dumps(list(roles)).decode())
+    await connection.execute(changed.where(users.c.id == user_id))
 
 
 async def set_user_deleted(

@@ -102,6 +102,12 @@ class DeviceListAnswer(Answer):
     devices: list[DeviceAnswer]
 
 
+class RevokedAnswer(Answer):
+    """The devices that were revoked."""
+
+    revoked: list[int]
+
+
 class SentAnswer(Answer):
     """Who got a message. Of a message to everyone, `delivered` and `waiting` are numbers."""
 
@@ -111,7 +117,9 @@ class SentAnswer(Answer):
         None, description="This message_id was stored before; nothing was sent now."
     )
     delivered: list[int] | int = Field(description="Devices of which a connection took it now.")
-    waiting: list[int] | int = Field(description="Devices that will get it when they are back.")
+    waiting: list[int] | int | Absent = Field(
+        None, description="Devices that will get it later; left out if that is unknown now."
+    )
 
 
 class SentOutcome(SentAnswer):

@@ -18,7 +18,8 @@ _JSON = "application/json"
 B = TypeVar("B", bound="Body")
 
 # As many characters as a password may have bytes before it is hashed.
-Secret = Annotated[str, Field(max_length=1024, repr=False)]
+SECRET_LENGTH = 1024
+Secret = Annotated[str, Field(max_length=SECRET_LENGTH, repr=False)]
 
 # Cut to its limit instead of refused, so that here only the size of the body bounds it.
 Cut = Annotated[str | None, Field(max_length=MAX_BODY_BYTES)]
@@ -52,6 +53,12 @@ class RenameBody(Body):
     """PATCH /v1/devices/{id}; null takes the name away."""
 
     device_name: Cut
+
+
+def message_limit(max_message_bytes: int) -> int:
+    """Return how long a body may be that holds one message."""
+    # Escapes and indentation make a body longer than the message in it.
+    return MAX_BODY_BYTES + 2 * max_message_bytes
 
 
 async def read_body(request: web.Request, model: type[B]) -> B:

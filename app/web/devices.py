@@ -13,11 +13,9 @@ from app.storage.devices import Device
 from app.web.answers import json_response
 from app.web.bodies import RenameBody, read_body
 from app.web.identity import authenticate, close_sockets
+from app.web.parameters import path_id
 from app.websocket.close import Selector
 from app.websocket.connection import Connection
-
-# All such numbers fit the 64 bits of an id.
-_MAX_ID_DIGITS = 18
 
 
 async def list_devices(request: web.Request) -> web.Response:
@@ -52,11 +50,16 @@ async def revoke_device(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
+async def revoke_others(request: web.Request) -> web.Response:
+    """200 with the ids of the user's other devices, which need to sign in again."""
+    identity = await authenticate(request)
+    revoked, ended = await request.app[ACCOUNTS].revoke_other_devices(identity)
+    close_sockets(request, ended)
+    return json_response({"revoked": revoked})
+
+
 def _device_id(request: web.Request) -> int:
-    text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_ID_DIGITS):
-        raise Problem(404, "device_not_found", "There is no such device.")
-    return int(text)
+    return path_id(request, Problem(404, "device_not_found", "There is no such device."))
 
 
 def _connections(request: web.Request, user_id: int) -> defaultdict[int, list[Connection]]:

@@ -14,7 +14,7 @@ from app.node import Send
 from app.storage.api_keys import ApiKey
 from app.web.answers import json_response
 from app.web.api_identity import authorize, still_holds
-from app.web.bodies import MAX_BODY_BYTES, parse, read_exact
+from app.web.bodies import message_limit, parse, read_exact
 from app.web.message_bodies import MAX_BATCH_BYTES, BatchBody, MessageBody
 from app.web.problems import InvalidBody
 from app.websocket.messages import feature_of
@@ -57,8 +57,7 @@ async def send_batch(request: web.Request) -> web.Response:
 
 
 def _message_limit(request: web.Request) -> int:
-    # Escapes and indentation make a body longer than the message in it.
-    return MAX_BODY_BYTES + 2 * request.app[SETTINGS].max_message_bytes
+    return message_limit(request.app[SETTINGS].max_message_bytes)
 
 
 def _message(request: web.Request, key: ApiKey, value: object) -> Message:
@@ -98,20 +97,23 @@ def _invalid_id(detail: str) -> Problem:
 
 
 async def _answer(backend: Backend, send: Send, outcome: Sent) -> dict[str, Any]:
-    """Return what became of the message; of one to everyone the numbers of devices."""
+    """Return what became of the message; of one to everyone the numbers of devices.
+
+    It is stored by now, so who it waits for may be unknown, and is no reason to refuse it.
+    """
     place: dict[str, Any] = {}
     if outcome.stored is not None:
         place = {"epoch": outcome.stored.epoch, "offset": outcome.stored.offset}
         if outcome.stored.duplicate:
             place["duplicate"] = True
+    waiting: list[int] | int | None
     if send.where == "everyone":
+        place["delivered"] = len(outcome.delivered)
         waiting = await backend.count_waiting(outcome)
-        return {**place, "delivered": len(outcome.delivered), "waiting": waiting}
-    return {
-        **place,
-        "delivered": outcome.delivered,
-        "waiting": await backend.waiting(send, outcome),
-    }
+    else:
+        place["delivered"] = outcome.delivered
+        waiting = await backend.waiting(send, outcome)
+    return place if waiting is None else {**place, "waiting": waiting}
 
 
 # Batches: a Problem stands in the place of what it refused.

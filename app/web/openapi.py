@@ -12,7 +12,8 @@ from pydantic.json_schema import models_json_schema
 
 from app.version import VERSION
 from app.web.answers import ProblemAnswer, json_response
-from app.web.endpoints import ENDPOINTS, JSON, Endpoint, Parameter
+from app.web.endpoint import JSON, Endpoint, Parameter
+from app.web.endpoints import ENDPOINTS
 from app.web.message_bodies import MessageBody
 from app.web.problems import PROBLEM_TYPE
 
@@ -53,6 +54,7 @@ _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "none": [],
     "key": [{"key": []}],
     "session": [{"session": []}, {"cookie": []}],
+    "admin": [{"session": []}, {"cookie": []}, {"key": []}],
     "metrics": [{"metrics": []}, {}],
 }
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from app.errors import Problem
+from app.auth.writes import user_not_found
 from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE, WAITING
 from app.position import MAX_OFFSET, Position
 from app.storage.cursors import lag
@@ -15,6 +15,7 @@ from app.storage.devices import Device
 from app.streams.base import ANY, EVERYONE, Row, Wanted
 from app.web.answers import json_response
 from app.web.api_identity import authorize
+from app.web.parameters import path_id, whole_number
 from app.websocket.close import Selector
 
 MAX_LAG: Final = 10_000
@@ -25,15 +26,12 @@ MAX_ROWS: Final = 1000
 MAX_PAGE_BYTES: Final = 1024 * 1024
 """Of payloads in one page; the first row comes whatever its size."""
 
-# All such numbers fit the 64 bits of an id.
-_MAX_DIGITS = 18
-
 
 async def read_stream(request: web.Request) -> web.Response:
     """200 with a page of what is kept for the user, oldest first."""
     await authorize(request, "read")
-    after = _parameter(request, "after", 0, 0, MAX_OFFSET)
-    rows = _parameter(request, "limit", DEFAULT_ROWS, 1, MAX_ROWS)
+    after = whole_number(request, "after", 0, 0, MAX_OFFSET)
+    rows = whole_number(request, "limit", DEFAULT_ROWS, 1, MAX_ROWS)
     user_id = await _user_id(request)
     streams = request.app[NODE].log
     page = await streams.read(user_id, after, Wanted(rows, MAX_PAGE_BYTES))
@@ -70,22 +68,8 @@ async def list_user_devices(request: web.Request) -> web.Response:
 
 
 async def _user_id(request: web.Request) -> int:
-    text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
-        raise Problem(404, "user_not_found", "There is no such user.")
-    return (await request.app[ACCOUNTS].get_user(int(text))).id
-
-
-def _parameter(request: web.Request, name: str, default: int, least: int, most: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    # Nothing longer can be in the range.
-    if text.isascii() and text.isdigit() and len(text) <= len(str(most)):
-        value = int(text)
-        if least <= value <= most:
-            return value
-    raise Problem(400, "invalid_parameter", f"{name} is a whole number, {least} to {most}.")
+    user_id = path_id(request, user_not_found())
+    return (await request.app[ACCOUNTS].get_user(user_id)).id
 
 
 async def _lags(

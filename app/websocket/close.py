@@ -30,6 +30,9 @@ OVERLOADED = Close(1013, "overloaded", True, "The server has too much to do.")
 PING_UNANSWERED = Close(4001, "ping_unanswered", True, "A ping of the server got no pong in time.")
 TOO_SLOW = Close(4002, "too_slow", True, "The peer took none of the bytes that wait for it.")
 RATE_LIMIT = Close(4003, "rate_limit", True, "Too many messages, also after errors said so.")
+CLOSED_BY_OPERATOR = Close(
+    4004, "closed_by_operator", True, "An administrator closed this one connection."
+)
 SESSION_EXPIRED = Close(4501, "session_expired", False, "The session is over: sign in again.")
 REVOKED = Close(4502, "revoked", False, "The session or device was revoked, or the user disabled.")
 ABUSE = Close(4503, "abuse", False, "What the peer sent breaks the protocol on purpose.")
@@ -45,6 +48,7 @@ CLOSES: tuple[Close, ...] = (
     PING_UNANSWERED,
     TOO_SLOW,
     RATE_LIMIT,
+    CLOSED_BY_OPERATOR,
     SESSION_EXPIRED,
     REVOKED,
     ABUSE,

@@ -4,7 +4,7 @@ Every method is a plain `def` that never waits, so between two awaits of a calle
 state and no need for a lock.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from app.errors import Disconnected, NotConnected
@@ -33,10 +33,18 @@ Instances = list[Connection]
 """At most some dozens, so a list finds one as fast as a dict and takes a third of its memory."""
 
 
+Watcher = Callable[[Connection], None]
+"""Called with each connection that has just come or gone; it changes nothing in the manager."""
+
+
 class ConnectionManager:
-    """Who is connected to this node. An instance of a device has one connection at a time."""
+    """Who is connected to this node. An instance of a device has one connection at a time.
+
+    `watcher`, while it is set, is told of every connection that comes or goes.
+    """
 
     def __init__(self, *, per_device: int = 16, per_user: int = 256) -> None:
+        self.watcher: Watcher | None = None
         self._per_device = per_device
         self._per_user = per_user
         self._users: dict[int, dict[int, Instances]] = {}
@@ -63,11 +71,13 @@ class ConnectionManager:
         self._users.setdefault(connection.user_id, devices)
         devices.setdefault(connection.device_id, instances).append(connection)
         self._by_id[connection.connection_id] = connection
+        if self.watcher is not None:
+            self.watcher(connection)
         return Registration(connection, displaced)
 
     def unregister(self, connection: Connection) -> bool:
         """Make this very connection unreachable; False if it was already, or was displaced."""
-        if self._by_id.get(connection.connection_id) is not connection:
+        if not self.is_registered(connection):
             return False
         self._remove(connection)
         return True
@@ -150,6 +160,19 @@ class ConnectionManager:
         """Tell whether the device has a connection here."""
         return device_id in self._users.get(user_id, ())
 
+    def is_registered(self, connection: Connection) -> bool:
+        """Tell whether this very connection is reachable."""
+        return self._by_id.get(connection.connection_id) is connection
+
+    def count(self, user_id: int, device_id: int) -> int:
+        """Return how many connections the device has here."""
+        return len(self._users.get(user_id, {}).get(device_id, ()))
+
+    def counts(self, user_id: int) -> dict[int, int]:
+        """Return how many connections each device of the user has here; 0 is left out."""
+        devices = self._users.get(user_id, {})
+        return {device_id: len(instances) for device_id, instances in devices.items()}
+
     def connections(self, selector: Selector | None = None) -> list[Connection]:
         """Return the connections that match, as they are now; all of them without a selector."""
         if selector is None:
@@ -195,6 +218,8 @@ class ConnectionManager:
             del devices[connection.device_id]
         if not devices:
             del self._users[connection.user_id]
+        if self.watcher is not None:
+            self.watcher(connection)
 
 
 def _find(instances: Instances, instance: str) -> Connection | None:

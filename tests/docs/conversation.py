@@ -8,14 +8,25 @@ from typing import Any
 
 from serving import PATIENCE, Device, Peer, Server
 
-from app.keys import NODE
+from app.keys import ACCOUNTS, NODE
 from app.node import Send
 from app.websocket.close import CLOSES
 from app.websocket.messages import ClientMessage, decode
 from tests.docs.pages import Example
 
 VOLATILE = frozenset(
-    {"token", "connection_id", "epoch", "server_version", "created_at", "last_seen", "connected_at"}
+    {
+        "token",
+        "password",
+        "connection_id",
+        "epoch",
+        "server_version",
+        "created_at",
+        "started_at",
+        "last_seen",
+        "connected_at",
+        "heard_seconds",
+    }
 )
 """Keys whose values differ from run to run: here only their JSON type counts."""
 
@@ -105,7 +116,13 @@ class Frames:
         self.peers[name] = peer
 
     async def _follow(self, name: str, cue: str) -> None:
-        if cue == "leaves":
+        if cue == "comes":
+            await self.peer(name)
+        elif cue == "is renamed":
+            device = self.devices[name]
+            accounts = self.server.app[ACCOUNTS]
+            await accounts.rename_device(device.user_id, device.device_id, name)
+        elif cue == "leaves":
             left = len(self.server.manager.connections()) - 1
             await self.peers.pop(name).close()
             await self.server.until(lambda: len(self.server.manager.connections()) == left)

@@ -1,13 +1,8 @@
 """docs/http-api.md is what the server does: each request is sent, each table compared."""
 
-import json
-import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
-from string import Template
-from typing import Any
 
-import aiohttp
 import pytest
 from serving import Server
 
@@ -19,8 +14,8 @@ from app.web import answers
 from app.web.endpoints import ENDPOINTS
 from app.web.message_bodies import MessageBody, Target
 from app.web.openapi import problems_of
-from tests.docs.conversation import alike
-from tests.docs.pages import Example, page
+from tests.docs.curl import play
+from tests.docs.pages import page
 
 PAGE = page("docs/http-api.md")
 
@@ -43,35 +38,9 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         yield running
 
 
-async def curl(server: Server, key: str, command: str) -> Any:
-    """Do what curl would, and return the body of the answer."""
-    filled = Template(command).substitute(URL=f"http://{server.host}", KEY=key)
-    program, url, *options = shlex.split(filled.replace("\\\n", " "))
-    assert program == "curl"
-    given = list(zip(options[::2], options[1::2], strict=True))
-    headers = dict(value.split(": ", 1) for name, value in given if name == "-H")
-    [body] = [value for name, value in given if name == "-d"] or [None]
-    method = "GET" if body is None else "POST"
-    async with (
-        aiohttp.ClientSession() as session,
-        session.request(method, url, headers=headers, data=body) as response,
-    ):
-        return json.loads(await response.read())
-
-
 async def test_each_request_gets_the_answer_shown(server: Server) -> None:
     key = (await server.app[API_KEYS].add("shop", ["send", "read"], [])).key
-    played = 0
-    requests: list[Example] = []
-    for example in PAGE.examples:
-        if (example.language, example.role) == ("sh", "curl"):
-            requests.append(example)
-        elif example.role == "answer":
-            answer = await curl(server, key, requests.pop().text)
-            assert alike(answer) == alike(example.json)
-            played += 1
-    assert played >= 8
-    assert requests == []
+    assert await play(server, key, PAGE.examples) >= 8
 
 
 def rows(*head: str) -> set[str]:

@@ -9,6 +9,7 @@ from aiohttp.pytest_plugin import AiohttpClient
 
 from app.application import build_application
 from app.settings import Settings
+from tests.web.admins import Desk
 from tests.web.api import Api, Start
 
 
@@ -29,3 +30,9 @@ def start(aiohttp_client: AiohttpClient, tmp_path: Path) -> Start:
 async def api(start: Start) -> Api:
     """The server as it is by default."""
     return await start()
+
+
+@pytest.fixture
+async def desk(api: Api) -> Desk:
+    """Ada, who is an administrator."""
+    return Desk(api, await api.sign_in())

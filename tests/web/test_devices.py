@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from app.errors import Problem
+from app.keys import ACCOUNTS, SESSIONS
+from app.web.answers import RevokedAnswer
 from tests.web.api import COOKIE, Api, SignedIn, problem
 
 
@@ -152,7 +155,57 @@ async def test_the_device_of_another_user_does_not_exist(api: Api, method: str) 
     assert await api.whoami(bob.by_header) == 200
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("PATCH", "/1"), ("DELETE", "/1")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", ""), ("PATCH", "/1"), ("DELETE", "/1"), ("POST", "/revoke-others")]
+)
 async def test_devices_are_for_those_who_signed_in(api: Api, method: str, path: str) -> None:
     response = await api.http.request(method, f"/v1/devices{path}", json={"device_name": "x"})
     assert response.status == 401
+
+
+async def test_all_other_devices_are_signed_out_at_once(api: Api) -> None:
+    await api.add_user("bob")
+    bob = await api.sign_in(user_handle="bob")
+    ada = await api.sign_in()
+    others = [await api.sign_in(device_uuid=f"device-100{number}") for number in range(3)]
+    mine = await api.connect(ada.by_header)
+    sockets = [await api.connect(one.by_header) for one in others]
+    response = await api.http.post("/v1/devices/revoke-others", headers=ada.by_cookie)
+    assert response.status == 200
+    body = await response.json()
+    RevokedAnswer.model_validate(body)
+    assert body == {"revoked": [one.device_id for one in others]}
+    for socket, one in zip(sockets, others, strict=True):
+        message = await socket.receive(timeout=5)
+        assert (message.data, message.extra) == (4502, "revoked")
+        assert await api.whoami(one.by_header) == 401
+    await mine.send_json({"type": "ping"})
+    assert (await mine.receive_json(timeout=5))["type"] == "pong"
+    assert await api.whoami(ada.by_cookie) == 200
+    assert await api.whoami(bob.by_header) == 200
+    assert set(await listed(api, ada)) == {ada.device_id}
+    again = await api.http.post("/v1/devices/revoke-others", headers=ada.by_header)
+    assert await again.json() == {"revoked": []}
+
+
+async def test_a_device_that_was_itself_revoked_revokes_no_other(api: Api) -> None:
+    ada, lost = await api.sign_in(), await api.sign_in(device_uuid="device-0002")
+    identity = await api.app[SESSIONS].resolve(lost.token, "header")
+    await api.http.delete(f"/v1/devices/{lost.device_id}", headers=ada.by_header)
+    with pytest.raises(Problem) as refused:
+        await api.app[ACCOUNTS].revoke_other_devices(identity)
+    assert refused.value.code == "unauthorized"
+    assert set(await listed(api, ada)) == {ada.device_id}
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+async def test_revoking_the_others_is_a_post(api: Api, method: str) -> None:
+    ada = await api.sign_in()
+    response = await api.http.request(
+        method,
+        "/v1/devices/revoke-others",
+        json={"device_name": "x"} if method == "PATCH" else None,
+        headers=ada.by_header,
+    )
+    assert response.status in (404, 405)
+    assert set(await listed(api, ada)) == {ada.device_id}

@@ -7,10 +7,12 @@ import pytest
 
 from app.keys import ACCOUNTS, DATABASE, NODE
 from app.storage.users import add_outside_user
+from app.streams.base import Wanted
 from app.web.answers import SentAnswer
 from tests.web.api import Api, Start, problem
 from tests.web.backend import Shop, acknowledge, receive, shop
 
+ALL = Wanted(rows=100, bytes=100_000)
 NOTE = {"to": {"everyone": True}, "type": "note.text"}
 
 
@@ -312,3 +314,26 @@ async def test_answers_are_of_the_shape_that_is_documented(
 ) -> None:
     await sender.positioned(await sender.device())
     SentAnswer.model_validate(await sender.send(to, store=store))
+
+
+async def test_who_a_stored_message_waits_for_may_be_unknown_and_is_no_refusal(
+    sender: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = await sender.device()
+    known = await sender.send({"device": device.device_id}, store="log")
+    async with sender.api.app[DATABASE].write() as connection:
+        await connection.exec_driver_sql("ALTER TABLE cursors RENAME TO unreadable")
+    for to in ({"user": "ada"}, {"device": device.device_id}, {"everyone": True}):
+        answer = await sender.send(to, store="log")
+        SentAnswer.model_validate(answer)
+        assert answer["offset"] > known["offset"]
+        assert "waiting" not in answer
+    outcomes = await sender.batch(
+        {"to": {"user": "ada"}, "type": "note.text", "store": "log"},
+        {"to": {"everyone": True}, "type": "note.text", "store": "log"},
+        {"to": {"user": "ada"}, "type": "note.text"},
+    )
+    assert [one["status"] for one in outcomes] == [200, 200, 200]
+    assert ["waiting" in one for one in outcomes] == [False, False, True]
+    assert "waiting devices not read" in caplog.messages
+    assert len((await sender.api.app[NODE].log.read(device.body["user_id"], 0, ALL)).rows) == 6

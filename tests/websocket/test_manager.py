@@ -186,3 +186,26 @@ def test_a_selector_finds_those_that_match_every_field(manager, connect, selecto
     manager.register(connect(1, 3, session_id=6))
     manager.register(connect(4, 5, session_id=7))
     assert {one.connection_id for one in manager.connections(selector)} == found
+
+
+def test_a_watcher_is_told_of_each_connection_that_comes_or_goes(manager, connect) -> None:
+    seen: list[tuple[str, bool]] = []
+    manager.watcher = lambda one: seen.append((one.connection_id, manager.is_registered(one)))
+    old, new = connect(1, 2), connect(1, 2)
+    manager.register(old)
+    manager.register(new)
+    manager.unregister(old)
+    manager.unregister(new)
+    assert seen == [("c1", True), ("c1", False), ("c2", True), ("c2", False)]
+    manager.watcher = None
+    manager.register(connect(1, 2))
+    assert len(seen) == 4
+
+
+def test_counts_are_of_each_device_of_one_user(manager, connect) -> None:
+    for device, instance in ((2, "a"), (2, "b"), (3, "a")):
+        manager.register(connect(1, device, instance=instance))
+    manager.register(connect(9, 5))
+    assert manager.counts(1) == {2: 2, 3: 1}
+    assert manager.counts(4) == {}
+    assert [manager.count(1, device) for device in (2, 3, 5)] == [2, 1, 0]

@@ -1,0 +1,114 @@
+"""Who there is, for administrators: users searched and page by page, and the names of many."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.storage.schema import devices, users
+from app.storage.users import USER_COLUMNS, User, user_of
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A part of a name: as it was typed, and as handles are compared."""
+
+    text: str
+    handle_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserName:
+    """What a user is called: `handle` here, or `sub` outside."""
+
+    handle: str | None
+    sub: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceName:
+    """What a device is called."""
+
+    device_name: str | None
+    device_type: str
+
+
+async def count_users(connection: AsyncConnection) -> int:
+    """Return how many users there are, deleted ones apart."""
+    query = select(func.count()).select_from(users).where(users.c.deleted_at.is_(None))
+    return (await connection.execute(query)).scalar_one()
+
+
+async def page_of_users(
+    connection: AsyncConnection,
+    search: Search | None,
+    *,
+    after: int,
+    limit: int,
+    among: Sequence[int] | None = None,
+) -> list[User]:
+    """Return the first users above the id `after` that match, by id; only those `among` these."""
+    query = select(*USER_COLUMNS).where(users.c.deleted_at.is_(None), users.c.id > after)
+    if search is not None:
+        query = query.where(_named(search))
+    if among is not None:
+        query = query.where(users.c.id.in_(among))
+    rows = await connection.execute(query.order_by(users.c.id).limit(limit))
+    return [user_of(row) for row in rows]
+
+
+async def device_counts(connection: AsyncConnection, user_ids: Collection[int]) -> dict[int, int]:
+    """Return how many devices each of these users has; 0 is left out."""
+    query = (
+        select(devices.c.user_id, func.count().label("devices"))
+        .where(devices.c.user_id.in_(user_ids), devices.c.removed_at.is_(None))
+        .group_by(devices.c.user_id)
+    )
+    return {row.user_id: row.devices for row in await connection.execute(query)}
+
+
+async def matching_users(connection: AsyncConnection, search: Search, limit: int) -> set[int]:
+    """Return the ids of the users that match, the first `limit` of them."""
+    query = select(users.c.id).where(users.c.deleted_at.is_(None), _named(search))
+    found = await connection.execute(query.order_by(users.c.id).limit(limit))
+    return set(found.scalars())
+
+
+async def matching_devices(connection: AsyncConnection, search: Search, limit: int) -> set[int]:
+    """Return the ids of the devices whose name matches, the `limit` last seen of them."""
+    query = (
+        select(devices.c.id)
+        .where(
+            devices.c.removed_at.is_(None),
+            devices.c.device_name.contains(search.text, autoescape=True),
+        )
+        .order_by(devices.c.last_seen.desc())
+        .limit(limit)
+    )
+    return set((await connection.execute(query)).scalars())
+
+
+async def user_names(connection: AsyncConnection, ids: Collection[int]) -> dict[int, UserName]:
+    """Return what these users are called."""
+    query = select(users.c.id, users.c.handle, users.c.sub).where(users.c.id.in_(ids))
+    return {row.id: UserName(row.handle, row.sub) for row in await connection.execute(query)}
+
+
+async def device_names(connection: AsyncConnection, ids: Collection[int]) -> dict[int, DeviceName]:
+    """Return what these devices are called."""
+    query = select(devices.c.id, devices.c.device_name, devices.c.device_type).where(
+        devices.c.id.in_(ids)
+    )
+    return {
+        row.id: DeviceName(row.device_name, row.device_type)
+        for row in await connection.execute(query)
+    }
+
+
+def _named(search: Search) -> ColumnElement[bool]:
+    # autoescape: % and _ are letters like all others.
+    return or_(
+        users.c.handle_key.contains(search.handle_key, autoescape=True),
+        users.c.sub.contains(search.text, autoescape=True),
+    )

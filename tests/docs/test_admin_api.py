@@ -1,0 +1,77 @@
+"""docs/admin-api.md is what the server does: each request is sent, each table compared."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from serving import PASSWORD, Server
+
+from app.keeping import Keep
+from app.keys import ACCOUNTS, API_KEYS, NODE
+from app.node import Send
+from app.web.admin_answers import AdminConnectionAnswer
+from app.web.admin_connections import MAX_NAMES
+from app.web.admin_endpoints import ADMIN
+from app.web.admin_users import MAX_SEARCH
+from app.web.openapi import problems_of
+from tests.docs.curl import play
+from tests.docs.pages import page
+
+PAGE = page("docs/admin-api.md")
+SHOWN_ID = "e08856c6-1"
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """Alice, an administrator, has a phone that is connected and a laptop that is away."""
+    async with Server(tmp_path, close_seconds=0.3) as running:
+        await running.app[ACCOUNTS].add_user("alice", PASSWORD, ("admin",))
+        await running.app[ACCOUNTS].add_user("bob", PASSWORD)
+        running._users["alice"] = 1
+        phone = await running.device("phone", "alice")
+        await running.device("laptop", "alice")
+        await running.app[ACCOUNTS].rename_device(1, phone.device_id, "Alice's phone")
+        peer = await running.connect(phone)
+        await running.app[NODE].append(Send("user", "n.x", user_id=1, keep=Keep("log")))
+        await peer.receive()
+        yield running
+
+
+async def test_each_request_gets_the_answer_shown(server: Server) -> None:
+    key = (await server.app[API_KEYS].add("console", ["admin"], [])).key
+    [connection] = server.manager.connections()
+    examples = [
+        replace(one, text=one.text.replace(SHOWN_ID, connection.connection_id))
+        for one in PAGE.examples
+    ]
+    assert await play(server, key, examples) >= 7
+
+
+def rows(*head: str) -> set[str]:
+    return {word.strip() for row in PAGE.table(*head) for word in row[0].split(",")}
+
+
+def test_every_parameter_has_its_row() -> None:
+    described = {one.path: {p.name for p in one.parameters} for one in ADMIN if one.method == "GET"}
+    assert rows("parameter of users") == described["/v1/admin/users"]
+    assert rows("parameter of connections") == described["/v1/admin/connections"]
+
+
+def test_every_key_of_a_connection_has_its_row() -> None:
+    assert rows("key of a connection") == set(AdminConnectionAnswer.model_fields)
+
+
+def test_every_error_has_its_row_and_is_in_the_openapi_document() -> None:
+    described = {
+        (str(status), code)
+        for endpoint in ADMIN
+        for status, codes in problems_of(endpoint).items()
+        for code in codes
+    }
+    assert {row[:2] for row in PAGE.table("status", "code of these routes")} == described
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    assert f"1 to {MAX_SEARCH} characters" in PAGE.text
+    assert f"{MAX_NAMES:,} users" in PAGE.text
