@@ -1,0 +1,52 @@
+/**
+ * Close codes as data, those of the server and no others: code, reason, whether to come back.
+ *
+ * @typedef {{ code: number, reason: string, reconnect: boolean }} Close
+ * @type {readonly (readonly [code: number, reason: string, reconnect: boolean])[]}
+ */
+export const CLOSES = [
+  [1000, 'replaced', false],
+  [1000, 'too_many', false],
+  [1000, 'signed_out', false],
+  [1001, 'shutting_down', true],
+  [1001, 'stream_reset', true],
+  [1011, 'internal', true],
+  [1013, 'overloaded', true],
+  [4001, 'ping_unanswered', true],
+  [4002, 'too_slow', true],
+  [4003, 'rate_limit', true],
+  [4004, 'closed_by_operator', true],
+  [4501, 'session_expired', false],
+  [4502, 'revoked', false],
+  [4503, 'abuse', false],
+];
+
+/** The reasons after which the user must sign in again. */
+const SIGNED_OUT = ['signed_out', 'session_expired', 'revoked'];
+
+/**
+ * What a close means. A code or reason that is not known goes by its range: 1000 and 45xx are
+ * final, everything else was an accident.
+ *
+ * @param {number} code
+ * @param {string} given the reason in the close frame; may be empty
+ * @returns {Close}
+ */
+export function closeOf(code, given) {
+  const known =
+    CLOSES.find((close) => close[0] === code && close[1] === given) ??
+    CLOSES.find((close) => close[0] === code && code > 4000);
+  const [, reason, reconnect] = known ?? [
+    code,
+    given || 'lost',
+    code !== 1000 && (code < 4500 || code > 4599),
+  ];
+  return { code, reason, reconnect };
+}
+
+/**
+ * Whether this reason means that the session is over.
+ *
+ * @param {string} reason
+ */
+export const isSignedOut = (reason) => SIGNED_OUT.includes(reason);

@@ -1,0 +1,144 @@
+import { closeOf } from './closes.js';
+import { SwitchboardError } from './errors.js';
+import { Heartbeat } from './heartbeat.js';
+
+/** Milliseconds from the first step of an attempt until `connected` must be there. */
+const PATIENCE = 10_000;
+
+/**
+ * @typedef {object} Ending how a connection ended by itself
+ * @property {number} [code]
+ * @property {string} reason
+ * @property {boolean} reconnect
+ * @property {boolean} [refused] it never opened, and the browser does not say why
+ * @property {number} [after] milliseconds to wait at least
+ */
+
+/**
+ * One attempt, and the socket that comes of it. What happens to its socket is told to its hooks
+ * until it is over, and never after: a superseded one can change nothing.
+ */
+export class Connection {
+  over = false;
+
+  /** Whether `connected` has come, so that messages may be sent. */
+  ready = false;
+
+  /** @type {any} the payload of `connected` */
+  facts;
+
+  /** @type {WebSocket | undefined} */
+  #socket;
+
+  /** @type {{ reason: string, reconnect: boolean, after_ms: number } | undefined} */
+  #goaway;
+
+  #opened = false;
+  #environment;
+  #hooks;
+  #heartbeat;
+  #timer;
+
+  /**
+   * @param {import('./environment.js').Environment} environment
+   * @param {object} hooks
+   * @param {(message: import('./requests.js').Message) => void} hooks.message
+   * @param {(ending: Ending) => void} hooks.ended
+   * @param {() => void} hooks.ping
+   * @param {(error: unknown) => void} hooks.error
+   */
+  constructor(environment, hooks) {
+    this.#environment = environment;
+    this.#hooks = hooks;
+    const lost = () => this.fail('timeout');
+    this.#heartbeat = new Heartbeat(environment, { ping: hooks.ping, lost });
+    this.#timer = environment.setTimeout(lost, PATIENCE);
+  }
+
+  /** @param {string} url @param {string[]} protocols */
+  open(url, protocols) {
+    const socket = new this.#environment.WebSocket(url, protocols);
+    this.#socket = socket;
+    socket.onopen = () => {
+      this.#opened = true;
+    };
+    socket.onmessage = ({ data }) => {
+      if (!this.over) this.#heard(data);
+    };
+    socket.onclose = ({ code, reason }) => this.#closed(code, reason);
+  }
+
+  /**
+   * Whether the text was handed to the socket. Throws `too_large` instead of having the server close
+   * the connection, which would happen again with each repeat.
+   *
+   * @param {string} text
+   */
+  send(text) {
+    if (!this.ready || this.#socket?.readyState !== 1) return false;
+    const bytes = new TextEncoder().encode(text).length;
+    if (bytes > this.facts.max_message_bytes) throw new SwitchboardError('too_large');
+    this.#socket.send(text);
+    return true;
+  }
+
+  /** Looks whether the server is still there; a dead one is given up after two seconds. */
+  probe() {
+    this.#heartbeat.probe();
+  }
+
+  /**
+   * It is given up, and another may follow.
+   *
+   * @param {string} reason
+   */
+  fail(reason) {
+    this.#end({ reason, reconnect: true });
+  }
+
+  /** Nothing of this connection is told any more. */
+  close() {
+    this.over = true;
+    this.ready = false;
+    this.#environment.clearTimeout(this.#timer);
+    this.#heartbeat.stop();
+    this.#socket?.close(1000);
+  }
+
+  /** @param {string} data */
+  #heard(data) {
+    this.#heartbeat.heard();
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch (error) {
+      return this.#hooks.error(error);
+    }
+    if (message.type === 'connected') {
+      this.facts = message.payload;
+      this.ready = true;
+      this.#environment.clearTimeout(this.#timer);
+      this.#heartbeat.start(this.facts.heartbeat_seconds);
+    } else if (message.type === 'goaway') this.#goaway = message.payload;
+    this.#hooks.message(message);
+  }
+
+  /** @param {number} code @param {string} reason */
+  #closed(code, reason) {
+    const close = closeOf(code, reason);
+    const goaway = this.#goaway;
+    this.#end({
+      ...close,
+      ...(goaway && { reason: goaway.reason, after: goaway.after_ms }),
+      reconnect: close.reconnect && goaway?.reconnect !== false,
+      refused: !this.#opened,
+    });
+  }
+
+  /** @param {Ending} ending */
+  #end(ending) {
+    if (this.over) return;
+    this.close();
+    this.#hooks.ended(ending);
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * @typedef {object} Target with `to` the message goes to devices, else to the server's feature
+ * @property {number | 'others' | 'user'} [to]
+ * @property {'none' | 'log' | 'latest'} [store]
+ * @property {string} [key] with `latest`
+ * @property {number} [ttl] seconds
+ * @property {string} [messageId] makes a repeat harmless
+ */
+
+/**
+ * The type and the payload as they go over the wire, the payload as text.
+ *
+ * @param {string} type
+ * @param {unknown} payload
+ * @param {Target} target
+ * @returns {[type: string, body: string]}
+ */
+export function wrap(type, payload, { to, store, key, ttl, messageId: message_id }) {
+  if (to === undefined) return [type, encode(payload)];
+  return ['device.send', encode({ to, type, payload, store, key, ttl, message_id })];
+}
+
+/**
+ * @param {string} type
+ * @param {string} body
+ * @param {string} [id] asks for an answer
+ */
+export function frame(type, body, id) {
+  return `{"type":${encode(type)},${id ? `"id":"${id}",` : ''}"payload":${body}}`;
+}
+
+/**
+ * The server refuses half a surrogate pair, which is what cutting a text inside an emoji leaves.
+ *
+ * @param {unknown} value
+ */
+function encode(value) {
+  const whole = (/** @type {string} */ _key, /** @type {unknown} */ part) =>
+    typeof part === 'string' ? part.replace(/\p{Surrogate}/gu, '\ufffd') : part;
+  return JSON.stringify(value, whole) ?? 'null';
+}

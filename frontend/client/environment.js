@@ -1,0 +1,57 @@
+/**
+ * What the library takes from the browser. Tests give their own.
+ *
+ * @typedef {object} Environment
+ * @property {typeof WebSocket} WebSocket
+ * @property {typeof fetch} fetch
+ * @property {Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>} [storage] of this tab
+ * @property {Pick<LockManager, 'request'>} [locks] absent on pages without https
+ * @property {Pick<EventTarget, 'addEventListener'> & { visibilityState?: string }} [document]
+ * @property {Pick<EventTarget, 'addEventListener'>} [window]
+ * @property {{ onLine?: boolean, connection?: Pick<EventTarget, 'addEventListener'> }} [navigator]
+ * @property {string} [origin] the server when no `url` is given
+ * @property {() => number} now milliseconds since 1970
+ * @property {() => number} random
+ * @property {(work: () => void, ms: number) => number} setTimeout
+ * @property {(timer: number | undefined) => void} clearTimeout
+ * @property {(error: unknown) => void} reportError takes what no listener took
+ */
+
+/** Where site data is blocked, reading the property alone throws. */
+function tabStorage() {
+  try {
+    return globalThis.sessionStorage;
+  } catch {
+    return undefined;
+  }
+}
+
+/** @returns {Environment} that of this page */
+export function pageEnvironment() {
+  const page = globalThis;
+  return {
+    WebSocket: page.WebSocket,
+    fetch: (...request) => page.fetch(...request),
+    storage: tabStorage(),
+    locks: page.navigator?.locks,
+    document: page.document,
+    window: page.window,
+    navigator: page.navigator,
+    origin: page.location?.origin,
+    now: () => Date.now(),
+    random: Math.random,
+    setTimeout: (work, ms) => page.setTimeout(work, ms),
+    clearTimeout: (timer) => page.clearTimeout(timer),
+    reportError: (error) => page.reportError?.(error),
+  };
+}
+
+/**
+ * A name that nobody else has, of letters and digits.
+ *
+ * @param {() => number} random
+ */
+export function uniqueName(random) {
+  const part = () => random().toString(36).slice(2, 12);
+  return part() + part();
+}

@@ -1,0 +1,75 @@
+/** Milliseconds: how long a page that woke up waits for a sign of life. */
+const PROBE = 2000;
+
+/**
+ * Notices a dead server. A browser does not show the server's own pings, so after each silence of
+ * one heartbeat we ask; what stays silent for two and a half is given up.
+ */
+export class Heartbeat {
+  #environment;
+  #hooks;
+  #interval = 0;
+  #heard = 0;
+  #asked = 0;
+  #looked = 0;
+
+  /** @type {number | undefined} */
+  #timer;
+
+  /** @type {number | undefined} */
+  #probing;
+
+  /**
+   * @param {import('./environment.js').Environment} environment
+   * @param {{ ping: () => void, lost: () => void }} hooks
+   */
+  constructor(environment, hooks) {
+    this.#environment = environment;
+    this.#hooks = hooks;
+  }
+
+  /** @param {number} seconds between two pings of the server */
+  start(seconds) {
+    this.#interval = seconds * 1000;
+    this.heard();
+    this.#looked = this.#heard;
+    this.#look();
+  }
+
+  /** Something came. */
+  heard() {
+    this.#heard = this.#environment.now();
+    this.#environment.clearTimeout(this.#probing);
+    this.#probing = undefined;
+  }
+
+  /** Finds out at once whether the server is there, instead of waiting out the silence. */
+  probe() {
+    if (!this.#interval || this.#probing !== undefined) return;
+    this.#probing = this.#environment.setTimeout(this.#hooks.lost, PROBE);
+    this.#hooks.ping();
+  }
+
+  stop() {
+    this.#environment.clearTimeout(this.#timer);
+    this.#environment.clearTimeout(this.#probing);
+    this.#interval = 0;
+  }
+
+  /**
+   * Timers of a page in the background are late, and those of a machine that slept are later: what
+   * they find is no proof, so it is asked first.
+   */
+  #look() {
+    const now = this.#environment.now();
+    const silence = now - this.#heard;
+    const late = now - this.#looked > this.#interval;
+    if (late || silence >= 2.5 * this.#interval - PROBE) this.probe();
+    else if (silence >= this.#interval && now - this.#asked >= this.#interval) {
+      this.#asked = now;
+      this.#hooks.ping();
+    }
+    this.#looked = now;
+    this.#timer = this.#environment.setTimeout(() => this.#look(), this.#interval / 5);
+  }
+}

@@ -1,0 +1,95 @@
+import { uniqueName } from './environment.js';
+
+/** Milliseconds: a page that was just reloaded gives its lock back within this time. */
+const PATIENCE = 500;
+
+/**
+ * The name by which the server knows this tab. It is kept over reloads, and held by a lock, since a
+ * copied tab has the name of its original and would replace it.
+ */
+export class Instance {
+  /** @type {string | null} */
+  name = null;
+
+  #environment;
+  #key;
+  #shelf;
+  #copied;
+
+  /** @type {Promise<string> | undefined} */
+  #claimed;
+
+  /** @type {(() => void) | undefined} */
+  #giveBack;
+
+  /**
+   * @param {import('./environment.js').Environment} environment
+   * @param {string} key of the lock
+   * @param {import('./shelf.js').Shelf} shelf
+   * @param {() => void} copied told when another tab holds the name that is stored here
+   */
+  constructor(environment, key, shelf, copied) {
+    this.#environment = environment;
+    this.#key = key;
+    this.#shelf = shelf;
+    this.#copied = copied;
+  }
+
+  /** Resolves to the name once it is ours alone. */
+  claim() {
+    return (this.#claimed ??= this.#take());
+  }
+
+  /** The lock is given back: the page goes away, perhaps to come back. */
+  release() {
+    this.#giveBack?.();
+    this.#giveBack = undefined;
+  }
+
+  async #take() {
+    const known = this.name ?? this.#shelf.get();
+    if (known && (await this.#hold(known))) return this.#keep(known);
+    if (known && this.#environment.locks) this.#copied();
+    const fresh = uniqueName(this.#environment.random);
+    await this.#hold(fresh);
+    return this.#keep(fresh);
+  }
+
+  /** @param {string} name */
+  #keep(name) {
+    this.name = name;
+    this.#shelf.put(name);
+    return name;
+  }
+
+  /**
+   * Without locks only the name that this very page has taken is surely ours.
+   *
+   * @param {string} name
+   * @returns {Promise<boolean>}
+   */
+  async #hold(name) {
+    const { locks, setTimeout, clearTimeout } = this.#environment;
+    if (!locks) return name === this.name;
+    const { abort, signal } = abortable();
+    const timer = setTimeout(abort, PATIENCE);
+    return new Promise((settle) => {
+      const held = () => {
+        clearTimeout(timer);
+        settle(true);
+        return new Promise((done) => {
+          this.#giveBack = () => {
+            this.#claimed = undefined;
+            done(undefined);
+          };
+        });
+      };
+      locks.request(this.#key + name, { signal }, held).catch(() => settle(false));
+    });
+  }
+}
+
+function abortable() {
+  const controller = new AbortController();
+  return { abort: () => controller.abort(), signal: controller.signal };
+}

@@ -1,0 +1,176 @@
+import { Backoff } from './backoff.js';
+import { SwitchboardError } from './errors.js';
+
+/** Answers after which the same message may be sent again. */
+const PASSING = ['rate_limited', 'overloaded', 'storage_unavailable', 'internal_error', 'timeout'];
+
+/** Milliseconds: the longest that a timer of a browser can be. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/**
+ * @typedef {object} Entry
+ * @property {string} id its `message_id`
+ * @property {string} body the payload of `device.send` as text: a repeat must be the same to the byte
+ * @property {number} until milliseconds since 1970
+ */
+
+/**
+ * @typedef {object} Waiting the promise of an entry of this page load
+ * @property {(payload: any) => void} resolve
+ * @property {(error: Error) => void} reject
+ */
+
+/**
+ * Durable messages that the server has not answered. They outlive reloads, and go out one after the
+ * other: each is repeated, with its `message_id`, until it is answered or expires.
+ */
+export class Outbox {
+  /** @type {Entry[]} */
+  #entries = [];
+
+  /** @type {Map<string, Waiting>} */
+  #waiting = new Map();
+
+  /** @type {Entry | undefined} on its way at present */
+  #sending;
+
+  /** @type {number | undefined} */
+  #timer;
+
+  #environment;
+  #shelf;
+  #hooks;
+  #backoff;
+
+  /**
+   * @param {import('./environment.js').Environment} environment
+   * @param {import('./shelf.js').Shelf} shelf
+   * @param {object} hooks
+   * @param {(body: string) => Promise<import('./requests.js').Message>} hooks.ask rejects with
+   *   `not_connected` or `disconnected` when it must wait for the next connection
+   * @param {(change: { size: number, messageId?: string, error?: Error }) => void} hooks.changed
+   */
+  constructor(environment, shelf, hooks) {
+    this.#environment = environment;
+    this.#shelf = shelf;
+    this.#hooks = hooks;
+    this.#backoff = new Backoff(environment.random);
+    this.load();
+  }
+
+  get size() {
+    return this.#entries.length;
+  }
+
+  /** What this tab has stored, and is not here already, comes first. */
+  load() {
+    const known = new Set(this.#entries.map(({ id }) => id));
+    /** @type {Entry[]} */
+    const stored = this.#shelf.get() ?? [];
+    this.#entries.unshift(...stored.filter(({ id }) => !known.has(id)));
+    this.#watch();
+  }
+
+  /** This tab is a copy: what it found stored is the other one's to send. */
+  disown() {
+    const size = this.size;
+    this.#entries = this.#entries.filter(({ id }) => this.#waiting.has(id));
+    if (size > this.size) this.#changed();
+  }
+
+  /**
+   * @param {string} id
+   * @param {string} body
+   * @param {number} expires milliseconds from now
+   * @returns {Promise<import('./client.js').Stored>} the payload of the `ok`
+   */
+  add(id, body, expires) {
+    this.#entries.push({ id, body, until: this.#environment.now() + expires });
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#changed();
+      this.#watch();
+      this.flush();
+    });
+  }
+
+  /** Sends the first that waits, if none is on its way; the others follow. */
+  async flush() {
+    this.#expire();
+    const entry = this.#entries[0];
+    if (!entry || this.#sending) return;
+    this.#sending = entry;
+    try {
+      const { payload } = await this.#hooks.ask(entry.body);
+      this.#backoff.reset();
+      this.#settle(entry, payload);
+    } catch (error) {
+      this.#refused(entry, /** @type {SwitchboardError} */ (error));
+    }
+  }
+
+  /**
+   * Nothing of this is sent any more; who waits is told.
+   *
+   * @param {string} code
+   */
+  clear(code) {
+    for (const entry of [...this.#entries]) this.#settle(entry, new SwitchboardError(code), false);
+  }
+
+  /** @param {Entry} entry @param {SwitchboardError} error */
+  #refused(entry, error) {
+    if (error.code === 'disconnected' || error.code === 'not_connected') {
+      this.#sending = undefined;
+      this.#watch();
+    } else if (PASSING.includes(error.code)) {
+      const again = () => {
+        if (this.#sending === entry) this.#sending = undefined;
+        this.flush();
+      };
+      this.#environment.setTimeout(again, this.#backoff.next());
+    } else this.#settle(entry, error);
+  }
+
+  /** @param {Entry} entry @param {unknown} outcome @param {boolean} [next] */
+  #settle(entry, outcome, next = true) {
+    const { id } = entry;
+    if (this.#sending === entry) this.#sending = undefined;
+    if (!this.#entries.includes(entry)) return;
+    this.#entries = this.#entries.filter((other) => other !== entry);
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    const error = outcome instanceof Error ? outcome : undefined;
+    if (error) waiting?.reject(error);
+    else waiting?.resolve(outcome);
+    this.#changed(id, error);
+    if (next) this.flush();
+  }
+
+  /** What is on its way has until its answer. */
+  #expire() {
+    const now = this.#environment.now();
+    for (const entry of this.#entries) {
+      if (entry.until <= now && entry !== this.#sending) {
+        this.#settle(entry, new SwitchboardError('expired'), false);
+      }
+    }
+    this.#watch();
+  }
+
+  /** Looks again when the next one expires, whether or not there is a connection. */
+  #watch() {
+    this.#environment.clearTimeout(this.#timer);
+    const waiting = this.#entries.filter((entry) => entry !== this.#sending);
+    if (!waiting.length) return;
+    const next = Math.min(...waiting.map(({ until }) => until));
+    const wait = Math.max(0, Math.min(next - this.#environment.now(), LONGEST_TIMER));
+    this.#timer = this.#environment.setTimeout(() => this.#expire(), wait);
+  }
+
+  /** @param {string} [messageId] @param {Error} [error] */
+  #changed(messageId, error) {
+    this.#shelf.put(this.#entries.length ? this.#entries : undefined);
+    this.#hooks.changed({ size: this.size, ...(messageId && { messageId, error }) });
+  }
+}

@@ -1,0 +1,36 @@
+/** One value in the storage of this tab: it outlives a reload, and a copied tab gets a copy. */
+export class Shelf {
+  #storage;
+  #key;
+  #report;
+
+  /**
+   * @param {import('./environment.js').Environment['storage']} storage
+   * @param {string} key
+   * @param {(error: unknown) => void} report told when the storage is full or blocked
+   */
+  constructor(storage, key, report) {
+    this.#storage = storage;
+    this.#key = key;
+    this.#report = report;
+  }
+
+  /** What was put last, or undefined; unreadable counts as nothing. */
+  get() {
+    try {
+      return JSON.parse(this.#storage?.getItem(this.#key) ?? 'null') ?? undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** @param {unknown} value `undefined` removes it */
+  put(value) {
+    try {
+      if (value === undefined) this.#storage?.removeItem(this.#key);
+      else this.#storage?.setItem(this.#key, JSON.stringify(value));
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+}

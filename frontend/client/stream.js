@@ -1,0 +1,141 @@
+/** Milliseconds: one `ack` stands for all messages handled in this time. */
+const ACK_AFTER = 200;
+
+/** @typedef {import('./connection.js').Connection} Connection */
+/** @typedef {import('./requests.js').Message} Message */
+
+/**
+ * What arrives, handled one after the other in the order of its arrival: the position moves when a
+ * message was handled, and is acknowledged a little later.
+ */
+export class Stream {
+  /** Whether each new message comes as it is stored. */
+  live = false;
+
+  /** Whether the current values are needed: from page load, or a `reset`, until all have come. */
+  snapshotDue = true;
+
+  /** @type {{ connection: Connection, message: Message }[]} */
+  #inbox = [];
+
+  #busy = false;
+  #head = 0;
+
+  /** @type {number | undefined} */
+  #ackTimer;
+
+  /** @type {Connection | undefined} the one to acknowledge on */
+  #ackOn;
+
+  #environment;
+  #position;
+  #handlers;
+  #hooks;
+
+  /**
+   * @param {import('./environment.js').Environment} environment
+   * @param {import('./position.js').Position} position
+   * @param {import('./handlers.js').Handlers} handlers
+   * @param {object} hooks
+   * @param {(name: string, ...details: unknown[]) => Promise<void>} hooks.emit
+   * @param {(live: boolean) => void} hooks.reached everything up to a `position` was handled
+   */
+  constructor(environment, position, handlers, hooks) {
+    this.#environment = environment;
+    this.#position = position;
+    this.#handlers = handlers;
+    this.#hooks = hooks;
+  }
+
+  get lag() {
+    return this.live ? 0 : Math.max(0, this.#head - this.#position.offset);
+  }
+
+  /** @param {Connection} connection @param {Message} message */
+  async take(connection, message) {
+    this.#inbox.push({ connection, message });
+    if (this.#busy) return;
+    this.#busy = true;
+    for (let next; (next = this.#inbox.shift());) await this.#next(next);
+    this.#busy = false;
+  }
+
+  /** The connection ends: what was handled is acknowledged now or never. */
+  finish() {
+    this.#acknowledge();
+    this.live = false;
+  }
+
+  /** @param {Connection} connection @param {Message} message */
+  async #handle(connection, message) {
+    const { type, payload, offset, snapshot } = message;
+    if (type === 'connected') return this.#begin(payload.resume);
+    if (type === 'position') return this.#reached(connection, payload);
+    const { epoch } = connection.facts.resume;
+    const durable = offset !== undefined && !snapshot;
+    if (durable && epoch === this.#position.epoch && offset <= this.#position.offset) return;
+    await this.#hooks.emit('message', message);
+    for (const handler of this.#handlers.of(type)) {
+      await this.#guard(() => handler(type, payload, message));
+    }
+    if (durable && epoch === this.#position.epoch) this.#advance(connection, offset);
+  }
+
+  /** @param {{ connection: Connection, message: Message }} next */
+  async #next({ connection, message }) {
+    if (!connection.over) await this.#guard(() => this.#handle(connection, message));
+  }
+
+  /**
+   * What throws is reported, and stops nothing else.
+   *
+   * @param {() => unknown} work
+   */
+  async #guard(work) {
+    try {
+      await work();
+    } catch (error) {
+      this.#hooks.emit('error', error);
+    }
+  }
+
+  /**
+   * Where a connection starts is our position from now on. After a `reset` the snapshot is asked
+   * for until it is complete, so that a connection lost meanwhile needs no second reset.
+   *
+   * @param {{ outcome: string, epoch: string, offset: number, head: number }} resume
+   */
+  async #begin(resume) {
+    const { outcome, epoch, offset, head } = resume;
+    this.#head = head;
+    if (outcome !== 'resumed') this.snapshotDue = true;
+    this.#position.start(epoch, offset, outcome === 'resumed');
+    if (outcome === 'reset') await this.#hooks.emit('reset', { epoch, offset });
+    await this.#hooks.emit('resume', resume);
+  }
+
+  /** @param {Connection} connection @param {{ epoch: string, offset: number, live: boolean }} position */
+  async #reached(connection, position) {
+    this.live = position.live;
+    this.snapshotDue = false;
+    this.#advance(connection, position.offset);
+    if (!connection.over) this.#hooks.reached(this.live);
+    await this.#hooks.emit('position', position);
+  }
+
+  /** @param {Connection} connection @param {number} offset */
+  #advance(connection, offset) {
+    this.#head = Math.max(this.#head, offset);
+    this.#position.reach(offset);
+    if (this.snapshotDue || connection.over) return;
+    this.#ackOn = connection;
+    this.#ackTimer ??= this.#environment.setTimeout(() => this.#acknowledge(), ACK_AFTER);
+  }
+
+  #acknowledge() {
+    this.#environment.clearTimeout(this.#ackTimer);
+    const payload = { offset: this.#position.offset };
+    this.#ackOn?.send(JSON.stringify({ type: 'ack', payload }));
+    this.#ackOn = this.#ackTimer = undefined;
+  }
+}

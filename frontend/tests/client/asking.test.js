@@ -1,0 +1,183 @@
+import { describe, expect, it } from 'vitest';
+import { connected, pass, settle, useFakeTime } from './scene.js';
+
+useFakeTime();
+
+const refusal = (code) => Object.assign(new Error('refused'), { code });
+const sent = (server) => server.seen.filter(({ type }) => type !== 'ack');
+
+describe('send', () => {
+  it('hands a message to the socket, and says so', async () => {
+    const { server, client } = await connected();
+    expect(client.send('playback.pause', { now: true })).toBe(true);
+    expect(client.send('playback.stop')).toBe(true);
+    await settle();
+    expect(sent(server)).toEqual([
+      { type: 'playback.pause', payload: { now: true } },
+      { type: 'playback.stop', payload: null },
+    ]);
+  });
+
+  it('wraps what is for devices', async () => {
+    const { server, client } = await connected();
+    client.send('note.text', 1, { to: 'others' });
+    client.send('audio.volume', 2, {
+      to: 4,
+      store: 'latest',
+      key: 'kitchen',
+      ttl: 60,
+      messageId: 'm',
+    });
+    await settle();
+    expect(sent(server)).toEqual([
+      { type: 'device.send', payload: { to: 'others', type: 'note.text', payload: 1 } },
+      {
+        type: 'device.send',
+        payload: {
+          to: 4,
+          type: 'audio.volume',
+          payload: 2,
+          store: 'latest',
+          key: 'kitchen',
+          ttl: 60,
+          message_id: 'm',
+        },
+      },
+    ]);
+  });
+
+  it('is false without a connection, while connecting, and after a loss', async () => {
+    const { server, client } = await connected();
+    client.disconnect();
+    expect(client.send('a.b')).toBe(false);
+    client.connect();
+    expect(client.send('a.b')).toBe(false);
+    await pass(8);
+    expect(client.status).toBe('connecting');
+    expect(client.send('a.b')).toBe(false);
+    await settle();
+    expect(client.send('a.b')).toBe(true);
+    server.cut();
+    await pass(6);
+    expect(client.send('a.b')).toBe(false);
+  });
+
+  it('mends text that was cut inside an emoji, which the server would refuse', async () => {
+    const { server, client } = await connected();
+    client.send('note.text', { text: '👍'.slice(0, 1), whole: '👍' });
+    await settle();
+    expect(sent(server)[0].payload).toEqual({ text: '\ufffd', whole: '👍' });
+  });
+
+  it('refuses what is too large, in bytes, and keeps the connection', async () => {
+    const { server, client } = await connected({
+      prepare: (server) => {
+        server.maxMessageBytes = 100;
+      },
+    });
+    const thrown = expect(() => client.send('note.text', 'ü'.repeat(40)));
+    thrown.toThrow(expect.objectContaining({ code: 'too_large' }));
+    await expect(client.request('note.text', 'x'.repeat(100))).rejects.toMatchObject({
+      code: 'too_large',
+    });
+    await settle();
+    expect(sent(server)).toEqual([]);
+    expect(client.status).toBe('connected');
+  });
+});
+
+describe('request', () => {
+  it('resolves to the reply with its id', async () => {
+    const { server, client } = await connected();
+    server.replies.set('weather.today', ({ payload }) => ({ type: 'weather.is', payload }));
+    const answers = Promise.all([
+      client.request('weather.today', 'sun'),
+      client.request('weather.today', 'rain'),
+    ]);
+    await settle();
+    expect((await answers).map(({ type, payload }) => [type, payload])).toEqual([
+      ['weather.is', 'sun'],
+      ['weather.is', 'rain'],
+    ]);
+  });
+
+  it('wraps what is for devices', async () => {
+    const { server, client } = await connected();
+    const answer = client.request('note.text', 1, { to: 'user' });
+    await settle();
+    expect((await answer).payload).toEqual({ delivered: [] });
+    expect(sent(server)[0].payload).toEqual({ to: 'user', type: 'note.text', payload: 1 });
+  });
+
+  it('rejects with the code of the server', async () => {
+    const { server, client, page } = await connected();
+    server.replies.set('weather.today', () => refusal('unknown_type'));
+    const outcome = expect(client.request('weather.today')).rejects.toMatchObject({
+      name: 'SwitchboardError',
+      code: 'unknown_type',
+      message: 'refused',
+    });
+    await settle();
+    await outcome;
+    expect(page.told('error')).toEqual([]);
+  });
+
+  it('rejects when no answer comes in time, and takes no late one for a message', async () => {
+    const { server, client, page } = await connected();
+    let late;
+    server.replies.set('weather.today', (message, peer) => {
+      late = () => peer.tell({ type: 'weather.is', payload: 1, reply_to: message.id });
+    });
+    const outcome = expect(
+      client.request('weather.today', null, { timeout: 500 }),
+    ).rejects.toMatchObject({ code: 'timeout' });
+    await pass(501);
+    await outcome;
+    late();
+    await settle();
+    expect(page.told('message')).toEqual([]);
+  });
+
+  it('rejects at once without a connection', async () => {
+    const { client } = await connected();
+    client.disconnect();
+    await expect(client.request('weather.today')).rejects.toMatchObject({ code: 'not_connected' });
+  });
+
+  it.each([
+    ['the connection is lost', ({ server }) => server.cut()],
+    ['the user disconnects', ({ client }) => client.disconnect()],
+    ['the page is put aside', ({ page }) => page.hide()],
+  ])('rejects when %s', async (_, lose) => {
+    const scene = await connected();
+    scene.server.replies.set('weather.today', () => undefined);
+    const outcome = expect(scene.client.request('weather.today')).rejects.toMatchObject({
+      code: 'disconnected',
+    });
+    lose(scene);
+    await settle();
+    await outcome;
+  });
+
+  it('can be made inside of a handler', async () => {
+    const { server, client } = await connected();
+    const answers = [];
+    client.registerHandler('note', async () => {
+      answers.push((await client.request('weather.today')).type);
+    });
+    server.store('note.text');
+    await settle();
+    expect(answers).toEqual(['ok']);
+    expect(client.position.offset).toBe(1);
+  });
+});
+
+describe('ping', () => {
+  it('resolves to the milliseconds of a round trip, and tells them', async () => {
+    const { client, page } = await connected();
+    const took = client.ping();
+    await settle();
+    expect(await took).toBe(10);
+    expect(page.told('latency')).toEqual([10]);
+  });
+});
