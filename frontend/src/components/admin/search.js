@@ -1,0 +1,27 @@
+import { onScopeDispose, ref, watch } from 'vue';
+
+/** As long as one pauses between two words. */
+const PAUSE = 250;
+
+/**
+ * What is being typed into a search field; `find` is called with it when the typing pauses.
+ *
+ * @param {string} begin
+ * @param {(text: string) => void} find
+ */
+export function useSearch(begin, find) {
+  const text = ref(begin);
+  let found = begin;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  watch(text, (typed) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (typed.trim() === found) return;
+      found = typed.trim();
+      find(found);
+    }, PAUSE);
+  });
+  onScopeDispose(() => clearTimeout(timer));
+  return text;
+}

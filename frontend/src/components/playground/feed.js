@@ -1,0 +1,47 @@
+/** @typedef {import('../../store/messages.js').Arrival} Arrival */
+
+/** @param {string} type @returns {string} the text before the first dot */
+export function featureOf(type) {
+  return type.split('.')[0];
+}
+
+/**
+ * Those whose type or payload has the text, and whose feature is this one.
+ *
+ * @param {Arrival[]} arrivals
+ * @param {string} text blank finds all
+ * @param {string} feature blank means any
+ */
+export function filtered(arrivals, text, feature) {
+  const sought = text.trim().toLowerCase();
+  return arrivals.filter(
+    ({ type, json }) =>
+      (!feature || featureOf(type) === feature) &&
+      (!sought || type.includes(sought) || json.toLowerCase().includes(sought)),
+  );
+}
+
+/**
+ * The message as it was on the wire, and when it came.
+ *
+ * @param {Arrival} arrival
+ */
+export function asRecord({ at, type, payload, offset, from, snapshot }) {
+  return {
+    received_at: new Date(at).toISOString(),
+    type,
+    payload: payload ?? null,
+    ...(offset === undefined ? {} : { offset }),
+    ...(from ? { from } : {}),
+    ...(snapshot ? { snapshot } : {}),
+  };
+}
+
+/**
+ * All of them as JSON, oldest first, as they came.
+ *
+ * @param {Arrival[]} arrivals newest first
+ */
+export function asJson(arrivals) {
+  return JSON.stringify([...arrivals].reverse().map(asRecord), null, 2);
+}

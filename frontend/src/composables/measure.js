@@ -1,0 +1,16 @@
+import { onScopeDispose } from 'vue';
+import { ping, wsConnected } from '../services/websocket.js';
+
+/** Milliseconds between two measurements while somebody looks at them. */
+const PACE = 1000;
+
+/** Measures the round trip again and again, as long as the screen is open and seen. */
+export function useMeasuring() {
+  function measure() {
+    // A lost answer is the connection's affair, which notices it itself.
+    if (wsConnected.value && document.visibilityState === 'visible') ping().catch(() => {});
+  }
+
+  const timer = window.setInterval(measure, PACE);
+  onScopeDispose(() => window.clearInterval(timer));
+}

@@ -1,0 +1,222 @@
+/** What arrived on this connection and what was sent from here, for the Playground. */
+
+import { defineStore } from 'pinia';
+import { computed, ref, shallowRef, watch } from 'vue';
+import { emptyDraft } from '../components/playground/draft.js';
+import { faultText } from '../components/playground/words.js';
+import { on, request, send as sendMessage, wsConnected } from '../services/websocket.js';
+import { useAuth } from './auth.js';
+
+/**
+ * @typedef {object} Arrival a message that came in
+ * @property {number} key unique here
+ * @property {number} at when it came, in milliseconds since 1970
+ * @property {string} type
+ * @property {unknown} payload
+ * @property {string} json the payload as one line of JSON
+ * @property {{device_id: number, instance: string}} [from]
+ * @property {number} [offset]
+ * @property {boolean} snapshot
+ *
+ * @typedef {import('../components/playground/draft.js').Parcel} Parcel
+ *
+ * @typedef {object} SendRecord a message that was sent, and what became of it
+ * @property {number} key unique here
+ * @property {number} at when it was sent, in milliseconds since 1970
+ * @property {Parcel} parcel
+ * @property {import('../components/playground/draft.js').Store} store
+ * @property {string} [messageId] of a kept message
+ * @property {'sending' | 'waiting' | 'delivered' | 'refused'} status
+ * @property {boolean} waited whether it was in the outbox while offline
+ * @property {number[]} [delivered] ids of the devices that took it
+ * @property {number} [offset]
+ * @property {boolean} [duplicate]
+ * @property {number} [tookMs]
+ * @property {string} [fault] why it was refused, in words
+ */
+
+/** How many arrivals are kept: as many as one can look through. */
+export const FEED_LIMIT = 500;
+const SENDS_LIMIT = 20;
+
+/** Of the server itself; they say nothing that the Connection screen does not. */
+const SERVERS_OWN = ['connected', 'position', 'ping', 'pong', 'ok', 'goaway', 'presence'];
+
+export const useMessages = defineStore('messages', () => {
+  const auth = useAuth();
+  const draft = ref(emptyDraft());
+  const feed = useFeed();
+  const outgoing = useSends();
+
+  on('message', feed.receive);
+  // Another user must find nothing of this one.
+  watch(() => auth.user?.id, forget);
+
+  function forget() {
+    draft.value = emptyDraft();
+    feed.clear();
+    feed.resume();
+    outgoing.clear();
+  }
+
+  return { ...feed, draft, sends: outgoing.records, send: outgoing.send };
+});
+
+function useFeed() {
+  const arrivals = shallowRef(/** @type {Arrival[]} */ ([]));
+  const held = shallowRef(/** @type {Arrival[]} */ ([]));
+  const heldCount = ref(0);
+  const paused = ref(false);
+  let lastKey = 0;
+
+  /**
+   * Keeps a message that arrived; while paused, aside.
+   *
+   * @param {import('../../client/requests.js').Message} message
+   */
+  function receive(message) {
+    if (message.reply_to !== undefined || SERVERS_OWN.includes(message.type.split('.')[0])) return;
+    lastKey += 1;
+    const target = paused.value ? held : arrivals;
+    target.value = [arrivalOf(message, lastKey), ...target.value].slice(0, FEED_LIMIT);
+    if (paused.value) heldCount.value += 1;
+  }
+
+  function pause() {
+    paused.value = true;
+  }
+
+  /** The feed goes on with what arrived meanwhile. */
+  function resume() {
+    arrivals.value = [...held.value, ...arrivals.value].slice(0, FEED_LIMIT);
+    held.value = [];
+    heldCount.value = 0;
+    paused.value = false;
+  }
+
+  function clear() {
+    arrivals.value = [];
+    held.value = [];
+    heldCount.value = 0;
+  }
+
+  return { arrivals, heldCount, paused, receive, pause, resume, clear };
+}
+
+/**
+ * @param {import('../../client/requests.js').Message} message
+ * @param {number} key
+ * @returns {Arrival}
+ */
+function arrivalOf(message, key) {
+  return {
+    key,
+    at: Date.now(),
+    type: message.type,
+    payload: message.payload,
+    json: JSON.stringify(message.payload ?? null),
+    from: message.from,
+    offset: message.offset,
+    snapshot: message.snapshot === true,
+  };
+}
+
+function useSends() {
+  const records = ref(/** @type {SendRecord[]} */ ([]));
+  const waiting = computed(() => records.value.filter(isOpen));
+  let lastKey = 0;
+
+  watch(wsConnected, (connected) => {
+    for (const record of waiting.value) settleWaiting(record, connected);
+  });
+
+  /**
+   * Sends a parcel; resolves, and never rejects, when it is known what became of it.
+   *
+   * @param {Parcel} parcel
+   * @param {string} [messageId] that of an earlier send, to see that it counts once
+   * @returns {Promise<SendRecord>}
+   */
+  async function send(parcel, messageId) {
+    const began = performance.now();
+    const record = add(parcel, messageId);
+    try {
+      const answer = parcel.store === 'none' ? await ask(parcel) : await keep(record);
+      Object.assign(record, answered(answer));
+    } catch (error) {
+      const fault = /** @type {Error & {code?: string}} */ (error);
+      record.status = 'refused';
+      record.fault = faultText(fault.code ?? 'internal_error', fault.message);
+    }
+    record.tookMs = performance.now() - began;
+    return record;
+  }
+
+  /** @param {Parcel} parcel @param {string} [messageId] @returns {SendRecord} */
+  function add(parcel, messageId) {
+    lastKey += 1;
+    const kept = parcel.store !== 'none';
+    records.value.unshift({
+      key: lastKey,
+      at: Date.now(),
+      parcel,
+      store: parcel.store,
+      messageId: kept ? (messageId ?? newMessageId()) : undefined,
+      status: 'sending',
+      waited: false,
+    });
+    drop();
+    const record = records.value[0];
+    settleWaiting(record, wsConnected.value);
+    return record;
+  }
+
+  /** The list stays short, and what has no answer yet stays on it. */
+  function drop() {
+    records.value = records.value.filter((record, at) => at < SENDS_LIMIT || isOpen(record));
+  }
+
+  function clear() {
+    records.value = [];
+  }
+
+  return { records, send, clear };
+}
+
+/** @param {SendRecord} record */
+function isOpen(record) {
+  return record.status === 'sending' || record.status === 'waiting';
+}
+
+/** @param {SendRecord} record @param {boolean} connected */
+function settleWaiting(record, connected) {
+  if (record.store === 'none') return;
+  record.status = connected ? 'sending' : 'waiting';
+  if (!connected) record.waited = true;
+}
+
+/** @param {Parcel} parcel */
+async function ask({ type, payload, to }) {
+  const reply = await request(type, payload, { to });
+  return reply.payload;
+}
+
+/** @param {SendRecord} record */
+function keep({ parcel, messageId }) {
+  const { type, payload, to, store, key, ttl } = parcel;
+  return sendMessage(type, payload, { to, store, key, ttl, messageId, durable: true });
+}
+
+/**
+ * @param {any} ok the payload of the answer
+ * @returns {Partial<SendRecord>}
+ */
+function answered({ delivered, offset, duplicate }) {
+  return { status: 'delivered', delivered, offset, duplicate };
+}
+
+/** Random, and made without `randomUUID`, which plain http does not have. */
+function newMessageId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

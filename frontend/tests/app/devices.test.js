@@ -1,0 +1,110 @@
+// @vitest-environment happy-dom
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { FakeServer } from './server.js';
+import { connected, signedInTab, until } from './tab.js';
+
+/** @type {FakeServer} */
+let server;
+
+beforeEach(() => {
+  localStorage.clear();
+  sessionStorage.clear();
+  server = new FakeServer().install();
+});
+
+afterEach(() => {
+  server.down = true;
+  server.closeAll(1000, 'replaced');
+  vi.unstubAllGlobals();
+});
+
+/** A tab of ada's first device, whose store has the list; her television is device 2. */
+async function devicesTab() {
+  const tab = await signedInTab();
+  server.addDevice(1, { device_name: 'Kitchen TV', device_type: 'android_tv' });
+  const devices = tab.devices();
+  await until(() => devices.isLive && devices.devices?.length === 2);
+  return { ...tab, devices };
+}
+
+/**
+ * @param {Awaited<ReturnType<typeof devicesTab>>['devices']} devices
+ * @param {number} id
+ */
+const one = (devices, id) => devices.devices?.find((device) => device.id === id);
+
+test('this device is online as soon as it is there, with its tabs', async () => {
+  const { devices } = await devicesTab();
+  expect(one(devices, 1)).toMatchObject({ online: true, tabs: 1, this_device: true });
+  expect(one(devices, 2)).toMatchObject({ online: false, tabs: 0, title: 'Kitchen TV' });
+});
+
+test('another device comes online and goes without a reload', async () => {
+  const { devices } = await devicesTab();
+  const before = Date.now();
+  server.connectElsewhere(2, 3);
+  await until(() => one(devices, 2)?.online);
+  expect(one(devices, 2)?.tabs).toBe(3);
+  server.connectElsewhere(2, 0);
+  await until(() => !one(devices, 2)?.online);
+  expect(one(devices, 2)?.last_seen).toBeGreaterThanOrEqual(before);
+  expect(server.asked.filter((asked) => asked === 'GET /v1/devices')).toHaveLength(1);
+});
+
+test('after a reconnect presence is watched again and the list is fetched', async () => {
+  const { devices, websocket, ...tab } = await devicesTab();
+  websocket.goOffline();
+  await until(() => !devices.isLive);
+  server.connectElsewhere(2, 1);
+  server.addDevice(1, { device_name: 'New phone' });
+  websocket.goOnline();
+  await connected({ ...tab, websocket, devices: () => devices });
+  await until(() => one(devices, 2)?.online && devices.devices?.length === 3);
+  server.connectElsewhere(3, 1);
+  await until(() => one(devices, 3)?.online);
+});
+
+test('a list that changed elsewhere is fetched', async () => {
+  const { devices } = await devicesTab();
+  server.addDevice(1, { device_name: 'Tablet' });
+  server.tellWatchers({ type: 'presence.list_changed', payload: null });
+  await until(() => devices.nameOf(3) === 'Tablet');
+});
+
+test('renaming shows the new name, and a blank one means none', async () => {
+  const { devices } = await devicesTab();
+  await devices.rename(2, ' Bedroom TV ');
+  expect(devices.nameOf(2)).toBe('Bedroom TV');
+  await devices.rename(2, '  ');
+  expect(server.bodies['PATCH /v1/devices/2']).toEqual({ device_name: null });
+  expect(devices.nameOf(2)).toBe('Android TV 2');
+});
+
+test('a revoked device is gone from the list', async () => {
+  const { devices } = await devicesTab();
+  await devices.revoke(2);
+  expect(devices.devices?.map((device) => device.id)).toEqual([1]);
+});
+
+test('signing out all others leaves this device', async () => {
+  const { devices } = await devicesTab();
+  await devices.revokeOthers();
+  expect(server.asked).toContain('POST /v1/devices/revoke-others');
+  expect(devices.devices?.map((device) => device.this_device)).toEqual([true]);
+});
+
+test('a list that cannot be fetched is said in words, and kept as it was', async () => {
+  const { devices } = await devicesTab();
+  server.refuseOnce('GET /v1/devices', 500, 'internal_error');
+  await devices.load();
+  expect(devices.problem).toContain('went wrong on the server');
+  expect(devices.devices).toHaveLength(2);
+  await devices.load();
+  expect(devices.problem).toBe('');
+});
+
+test('nothing of the last user is left after signing out', async () => {
+  const { devices, auth } = await devicesTab();
+  await auth.signOut();
+  await until(() => devices.devices === null);
+});
