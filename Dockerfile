@@ -1,4 +1,11 @@
 # docker build -t switchboard . && docker run -p 127.0.0.1:8080:8080 -v switchboard:/data switchboard
+FROM node:22-slim AS frontend
+
+WORKDIR /frontend
+COPY frontend ./
+RUN npm ci --ignore-scripts \
+    && npm run build
+
 FROM python:3.13-slim AS dependencies
 
 COPY requirements.lock /tmp/
@@ -16,6 +23,8 @@ RUN groupadd --system --gid 10001 switchboard \
 COPY --from=dependencies /opt/venv /opt/venv
 WORKDIR /srv/switchboard
 COPY deploy/healthcheck.py ./
+COPY --from=frontend /frontend/client frontend/client
+COPY --from=frontend /frontend/dist frontend/dist
 COPY app app
 RUN /opt/venv/bin/python -m compileall -q app
 

@@ -5,6 +5,7 @@ Each resource has one owner, a cleanup context, so that what was opened last clo
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,6 +28,7 @@ from app.features.accepted import AcceptedFeature
 from app.features.ack import AckFeature
 from app.features.backend import Backend
 from app.features.device import DeviceFeature, DurableLimits
+from app.features.presence import PresenceFeature
 from app.features.registry import Feature, handlers, load_features
 from app.features.waiting import Waiting
 from app.keys import (
@@ -45,6 +47,7 @@ from app.keys import (
     READINESS,
     SESSIONS,
     SETTINGS,
+    STARTED_AT,
     STREAMS,
     WAITING,
     Readiness,
@@ -59,6 +62,7 @@ from app.streams.generation import GUARD_NAME
 from app.streams.keeper import Keeper
 from app.streams.sql import SqlStreamLog, StreamLimits
 from app.web import access
+from app.web.pages import PAGES, Pages
 from app.web.problems import problems
 from app.web.routes import add_routes, middlewares
 from app.websocket.admission import Admission, AdmissionLimits
@@ -77,8 +81,8 @@ log = logging.getLogger(__name__)
 def build_application(settings: Settings) -> web.Application:
     """Return the whole server as one application; its resources open when it starts.
 
-    Raises SettingsError when a key or a feature cannot be used; starting it raises DataDirBusy
-    when another process holds the data folder.
+    Raises SettingsError when a key, a feature or the web app cannot be used; starting it raises
+    DataDirBusy when another process holds the data folder.
     """
     cookies = cookie_storage(
         load_cookie_keys(settings, settings.data_dir),
@@ -88,6 +92,7 @@ def build_application(settings: Settings) -> web.Application:
     # No middleware of the application: a WebSocket would hold each one's frame for its whole life.
     app = web.Application(handler_args=access.handler_args(settings))
     app[SETTINGS] = settings
+    app[STARTED_AT] = int(time.time() * 1000)
     app[METRICS] = Metrics()
     app[READINESS] = Readiness()
     app[FAILED] = asyncio.Event()
@@ -106,6 +111,7 @@ def build_application(settings: Settings) -> web.Application:
     app.router.add_route("*", PATH, ws_handler)
     app[COOKIES] = cookies
     app[GUARD] = problems
+    app[PAGES] = Pages.load(settings.web_app)
     add_routes(app, middlewares(settings, cookies))
     app.cleanup_ctx.extend(
         [_lock, _database, _streams, _node, _accounts, _backend, _dispatcher, _flushing]
@@ -216,14 +222,17 @@ async def _dispatcher(app: web.Application) -> AsyncIterator[None]:
     )
     own = load_features(settings.features, node)
     device = DeviceFeature(node, app[ACCOUNTS].known_device, table.keys, limits)
+    presence = PresenceFeature(node)
+    app[SESSIONS].on_devices_changed = presence.list_changed
     taken = {feature.prefix for feature in own}
     accepted = [AcceptedFeature(prefix) for prefix in ("sync", "playback") if prefix not in taken]
-    features: list[Feature] = [device, *own, *accepted]
+    features: list[Feature] = [device, presence, *own, *accepted]
     found = handlers(features)
     table.update(found)
     ack = AckFeature(node)
     app[DISPATCHER] = Dispatcher({**found, ack.prefix: ack.handle}, app[METRICS].received)
     yield
+    presence.close()
 
 
 async def _flushing(app: web.Application) -> AsyncIterator[None]:

@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = _option(
         (), "Other web origins (scheme://host[:port]) that may connect, with bearer tokens only."
     )
+    web_app: str = _option(
+        "auto",
+        "Folder of the built web app; auto: `frontend/dist`, when scripts/build has made it; "
+        "off: none, and `/` only says that the server runs.",
+    )
     features: Annotated[tuple[str, ...], NoDecode] = _option(
         (), "Operator's own features, each as `module:attribute`."
     )

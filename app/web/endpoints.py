@@ -1,52 +1,15 @@
 """Every route, as it is documented: what it takes, what it answers, how it refuses."""
 
-from dataclasses import dataclass
-from typing import Any, Final, Literal
-
-from pydantic import BaseModel
+from typing import Final
 
 from app.position import MAX_OFFSET
 from app.web import answers, paths
+from app.web.admin_endpoints import ADMIN
 from app.web.bodies import LoginBody, PasswordBody, RenameBody
+from app.web.endpoint import DEVICE_ID, KEY, SESSION, USER_ID, WRITE, Endpoint, Parameter
 from app.web.message_bodies import BatchBody, MessageBody
 from app.web.users import DEFAULT_ROWS, MAX_ROWS
 
-Credential = Literal["none", "session", "key", "metrics"]
-
-JSON: Final = "application/json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """A parameter of the path, the query or a header."""
-
-    name: str
-    place: Literal["path", "query", "header"]
-    what: str
-    schema: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """One method of one path. `problems` are its own refusals, as `status code`."""
-
-    method: str
-    path: str
-    tag: str
-    summary: str
-    what: str = ""
-    credential: Credential = "none"
-    parameters: tuple[Parameter, ...] = ()
-    body: type[BaseModel] | None = None
-    status: int = 200
-    answer: type[BaseModel] | None = None
-    media: str = JSON
-    problems: tuple[str, ...] = ()
-
-
-_SESSION = ("401 unauthorized",)
-_KEY = ("401 unauthorized", "403 forbidden")
-_WRITE = ("403 forbidden_origin",)
 _MESSAGE = (
     "400 invalid_message",
     "404 user_not_found",
@@ -56,12 +19,9 @@ _MESSAGE = (
     "503 overloaded",
     "503 storage_unavailable",
 )
-_ID: Final = {"type": "integer", "minimum": 1}
-_DEVICE_ID = Parameter(name="id", place="path", what="The device's id.", schema=_ID)
-_USER_ID = Parameter(name="id", place="path", what="The user's id.", schema=_ID)
 
 _PAGE = (
-    _USER_ID,
+    USER_ID,
     Parameter(
         name="after",
         place="query",
@@ -94,7 +54,7 @@ _BACKEND = (
         parameters=(_IDEMPOTENCY,),
         body=MessageBody,
         answer=answers.SentAnswer,
-        problems=(*_KEY, *_MESSAGE),
+        problems=(*KEY, *_MESSAGE),
     ),
     Endpoint(
         method="POST",
@@ -106,7 +66,7 @@ _BACKEND = (
         credential="key",
         body=BatchBody,
         answer=answers.BatchAnswer,
-        problems=_KEY,
+        problems=KEY,
     ),
     Endpoint(
         method="GET",
@@ -118,7 +78,7 @@ _BACKEND = (
         parameters=_PAGE,
         answer=answers.StreamAnswer,
         problems=(
-            *_KEY,
+            *KEY,
             "400 invalid_parameter",
             "404 user_not_found",
             "503 storage_unavailable",
@@ -131,9 +91,9 @@ _BACKEND = (
         summary="List a user's devices",
         what="Needs the scope `read`.",
         credential="key",
-        parameters=(_USER_ID,),
+        parameters=(USER_ID,),
         answer=answers.UserDevicesAnswer,
-        problems=(*_KEY, "404 user_not_found"),
+        problems=(*KEY, "404 user_not_found"),
     ),
 )
 
@@ -161,7 +121,7 @@ _AUTH = (
         summary="Who am I",
         credential="session",
         answer=answers.WhoAnswer,
-        problems=(*_SESSION, "503 draining"),
+        problems=(*SESSION, "503 draining"),
     ),
     Endpoint(
         method="POST",
@@ -171,7 +131,7 @@ _AUTH = (
         what="The session that is presented is over, and its sockets close.",
         credential="session",
         answer=answers.SignedOutAnswer,
-        problems=(*_SESSION, *_WRITE),
+        problems=(*SESSION, *WRITE),
     ),
     Endpoint(
         method="GET",
@@ -181,7 +141,7 @@ _AUTH = (
         what="Only where no other site can have caused it; else 405.",
         credential="session",
         answer=answers.SignedOutAnswer,
-        problems=(*_SESSION, "405 method_not_allowed"),
+        problems=(*SESSION, "405 method_not_allowed"),
     ),
     Endpoint(
         method="POST",
@@ -193,8 +153,8 @@ _AUTH = (
         body=PasswordBody,
         status=204,
         problems=(
-            *_SESSION,
-            *_WRITE,
+            *SESSION,
+            *WRITE,
             "400 wrong_password",
             "400 password_too_short",
             "400 password_too_long",
@@ -213,7 +173,7 @@ _DEVICES = (
         summary="List my devices",
         credential="session",
         answer=answers.DeviceListAnswer,
-        problems=_SESSION,
+        problems=SESSION,
     ),
     Endpoint(
         method="PATCH",
@@ -221,10 +181,10 @@ _DEVICES = (
         tag="Devices",
         summary="Rename a device",
         credential="session",
-        parameters=(_DEVICE_ID,),
+        parameters=(DEVICE_ID,),
         body=RenameBody,
         answer=answers.DeviceAnswer,
-        problems=(*_SESSION, *_WRITE, "404 device_not_found"),
+        problems=(*SESSION, *WRITE, "404 device_not_found"),
     ),
     Endpoint(
         method="DELETE",
@@ -233,9 +193,19 @@ _DEVICES = (
         summary="Revoke a device",
         what="Its sessions are over, and its sockets close.",
         credential="session",
-        parameters=(_DEVICE_ID,),
+        parameters=(DEVICE_ID,),
         status=204,
-        problems=(*_SESSION, *_WRITE, "404 device_not_found"),
+        problems=(*SESSION, *WRITE, "404 device_not_found"),
+    ),
+    Endpoint(
+        method="POST",
+        path=paths.REVOKE_OTHERS,
+        tag="Devices",
+        summary="Revoke all my other devices",
+        what="Their sessions are over, and their sockets close.",
+        credential="session",
+        answer=answers.RevokedAnswer,
+        problems=(*SESSION, *WRITE),
     ),
     Endpoint(
         method="GET",
@@ -246,7 +216,7 @@ _DEVICES = (
         credential="session",
         status=101,
         problems=(
-            *_SESSION,
+            *SESSION,
             "400 device_required",
             "400 invalid_parameter",
             "403 forbidden_origin",
@@ -301,9 +271,15 @@ _SERVER = (
         method="GET",
         path=paths.INDEX,
         tag="Server",
-        summary="A page that says that the server runs",
+        summary="The web app, or a page that says that the server runs",
         media="text/html",
     ),
 )
 
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (*_BACKEND, *_AUTH, *_DEVICES, *_SERVER)
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *_BACKEND,
+    *_AUTH,
+    *_DEVICES,
+    *ADMIN,
+    *_SERVER,
+)

@@ -1,4 +1,4 @@
-"""The page at `/`: it says that the server runs, and how to go on from here."""
+"""The page at `/`: the web app, or else a page that says that the server runs."""
 
 import base64
 import hashlib
@@ -8,6 +8,7 @@ from string import Template
 
 from aiohttp import hdrs, web
 
+from app.web.pages import PAGES, index_response
 from app.web.paths import LOGIN, SOCKET
 from app.web.peer import request_peer
 
@@ -48,7 +49,7 @@ _PAGE = Template("""<!doctype html>
 <p>It connects the devices of its users: what one sends, the others get at once.</p>
 <h2>The socket</h2>
 <pre>$socket</pre>
-<h2>Add a user, sign in</h2>
+$app<h2>Add a user, sign in</h2>
 <pre>python -m app users add HANDLE
 POST $login
 {"user_handle": "…", "password": "…", "device_uuid": "…", "device_type": "web"}</pre>
@@ -60,6 +61,12 @@ the wire for authors of clients, <code>docs/operations.md</code> how to run it.<
 </body>
 </html>
 """)
+
+_NOT_BUILT = """<h2>The web app is not built yet</h2>
+<pre>./scripts/build</pre>
+<p>builds it; then start the server again. <code>./scripts/serve</code> does both. It needs Node
+20.19 or newer.</p>
+"""
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
@@ -76,8 +83,16 @@ _HOST = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 
 
 async def index(request: web.Request) -> web.Response:
-    """The page; it loads nothing and runs nothing."""
-    page = _PAGE.substitute(style=_STYLE, socket=html.escape(_socket_url(request)), login=LOGIN)
+    """The web app; where there is none, a page that loads nothing and runs nothing."""
+    pages = request.app[PAGES]
+    if pages.index is not None:
+        return index_response(request, pages.index)
+    page = _PAGE.substitute(
+        style=_STYLE,
+        app="" if pages.is_off else _NOT_BUILT,
+        socket=html.escape(_socket_url(request)),
+        login=LOGIN,
+    )
     return web.Response(text=page, content_type="text/html", headers=HEADERS)
 
 

@@ -9,6 +9,9 @@ from aiohttp_session import AbstractStorage, session_middleware
 
 from app.settings import Settings
 from app.web import (
+    admin_connections,
+    admin_overview,
+    admin_users,
     auth,
     devices,
     health,
@@ -23,6 +26,7 @@ from app.web.cors import allow_origin, preflight
 from app.web.csrf import refuse_foreign_writes
 from app.web.deadline import deadline
 from app.web.headers import harden
+from app.web.pages import page_or_file
 from app.web.problems import problems
 
 
@@ -57,11 +61,14 @@ def add_routes(app: web.Application, middlewares: Sequence[Middleware]) -> None:
         # Signing out has an effect, so nobody asks for it by HEAD.
         if method == hdrs.METH_GET and handler is not auth.logout_by_get:
             app.router.add_route(hdrs.METH_HEAD, path, chained)
-    app.router.add_route("*", "/{path:.*}", chain(middlewares, nowhere))
+    app.router.add_route("*", "/{path:.*}", chain(middlewares, elsewhere))
 
 
-async def nowhere(request: web.Request) -> web.StreamResponse:
-    """Raises 405 for a path that has other methods, else 404."""
+async def elsewhere(request: web.Request) -> web.StreamResponse:
+    """A file or page of the web app. Raises 405 for a path that has other methods, else 404."""
+    page = page_or_file(request)
+    if page is not None:
+        return page
     allowed: set[str] = set()
     for resource in request.app.router.resources():
         if resource is not request.match_info.route.resource:
@@ -84,10 +91,20 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", paths.DEVICES, devices.list_devices),
     ("PATCH", paths.DEVICE, devices.rename_device),
     ("DELETE", paths.DEVICE, devices.revoke_device),
+    ("POST", paths.REVOKE_OTHERS, devices.revoke_others),
     ("POST", paths.MESSAGES, messages.send_message),
     ("POST", paths.BATCH, messages.send_batch),
     ("GET", paths.USER_STREAM, users.read_stream),
     ("GET", paths.USER_DEVICES, users.list_user_devices),
+    ("GET", paths.ADMIN_OVERVIEW, admin_overview.overview),
+    ("GET", paths.ADMIN_USERS, admin_users.list_users),
+    ("POST", paths.ADMIN_USERS, admin_users.add_user),
+    ("PATCH", paths.ADMIN_USER, admin_users.change_user),
+    ("DELETE", paths.ADMIN_USER, admin_users.delete_user),
+    ("POST", paths.ADMIN_USER_CHANGE, admin_users.set_password),
+    ("GET", paths.ADMIN_CONNECTIONS, admin_connections.list_connections),
+    ("DELETE", paths.ADMIN_CONNECTION, admin_connections.close_connection),
+    ("POST", paths.ADMIN_CONNECTION_MESSAGES, admin_connections.send_message),
     ("GET", paths.OPENAPI, openapi.openapi),
     ("GET", paths.REFERENCE, reference.reference),
 )

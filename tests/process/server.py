@@ -46,6 +46,7 @@ class Program:
         *arguments: str,
         settings: Mapping[str, Any],
         python_path: Path | None = None,
+        lifetime: float = LIFETIME,
     ) -> None:
         folder.mkdir(exist_ok=True)
         more = {"PYTHONPATH": str(python_path)} if python_path else {}
@@ -59,7 +60,7 @@ class Program:
                 stdout=stdout,
                 stderr=stderr,
             )
-        self._watchdog = threading.Timer(LIFETIME, self.process.kill)
+        self._watchdog = threading.Timer(lifetime, self.process.kill)
         self._watchdog.daemon = True
         self._watchdog.start()
 
@@ -88,7 +89,13 @@ class ServerProcess(Program):
     """A server that answers; its logs are of the JSON form unless told otherwise."""
 
     def __init__(
-        self, folder: Path, *, ca: Path | None = None, port: int = 0, **settings: Any
+        self,
+        folder: Path,
+        *,
+        ca: Path | None = None,
+        port: int = 0,
+        lifetime: float = LIFETIME,
+        **settings: Any,
     ) -> None:
         self.data_dir = folder / "data"
         self.run = CommandLine(self.data_dir)
@@ -99,6 +106,7 @@ class ServerProcess(Program):
             *("-m", "app", "serve", "--json", "--port", str(port)),
             *("--data-dir", str(self.data_dir)),
             settings=settings,
+            lifetime=lifetime,
         )
         self.url = self._wait_until_it_answers()
         self.port = int(self.url.rsplit(":", 1)[1])

@@ -1,0 +1,114 @@
+"""Every screen, light and dark: nothing that axe-core finds, nothing that the policy refuses."""
+
+import gzip
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import ROOT, NewProfile
+from tests.browser.playground import compose
+from tests.browser.profile import PATIENCE, Tab
+from tests.process.server import ServerProcess
+
+AXE = ROOT / "frontend/node_modules/axe-core/axe.min.js"
+MAX_BYTES = 120 * 1024
+"""All files of the app together, gzipped: what issue and README promise."""
+
+SCREENS = ("/", "/playground", "/connection", "/admin/users", "/admin/connections", "/no/such")
+
+OPENED = (("/", "Rename laptop"), ("/", "Sign out laptop"), ("/admin/users", "Add a user"))
+
+VIEWS = pytest.mark.parametrize(
+    "view",
+    [
+        {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}},
+        {"color_scheme": "dark", "viewport": {"width": 1280, "height": 800}},
+        {"color_scheme": "light", "viewport": {"width": 360, "height": 740}, "is_mobile": True},
+    ],
+    ids=["light", "dark", "phone"],
+)
+
+
+def settle(tab: Tab) -> None:
+    """Wait until nothing is fetched and nothing moves, and the heading is there."""
+    expect(tab.page.get_by_role("heading", level=1)).to_be_visible(timeout=PATIENCE * 1000)
+    tab.page.wait_for_load_state("networkidle")
+    tab.page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
+
+
+def look(tab: Tab, path: str) -> list[str]:
+    """What is wrong with the page, each fault as a line."""
+    settle(tab)
+    tab.page.evaluate(AXE.read_text())
+    found = tab.page.evaluate("axe.run()")["violations"]
+    faults = [f"{path} {one['id']}: {node['html']}" for one in found for node in one["nodes"]]
+    if tab.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        faults.append(f"{path} is wider than the window")
+    return faults
+
+
+@VIEWS
+def test_axe_finds_no_fault_on_any_screen_and_none_is_wider_than_the_window(
+    profile: NewProfile, server: ServerProcess, view: dict[str, object]
+) -> None:
+    laptop = profile(**view)
+    tab = laptop.open("/sign-in")
+    faults = look(tab, "/sign-in")
+    laptop.sign_in("laptop")
+    for path in SCREENS:
+        tab.page.goto(path)
+        faults += look(tab, path)
+    assert faults == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault_in_what_opens_and_in_what_arrives(
+    profile: NewProfile, server: ServerProcess, scheme: str
+) -> None:
+    laptop = profile(color_scheme=scheme)
+    laptop.sign_in("laptop")
+    tab = laptop.connected("/playground")
+    compose(tab, "user", "log", {"text": "to-look-at"})
+    tab.has_messages("to-look-at")
+    faults = look(tab, "a message")
+    press(tab, "Account")
+    faults += look(tab, "the account's menu")
+    press(tab, "Change password")
+    faults += look(tab, "the password's dialog")
+    for path, button in OPENED:
+        tab.page.goto(path)
+        press(tab, button)
+        faults += look(tab, f"what opens by {button}")
+    assert faults == []
+
+
+def press(tab: Tab, name: str) -> None:
+    tab.page.get_by_role("button", name=name).first.click()
+
+
+def test_the_policy_stops_what_it_should(profile: NewProfile, server: ServerProcess) -> None:
+    """The listener for violations works, and so does the policy."""
+    laptop = profile()
+    tab = laptop.open("/sign-in")
+    settle(tab)
+    tab.page.evaluate(
+        """() => { const script = document.createElement('script');
+        try { script.textContent = 'window.ran = true'; } catch { return; }
+        document.head.append(script); }"""
+    )
+    tab.page.evaluate(
+        """() => { const image = new Image(); image.src = 'https://elsewhere.invalid/x.png';
+        document.body.append(image); }"""
+    )
+    tab.page.wait_for_load_state("networkidle")
+    assert tab.page.evaluate("window.ran") is None
+    told = "".join(laptop.faults)
+    assert "policy: require-trusted-types-for" in told
+    assert "policy: img-src" in told
+    laptop.faults.clear()
+
+
+def test_the_app_is_small(built: None) -> None:
+    files = [path for path in (ROOT / "frontend/dist").rglob("*") if path.is_file()]
+    assert files
+    assert sum(len(gzip.compress(path.read_bytes())) for path in files) < MAX_BYTES
