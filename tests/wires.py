@@ -14,8 +14,10 @@ class MemoryWire:
         self.finished = False
         self.aborted = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> bool:
+        """Take the bytes; a test may say at any time that some are unread."""
         self.written.append(data)
+        return False
 
     def buffered(self) -> int:
         return self.unread

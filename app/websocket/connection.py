@@ -21,8 +21,11 @@ MAX_OUTSTANDING: Final = 64
 class Wire(Protocol):
     """The socket of a connection, as its owner gives it."""
 
-    def write(self, data: bytes) -> None:
-        """Hand over bytes while none are unsent, unless the socket is closing; returns at once."""
+    def write(self, data: bytes) -> bool:
+        """Hand over bytes while none are unsent, unless the socket is closing; returns at once.
+
+        True if it is certain that the system has taken all of them.
+        """
 
     def buffered(self) -> int:
         """Return how many bytes the transport has not handed to the system."""
@@ -43,8 +46,9 @@ class Wire(Protocol):
 class _EndedWire:
     """The wire of a connection whose socket has ended: takes everything and does nothing."""
 
-    def write(self, data: bytes) -> None:
-        """Do nothing."""
+    def write(self, data: bytes) -> bool:
+        """Return True, and do nothing."""
+        return True
 
     def buffered(self) -> int:
         """Return 0."""
@@ -81,6 +85,7 @@ class Connection:
 
     __slots__ = (
         "_buffered",
+        "_clogged",
         "_dirty",
         "_drained",
         "_outbox",
@@ -171,11 +176,14 @@ class Connection:
         self.frames_out = 0
         self.dropped = 0
         self.pumped = 0
-        self._tick: list[bytes] | None = None
+        self._tick: bytes | list[bytes] | None = None
+        """What this tick gathered: one frame, as is usual, needs no list."""
         self._tick_bytes = 0
         self._outbox: asyncio.Queue[bytes] | None = None
         self._outbox_bytes = 0
         self._pumping = False
+        self._clogged = True
+        """False while it is certain that the system has taken every byte."""
         self._room: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
 
@@ -192,24 +200,20 @@ class Connection:
         full; it is never waited for.
         """
         tick = self._tick
-        if tick is not None:
-            tick.append(frame)
-            self._tick_bytes += len(frame)
-            if self._tick_bytes >= TICK_BYTES:
-                self.flush()
-        elif self.closing is not None:
-            return False
-        elif self._pumping or self._buffered():
-            return self._enqueue(frame, bounded=True)
-        else:
-            self._tick = [frame]
-            size = self._tick_bytes = len(frame)
+        if tick is None:
+            if self.closing is not None:
+                return False
+            if self._pumping or (self._clogged and self._is_clogged()):
+                return self._enqueue(frame, bounded=True)
+            self._tick = frame
             dirty = self._dirty
             if not dirty:
                 self._outgoing.begin()
             dirty.append(self)
-            if size >= TICK_BYTES:
+            if len(frame) >= TICK_BYTES:
                 self.flush()
+        else:
+            self._join_tick(tick, frame)
         self.frames_out += 1
         return True
 
@@ -218,7 +222,8 @@ class Connection:
 
         The reader takes no next message while the outbox is full, so at most one is above it.
         """
-        if self.closing is None and (self._pumping or self._buffered()) and not self._tick:
+        waits = self._pumping or (self._clogged and self._is_clogged())
+        if waits and self.closing is None and not self._tick:
             self._enqueue(frame, bounded=False)
         else:
             self.send(frame)
@@ -228,7 +233,8 @@ class Connection:
         tick = self._tick
         if tick is not None:
             self._tick = None
-            self._write(tick[0] if len(tick) == 1 else b"".join(tick))
+            if not self._write(b"".join(tick) if isinstance(tick, list) else tick):
+                self._clogged = True
 
     def disconnect(self, close: Close, *, after_ms: int = 0, keep_outbox: bool = False) -> None:
         """Let the connection act no more and have it closed; the first reason given stays.
@@ -343,6 +349,21 @@ class Connection:
         self._outbox_bytes = 0
         self._wake_reader()
 
+    def _join_tick(self, tick: bytes | list[bytes], frame: bytes) -> None:
+        if isinstance(tick, bytes):
+            self._tick = [tick, frame]
+            self._tick_bytes = len(tick) + len(frame)
+        else:
+            tick.append(frame)
+            self._tick_bytes += len(frame)
+        if self._tick_bytes >= TICK_BYTES:
+            self.flush()
+
+    def _is_clogged(self) -> bool:
+        """Tell whether bytes wait below us."""
+        self._clogged = clogged = self._buffered() > 0
+        return clogged
+
     def _enqueue(self, frame: bytes, *, bounded: bool) -> bool:
         outbox = self._outbox
         if outbox is None:
@@ -360,7 +381,7 @@ class Connection:
         self.frames_out += 1
         self._outgoing.slow.add(self)
         if not self._pumping:
-            self._pumping = True
+            self._pumping = self._clogged = True
             self._wire.pump()
         return True
 

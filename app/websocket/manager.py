@@ -132,19 +132,22 @@ class ConnectionManager:
         """Hand the message to the user's connections that are not left out; tell who took it."""
         outcome = Delivered()
         frame = message.frame
+        take = outcome.taken.append
+        partly, left_out = without_instance or (None, "")
         for device_id, instances in self._users.get(user_id, {}).items():
             if device_id == without_device:
                 continue
-            asked = taken = False
-            for connection in instances:
-                if (device_id, connection.instance) == without_instance:
+            if device_id == partly:
+                instances = [one for one in instances if one.instance != left_out]
+                if not instances:
                     continue
-                asked = True
+            taken = False
+            for connection in instances:
                 if connection.send(frame):
                     taken = True
             if taken:
-                outcome.taken.append(device_id)
-            elif asked:
+                take(device_id)
+            else:
                 outcome.failed.append(device_id)
         return outcome
 

@@ -5,7 +5,7 @@ tenth of that in bursts. Waiting for the end of the tick costs a lone frame noth
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -60,8 +60,13 @@ class Outgoing:
 
     def _flush(self) -> None:
         dirty = self.dirty
-        for _ in range(min(len(dirty), FLUSH_STEP)):
-            dirty.popleft().flush()
+        if len(dirty) <= FLUSH_STEP:
+            batch: Iterable[Flushable] = list(dirty)
+            dirty.clear()
+        else:
+            batch = [dirty.popleft() for _ in range(FLUSH_STEP)]
+        for connection in batch:
+            connection.flush()
         self._observe(self._clock() - self._marked_at)
         if dirty:
             self._call_soon(self._flush)

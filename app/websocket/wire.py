@@ -41,6 +41,9 @@ else:
 
 _CORK = getattr(socket, "TCP_CORK", None)
 
+# Looked up for every frame.
+_write = os.write
+
 
 class Drainable(Protocol):
     """What tells when the transport has room again."""
@@ -101,25 +104,26 @@ class SocketWire(Generic[W]):
         self.receiving = False
         """True while it waits for the peer, not in a handler."""
 
-    def write(self, data: bytes) -> None:
-        """Write whole frames, unless a close frame went before.
+    def write(self, data: bytes) -> bool:
+        """Write whole frames, unless a close frame went before; True if the system took all.
 
         Nothing is unsent, so they go to the system directly, which costs less than the way
         through the transport; what it does not take is the transport's.
         """
-        transport = self._transport
+        transport, descriptor = self._transport, self._descriptor
         if self.closed or transport.is_closing():
-            return
-        if self._descriptor >= 0:
+            return False
+        if descriptor >= 0:
             try:
-                sent = os.write(self._descriptor, data)
+                sent = _write(descriptor, data)
             except OSError:
                 # The transport waits for room, or finds out for itself that the peer is gone.
                 sent = 0
             if sent == len(data):
-                return
+                return True
             data = data[sent:]
         transport.write(data)
+        return False
 
     def _append(self, data: bytes) -> None:
         """Hand whole frames to the transport, behind what is unsent."""
