@@ -1,9 +1,10 @@
 """connect: a storm of authenticated upgrades, by header and by cookie, token seen or never seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from scripts.benchmark import servers
+from scripts.benchmark.lineup import Lineup
 from scripts.benchmark.load import Load, Phase
 from scripts.benchmark.measure import Contender, alternate, settle, summarise
 from scripts.benchmark.ours import newcomers, ours
@@ -24,12 +25,12 @@ def _opening(count: int, *starts: int) -> Callable[[Load], Phase]:
     return act
 
 
-def run(tools: servers.Tools, sizes: Sizes) -> Result:
+def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
     """Return the cost of one upgrade, the `connected` of ours included."""
-    count = sizes.connect_connections
+    count, tools = sizes.connect_connections, lineup.tools
     with ExitStack() as stack:
-        floor = stack.enter_context(servers.floor(tools, count))
-        bare = stack.enter_context(servers.bare(tools, count))
+        floor = stack.enter_context(servers.floor(tools, servers.Shape(count)))
+        bare = stack.enter_context(servers.bare(tools, servers.Shape(count)))
         plan = newcomers(count, sizes.runs)
         own = stack.enter_context(ours(tools, plan.clients))
         for server in (floor, bare, own):
@@ -53,4 +54,4 @@ def run(tools: servers.Tools, sizes: Sizes) -> Result:
         ]
         figures = summarise(alternate(contenders, sizes.runs), peer="bare aiohttp")
     what = f"{count} upgrades, {AT_ONCE} at a time, per upgrade"
-    return Result("connect", what, "bare aiohttp", figures)
+    return [Result("connect", what, "bare aiohttp", figures)]

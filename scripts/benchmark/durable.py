@@ -4,17 +4,17 @@ import json
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from scripts.benchmark.lineup import Lineup
 from scripts.benchmark.load import Phase
+from scripts.benchmark.metrics import metrics
 from scripts.benchmark.ours import Clients, by_header, ours
 from scripts.benchmark.report import Result, Writes
-from scripts.benchmark.servers import ROOT, Server, Tools
+from scripts.benchmark.servers import ROOT, Server
 from scripts.benchmark.sizes import Sizes
-from scripts.benchmark.texts import DURABLE
 
 
 def _senders(count: int) -> Clients:
@@ -24,17 +24,15 @@ def _senders(count: int) -> Clients:
 
 def _stored(server: Server) -> tuple[float, float]:
     """Return how many messages the server has stored, and in how many commits."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    values = dict(line.rpartition(" ")[::2] for line in lines if not line.startswith("#"))
+    values = metrics(server.port)
     appends, commits = (values[f"switchboard_{name}_total"] for name in ("appends", "commits"))
-    return float(appends), float(commits)
+    return appends, commits
 
 
 def _ours(server: Server, each: int, senders: int) -> Writes:
     appends, commits = _stored(server)
     spent = server.cpu_seconds()
-    phase = server.load.echo(each, senders)
+    phase = server.load.play("durable", each, size=1, groups=senders)
     spent = server.cpu_seconds() - spent
     after = _stored(server)
     batch = (after[0] - appends) / (after[1] - commits)
@@ -97,21 +95,21 @@ def _summary(runs: Sequence[Writes], ceilings: Sequence[Writes]) -> Writes:
     )
 
 
-def run(tools: Tools, sizes: Sizes) -> Result:
+def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
     """Return rate, latency and cost of a durable send, of one sender and of many."""
     many = sizes.durable_senders
     turns = {1: sizes.durable_sends_alone, many: sizes.durable_sends}
     taken: dict[int, tuple[list[Writes], list[Writes]]] = {senders: ([], []) for senders in turns}
-    with ours(tools, _senders(many), ping=DURABLE) as server:
+    with ours(lineup.tools, _senders(many)) as server:
         server.load.open(0, many)
-        server.load.echo(sizes.warm_up, many)
+        server.load.play("durable", sizes.warm_up, size=1, groups=many)
         for _ in range(sizes.runs):
             for senders, each in turns.items():
                 own = _ours(server, each, senders)
                 taken[senders][0].append(own)
-                taken[senders][1].append(_bare(tools.folder, own))
+                taken[senders][1].append(_bare(lineup.tools.folder, own))
     figures = [
         _summary(rows, ceilings) for own, ceilings in taken.values() for rows in (ceilings, own)
     ]
     what = "messages stored and acknowledged, each sender one at a time; batch: in one commit"
-    return Result("durable", what, "bare SQLite", figures)
+    return [Result("durable", what, "bare SQLite", figures)]

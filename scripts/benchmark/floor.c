@@ -1,26 +1,33 @@
 /* The floor: the least that a server can do to deliver one message to N connections.
  *
- *   floor DELIVERY PONG
+ *   floor DELIVERY PONG [CERTIFICATE KEY]
  *
- * Listens on a free port of 127.0.0.1, which it prints, and upgrades whoever asks. A text message
- * that starts with {"type":"ping" is answered with the text PONG; any other is a trigger: the
- * frame of the text DELIVERY, built once at start, goes to each connection with one write(). Ends
+ * Listens on a free port of 127.0.0.1, which it prints, and upgrades whoever asks; the number that
+ * the path is, is the connection's group. A text message that starts with {"type":"ping" is
+ * answered with the text PONG; any other is a trigger: the frame of the text DELIVERY, built once
+ * at start, goes to each connection of the group with one write(). With "to":"others" in it the
+ * sender is left out, unless an "id" asks for an answer: then its DELIVERY stands for that. Ends
  * when its standard input does. */
-#include "wire.h"
+#include "bytes.h"
 
 #include <arpa/inet.h>
 #include <signal.h>
 
-enum { ROOM = 4096, MOST = 200000 };
+enum { ROOM = 4096, MOST_GROUPS = 100000 };
 
 struct connection {
-    int fd, upgraded;
-    size_t at, have; /* its place in `live`; bytes waiting in `data` */
+    struct bytes bytes;
+    int upgraded, deaf;
+    struct group *group; /* once it is upgraded */
+    size_t at, have;     /* its place in the group; bytes waiting in `data` */
     unsigned char data[ROOM];
 };
 
-static struct connection *live[MOST];
-static size_t lives;
+static struct group {
+    struct connection **members;
+    size_t count, room;
+} groups[MOST_GROUPS];
+
 static unsigned char delivery[65536 + 8], pong[65536 + 8];
 static size_t delivery_size, pong_size;
 
@@ -69,18 +76,31 @@ static void base64(const unsigned char *data, size_t length, char *out) {
 
 /* The connection is gone and its memory with it. */
 static void drop(struct connection *c) {
-    close(c->fd);
-    live[c->at] = live[--lives];
-    live[c->at]->at = c->at;
+    end_bytes(&c->bytes);
+    if (c->upgraded) {
+        struct group *group = c->group;
+        group->members[c->at] = group->members[--group->count];
+        group->members[c->at]->at = c->at;
+    }
     free(c);
 }
 
-/* A socket that can't take a frame at once would make the figures a lie, so it ends the program. */
+static void join(struct connection *c, size_t number) {
+    struct group *group = c->group = &groups[number % MOST_GROUPS];
+    if (group->count == group->room) {
+        group->room = group->room ? group->room * 2 : 8;
+        group->members = realloc(group->members, group->room * sizeof *group->members);
+        if (!group->members) die("realloc");
+    }
+    c->at = group->count;
+    group->members[group->count++] = c;
+    c->upgraded = 1;
+}
+
+/* Whoever does not take a whole frame at once gets none any more: the load generator, which counts
+ * them, would stop at the first that is missing from somebody who reads. */
 static void put(struct connection *c, const void *data, size_t size) {
-    ssize_t sent = write(c->fd, data, size);
-    if (sent == (ssize_t)size || (sent < 0 && (errno == EPIPE || errno == ECONNRESET))) return;
-    fprintf(stderr, "floor: a socket took %zd of %zu bytes\n", sent, size);
-    exit(1);
+    if (!c->deaf && put_bytes(&c->bytes, data, size) != (ssize_t)size) c->deaf = 1;
 }
 
 static int upgrade(struct connection *c) {
@@ -105,11 +125,18 @@ static int upgrade(struct connection *c) {
                         "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
                         accept);
     put(c, answer, (size_t)size);
-    c->upgraded = 1;
+    join(c, strtoul((char *)c->data + strlen("GET /"), NULL, 10));
     size_t used = (size_t)((unsigned char *)end + 4 - c->data);
     memmove(c->data, c->data + used, c->have - used);
     c->have -= used;
     return 1;
+}
+
+static void deliver(struct connection *sender, int to_others) {
+    struct group *group = sender->group;
+    for (size_t i = 0; i < group->count; i++)
+        if (!to_others || group->members[i] != sender)
+            put(group->members[i], delivery, delivery_size);
 }
 
 /* Acts on one frame; returns 0 when the peer closed. */
@@ -125,14 +152,13 @@ static int act(struct connection *c, struct frame *frame) {
     if (frame->length >= sizeof ping - 1 && !memcmp(frame->payload, ping, sizeof ping - 1))
         put(c, pong, pong_size);
     else
-        for (size_t i = 0; i < lives; i++)
-            if (live[i]->upgraded) put(live[i], delivery, delivery_size);
+        deliver(c, has(frame, "\"to\":\"others\"") && !has(frame, "\"id\":"));
     return 1;
 }
 
 /* Reads what is there; returns 0 when the connection is over. */
-static int take(struct connection *c) {
-    ssize_t got = read(c->fd, c->data + c->have, ROOM - 1 - c->have);
+static int take_some(struct connection *c) {
+    ssize_t got = take_bytes(&c->bytes, c->data + c->have, ROOM - 1 - c->have);
     if (got <= 0) return got < 0 && errno == EAGAIN;
     c->have += (size_t)got;
     if (!c->upgraded && !upgrade(c)) return 0;
@@ -148,14 +174,21 @@ static int take(struct connection *c) {
     return 1;
 }
 
+static int take(struct connection *c) {
+    int ready = secure(&c->bytes);
+    if (ready < 1) return ready == 0;
+    do {
+        if (!take_some(c)) return 0;
+    } while (more_bytes(&c->bytes));
+    return 1;
+}
+
 static void welcome(int epoll, int listener) {
     for (int fd; (fd = accept(listener, NULL, NULL)) >= 0;) {
         struct connection *c = calloc(1, sizeof *c);
-        if (!c || lives == MOST) die("accept");
+        if (!c) die("calloc");
         make_ready(fd);
-        c->fd = fd;
-        c->at = lives;
-        live[lives++] = c;
+        begin_bytes(&c->bytes, fd, 1);
         watch(epoll, EPOLL_CTL_ADD, fd, EPOLLIN, c);
     }
 }
@@ -175,11 +208,12 @@ static int listen_somewhere(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3 || strlen(argv[1]) > 65535 || strlen(argv[2]) > 65535) {
-        fprintf(stderr, "usage: floor DELIVERY PONG\n");
+    if ((argc != 3 && argc != 5) || strlen(argv[1]) > 65535 || strlen(argv[2]) > 65535) {
+        fprintf(stderr, "usage: floor DELIVERY PONG [CERTIFICATE KEY]\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
+    prepare_bytes(argc == 5 ? argv[3] : NULL, argc == 5 ? argv[4] : NULL);
     delivery_size = build_frame(delivery, TEXT, argv[1], strlen(argv[1]), 0);
     pong_size = build_frame(pong, TEXT, argv[2], strlen(argv[2]), 0);
     int epoll = epoll_create1(0), listener = listen_somewhere(), input;

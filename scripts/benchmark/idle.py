@@ -1,10 +1,11 @@
 """idle: what connections cost that do nothing."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from statistics import median
 
 from scripts.benchmark import servers
+from scripts.benchmark.lineup import Lineup
 from scripts.benchmark.ours import many_users, ours
 from scripts.benchmark.report import Memories, Result
 from scripts.benchmark.sizes import Sizes
@@ -12,16 +13,16 @@ from scripts.benchmark.sizes import Sizes
 # Opened and closed first, so that what is loaded on first use is not counted.
 FIRST = 50
 
-Start = Callable[[servers.Tools, int], AbstractContextManager[servers.Server]]
+
+@contextmanager
+def _ours(tools: servers.Tools, shape: servers.Shape) -> Iterator[servers.Server]:
+    with ours(tools, many_users(shape.connections)) as server:
+        yield server
 
 
-def _ours(tools: servers.Tools, count: int) -> AbstractContextManager[servers.Server]:
-    return ours(tools, many_users(count))
-
-
-def _measure(tools: servers.Tools, start: Start, sizes: Sizes) -> Memories:
+def _measure(tools: servers.Tools, start: servers.Start, sizes: Sizes) -> Memories:
     count = sizes.idle_connections
-    with start(tools, count) as server:
+    with start(tools, servers.Shape(count)) as server:
         server.load.open(0, min(FIRST, count))
         server.load.close()
         before = server.memory()
@@ -52,11 +53,13 @@ def _median(taken: list[Memories], bare: list[Memories]) -> Memories:
     )
 
 
-def run(tools: servers.Tools, sizes: Sizes) -> Result:
+def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
     """Return the memory and the processor time of idle connections, of fresh servers each time."""
-    starts: tuple[Start, ...] = (servers.floor, servers.bare, servers.naive, _ours)
-    turns = [[_measure(tools, start, sizes) for start in starts] for _ in range(sizes.idle_turns)]
+    starts: list[servers.Start] = [servers.floor, servers.bare, servers.naive, *lineup.peers, _ours]
+    turns = [
+        [_measure(lineup.tools, start, sizes) for start in starts] for _ in range(sizes.idle_turns)
+    ]
     columns = [list(column) for column in zip(*turns, strict=True)]
     figures = [_median(column, columns[1]) for column in columns]
-    count = sizes.idle_connections
-    return Result("idle", f"{count:,} connections that do nothing", "bare", figures)
+    what = f"{sizes.idle_connections:,} connections that do nothing"
+    return [Result("idle", what, "bare", figures, tuple(lineup.missing))]

@@ -2,11 +2,12 @@
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.benchmark.texts import PING, TRIGGER
+from scripts.benchmark.texts import KINDS, Kind
 
 
 class LoadFailed(Exception):
@@ -15,15 +16,35 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What one command did, as the generator saw it."""
+    """What one command did, as the generator saw it.
+
+    `messages` were sent, or came to those who opened before they were open.
+    """
 
     operations: int
+    messages: int
     seconds: float
     cpu_seconds: float
     bytes: int
     p50_us: float
     p99_us: float
+    p999_us: float
     max_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How a server is spoken to: what it is sent, and which frame says that one is welcome.
+
+    `hello` answers the first frame of a server that speaks Engine.IO.
+    """
+
+    kinds: Sequence[Kind] = KINDS
+    welcome: str = ""
+    hello: str = ""
+
+
+PLAIN = Speech()
 
 
 def request(path: str, headers: Sequence[str] = ()) -> str:
@@ -48,15 +69,15 @@ class Load:
         program: Path,
         folder: Path,
         port: int,
-        greetings: int,
         requests: Sequence[str],
-        *,
-        ping: str = PING,
+        speech: Speech = PLAIN,
     ) -> None:
-        script = folder / f"requests-{port}"
-        script.write_bytes("".join(requests).encode())
+        place = Path(tempfile.mkdtemp(prefix="load-", dir=folder))
+        (place / "requests").write_bytes("".join(requests).encode())
+        (place / "kinds").write_text("".join(kind.line() for kind in speech.kinds))
+        files = [place / "requests", place / "kinds"]
         self._process = subprocess.Popen(
-            [program, str(port), str(greetings), TRIGGER, ping, script],
+            [program, str(port), *files, speech.hello, speech.welcome],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -66,13 +87,35 @@ class Load:
         """Upgrade `count` connections, `at_once` of them at a time."""
         return self._do(f"open {first} {count} {at_once}")
 
-    def fanout(self, rounds: int, window: int = 1) -> Phase:
-        """Have `rounds` messages delivered to every open connection."""
-        return self._do(f"fanout {rounds} {window}")
+    def play(
+        self,
+        name: str,
+        rounds: int,
+        *,
+        size: int = 0,
+        groups: int = 1,
+        burst: int = 1,
+        per_second: float = 0,
+    ) -> Phase:
+        """Have `rounds` of messages of the kinds `name` delivered in each of the groups.
+
+        The open connections are groups of `size`, or one of all. `burst` messages are written at
+        once. With `per_second` so many rounds of all groups begin in a second, and latencies count
+        from when one was due.
+        """
+        return self._do(f"play {name} {rounds} {size} {groups} {burst} {round(per_second)}")
+
+    def fanout(self, rounds: int, burst: int = 1) -> Phase:
+        """Have `rounds` of messages delivered to every open connection."""
+        return self.play("fanout", rounds, burst=burst)
 
     def echo(self, count: int, connections: int) -> Phase:
         """Have `count` pings of each of the first `connections` answered, one by one."""
-        return self._do(f"echo {count} {connections}")
+        return self.play("echo", count, size=1, groups=connections)
+
+    def stall(self, count: int) -> Phase:
+        """Let the last `count` open connections read nothing any more."""
+        return self._do(f"stall {count}")
 
     def hold(self, seconds: float) -> Phase:
         """Do nothing but answer the server's pings."""

@@ -1,5 +1,6 @@
 """One measured phase, several of them in turn, and the figures that are made of them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -13,7 +14,10 @@ BUSY = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One phase of one server; `cpu_us` is server time (user and system) per operation."""
+    """One phase of one server; `cpu_us` is server time (user and system) per operation.
+
+    `rss` is what the server holds afterwards, in bytes.
+    """
 
     cpu_us: float
     per_second: float
@@ -22,11 +26,16 @@ class Run:
     server_busy: float
     load_busy: float
     operations: int
+    p999_us: float = 0
+    rss: float = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The medians of a server's runs; the ratios are medians too, of pairs measured in turn."""
+    """The medians of a server's runs; the ratios are medians too, of pairs measured in turn.
+
+    A ratio to what was not measured is not a number.
+    """
 
     server: str
     operations: int
@@ -39,6 +48,8 @@ class Figures:
     server_busy: float
     load_busy: float
     runs: tuple[Run, ...]
+    p999_us: float = 0
+    rss: float = 0
 
     @property
     def load_was_bottleneck(self) -> bool:
@@ -89,6 +100,8 @@ def measure(contender: Contender) -> Run:
         server_busy=spent / seconds,
         load_busy=sum(phase.cpu_seconds for phase in phases) / seconds,
         operations=operations,
+        p999_us=median(phase.p999_us for phase in phases),
+        rss=server.memory().rss,
     )
 
 
@@ -106,9 +119,12 @@ def alternate(contenders: Sequence[Contender], runs: int) -> dict[str, list[Run]
     return results
 
 
-def summarise(results: Mapping[str, Sequence[Run]], peer: str) -> list[Figures]:
-    """Return the figures of each server, as ratios to the floor and to `peer`."""
-    return [_figures(name, runs, results["floor"], results[peer]) for name, runs in results.items()]
+def summarise(
+    results: Mapping[str, Sequence[Run]], peer: str, *, floor: str = "floor"
+) -> list[Figures]:
+    """Return the figures of each server, as ratios to `floor` and to `peer`."""
+    floors, peers = results.get(floor, ()), results.get(peer, ())
+    return [_figures(name, runs, floors, peers) for name, runs in results.items()]
 
 
 def _figures(
@@ -126,8 +142,12 @@ def _figures(
         server_busy=median(run.server_busy for run in runs),
         load_busy=median(run.load_busy for run in runs),
         runs=tuple(runs),
+        p999_us=median(run.p999_us for run in runs),
+        rss=median(run.rss for run in runs),
     )
 
 
 def _ratio(runs: Sequence[Run], others: Sequence[Run]) -> float:
+    if not others:
+        return math.nan
     return median(run.cpu_us / other.cpu_us for run, other in zip(runs, others, strict=True))

@@ -1,22 +1,26 @@
 """The peers: what one writes with aiohttp on an afternoon, as a program that prints its port.
 
-    python -m scripts.benchmark.naive
+    python -m scripts.benchmark.naive [CERTIFICATE KEY]
 
-`/bare` upgrades and reads, and does nothing else: what a connection costs at the least. `/naive`
-gives each connection an asyncio.Queue and a task that takes from it and sends JSON.
+`/bare` upgrades and reads, and does nothing else: what a connection costs at the least.
+`/naive/GROUP` gives each connection an asyncio.Queue and a task that takes from it and sends JSON.
 """
 
 import asyncio
 import json
+import ssl
 import sys
+from collections import defaultdict
 from typing import Any
 
 import uvloop
 from aiohttp import WSMsgType, web
 
+from scripts.benchmark.standard_input import input_ended
+
 Outbox = asyncio.Queue[dict[str, Any]]
 
-OUTBOXES = web.AppKey("outboxes", set[Outbox])
+OUTBOXES = web.AppKey("outboxes", defaultdict[str, set[Outbox]])
 
 
 async def bare(request: web.Request) -> web.WebSocketResponse:
@@ -41,7 +45,10 @@ def _answer(outboxes: set[Outbox], own: Outbox, message: dict[str, Any]) -> None
     source = {"device_id": 1, "instance": "0"}
     delivery = {"type": sent["type"], "payload": sent["payload"], "from": source}
     for outbox in outboxes:
-        outbox.put_nowait(delivery)
+        if outbox is not own or sent["to"] != "others":
+            outbox.put_nowait(delivery)
+    if "id" in message:
+        own.put_nowait({"type": "ok", "payload": {"delivered": []}, "reply_to": message["id"]})
 
 
 async def naive(request: web.Request) -> web.WebSocketResponse:
@@ -49,7 +56,7 @@ async def naive(request: web.Request) -> web.WebSocketResponse:
     ws = web.WebSocketResponse(compress=False)
     await ws.prepare(request)
     outbox: Outbox = asyncio.Queue()
-    outboxes = request.app[OUTBOXES]
+    outboxes = request.app[OUTBOXES][request.match_info["group"]]
     outboxes.add(outbox)
     pump = asyncio.create_task(_pump(ws, outbox))
     try:
@@ -62,25 +69,28 @@ async def naive(request: web.Request) -> web.WebSocketResponse:
     return ws
 
 
-async def _until_input_ends() -> None:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    await reader.read()
+def _secure(files: list[str]) -> ssl.SSLContext | None:
+    if not files:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*files)
+    return context
 
 
-async def main() -> None:
+async def main(files: list[str]) -> None:
     """Serve on a free port of loopback until the standard input ends."""
     app = web.Application()
-    app[OUTBOXES] = set()
-    app.add_routes([web.get("/bare", bare), web.get("/naive", naive)])
+    outboxes: defaultdict[str, set[Outbox]] = defaultdict(set)
+    app[OUTBOXES] = outboxes
+    app.add_routes([web.get("/bare", bare), web.get("/naive/{group}", naive)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+    secure = _secure(files)
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096, ssl_context=secure).start()
     print(runner.addresses[0][1], flush=True)
-    await _until_input_ends()
+    await input_ended()
     await runner.cleanup()
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main(sys.argv[1:]))

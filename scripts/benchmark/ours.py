@@ -7,19 +7,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.control.address import DATABASE_NAME
 from app.settings import ENV_PREFIX
-from scripts.benchmark.load import Load, request
+from scripts.benchmark.load import Load, Speech, request
 from scripts.benchmark.population import cookie_maker, populate
-from scripts.benchmark.servers import ROOT, Server, Tools
-from scripts.benchmark.texts import PING
+from scripts.benchmark.servers import ROOT, Certificate, Server, Shape, Tools
 
 # Limits that a benchmark would run into are off; everything else is as delivered.
 SETTINGS = {
@@ -35,6 +32,9 @@ SETTINGS = {
 START_SECONDS = 30
 # The default limit: more would be pruned at the next sign-in.
 DEVICES_PER_USER = 50
+# Everybody is told the one first; the other says that whoever has a position has all.
+CONNECTED = Speech(welcome='{"type":"connected"')
+LIVE = Speech(welcome='"live":true}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Clients:
     owners: int
     devices_each: int
     requests: Callable[[Sequence[str], Callable[[str], str]], list[str]]
+    speech: Speech = CONNECTED
 
 
 def by_header(token: str, query: str = "") -> str:
@@ -60,7 +61,8 @@ def one_user(connections: int) -> Clients:
             for i in range(connections)
         ]
 
-    return Clients(1, min(connections, DEVICES_PER_USER), requests)
+    # Whoever names an instance is told its position, too.
+    return Clients(1, min(connections, DEVICES_PER_USER), requests, LIVE)
 
 
 def many_users(connections: int) -> Clients:
@@ -110,25 +112,66 @@ def by_cookie(token: str, cookie: Callable[[str], str]) -> str:
     return request("/v1/ws", [f"Cookie: session_token={cookie(token)}"])
 
 
+def households(shape: Shape) -> Clients:
+    """Each group of connections is a user's devices; the one group of all is `one_user`."""
+    if not shape.size:
+        return one_user(shape.connections)
+
+    def requests(tokens: Sequence[str], _cookie: Callable[[str], str]) -> list[str]:
+        return [by_header(token) for token in tokens]
+
+    return Clients(shape.groups, shape.size, requests)
+
+
+@dataclass(frozen=True, slots=True)
+class Ours(Server):
+    """Our running server, its data folder and a token of each device."""
+
+    folder: Path
+    tokens: Sequence[str]
+    tools: Tools
+
+    def attach(self, requests: Sequence[str], speech: Speech) -> Load:
+        """Return one more generator; who calls stops it."""
+        return Load(self.tools.load, self.tools.folder, self.port, requests, speech)
+
+
 @contextmanager
-def ours(tools: Tools, clients: Clients, *, ping: str = PING) -> Iterator[Server]:
-    """Our server, with the clients' accounts; `ping` is what an echo sends."""
-    with tempfile.TemporaryDirectory(dir=tools.folder) as name:
-        folder = Path(name)
+def ours(
+    tools: Tools,
+    clients: Clients,
+    *,
+    settings: Mapping[str, str] | None = None,
+    tls: Certificate | None = None,
+    prepare: Callable[[Path], object] = lambda folder: None,
+    name: str = "ours",
+) -> Iterator[Ours]:
+    """Our server, with the clients' accounts; `prepare` gets its folder before it starts."""
+    with tempfile.TemporaryDirectory(dir=tools.folder) as place:
+        folder = Path(place)
         tokens = asyncio.run(populate(folder / DATABASE_NAME, clients.owners, clients.devices_each))
         requests = clients.requests(tokens, cookie_maker(folder))
+        prepare(folder)
         port = _free_port()
-        process = _serve(folder, port)
+        process = _serve(folder, port, settings or {}, tls)
         try:
             _until_healthy(process, port)
-            load = Load(tools.load, tools.folder, port, 1, requests, ping=ping)
+            load = Load(tools.load, tools.folder, port, requests, clients.speech)
             try:
-                yield Server("ours", process.pid, load, port)
+                yield Ours(name, process.pid, load, port, folder, tokens, tools)
             finally:
                 load.stop()
         finally:
-            process.terminate()
+            # Its folder goes, too, so there is nothing to save.
+            process.kill()
             process.wait()
+
+
+@contextmanager
+def ours_in_shape(tools: Tools, shape: Shape) -> Iterator[Server]:
+    """Our server, whose users are the groups."""
+    with ours(tools, households(shape)) as server:
+        yield server
 
 
 def _free_port() -> int:
@@ -136,10 +179,18 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    own = {f"{ENV_PREFIX}{name}": value for name, value in SETTINGS.items()}
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which our server has these settings, and none of the caller's."""
+    own = {f"{ENV_PREFIX}{name}": value for name, value in settings.items()}
+    return {**{k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}, **own}
+
+
+def _serve(
+    folder: Path, port: int, settings: Mapping[str, str], tls: Certificate | None
+) -> subprocess.Popen[bytes]:
     place = ["--host", "127.0.0.1", "--port", str(port), "--data-dir", str(folder)]
+    if tls:
+        place += ["--tls-cert", str(tls.chain), "--tls-key", str(tls.key)]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "app", "serve", *place],
@@ -147,18 +198,20 @@ def _serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             cwd=ROOT,
-            env={**inherited, **own},
+            env=environment({**SETTINGS, **settings}),
         )
 
 
 def _until_healthy(process: subprocess.Popen[bytes], port: int) -> None:
+    """Return once it listens, which it does when it can serve."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise OSError(f"our server ended with {process.returncode} at its start")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
-                return
-        except (urllib.error.URLError, TimeoutError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
             time.sleep(0.05)
+        else:
+            return
     raise OSError(f"our server was not healthy after {START_SECONDS} s")

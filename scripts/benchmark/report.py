@@ -1,14 +1,16 @@
 """The tables that are printed, and the same figures as JSON."""
 
 import json
+import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from scripts.benchmark.measure import Figures
+from scripts.benchmark.measure import BUSY, Figures
 from scripts.benchmark.process import machine
 
 PACKAGES = ("aiohttp", "uvloop", "orjson", "SQLAlchemy", "cryptography")
@@ -44,13 +46,48 @@ class Writes:
 
 
 @dataclass(frozen=True, slots=True)
+class Latencies:
+    """How long messages took at a rate that was given; the ratio is that of p99 to the floor's."""
+
+    server: str
+    messages: int
+    per_second: float
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    p99_to_floor: float
+    server_busy: float
+    load_busy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stalls:
+    """How late the event loop ran its timers, in milliseconds."""
+
+    step: str
+    looks: int
+    passwords: int
+    p50_ms: float
+    p99_ms: float
+    p999_ms: float
+    max_ms: float
+
+
+Row = Figures | Memories | Writes | Latencies | Stalls
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """A scenario's outcome; `what` says what one operation is, `peer` what ratios are made to."""
+    """A scenario's outcome; `what` says what one operation is, `peer` what ratios are made to.
+
+    `notes` say what is missing, and why.
+    """
 
     scenario: str
     what: str
     peer: str
-    figures: Sequence[Figures | Memories | Writes]
+    figures: Sequence[Row]
+    notes: Sequence[str] = ()
 
 
 def conditions(settings: Mapping[str, str]) -> dict[str, str]:
@@ -73,80 +110,115 @@ def show_conditions(stated: Mapping[str, str]) -> str:
 
 def show(result: Result) -> str:
     """Return the scenario's table."""
-    timed = [row for row in result.figures if isinstance(row, Figures)]
-    idle = [row for row in result.figures if isinstance(row, Memories)]
-    writes = [row for row in result.figures if isinstance(row, Writes)]
     lines = [f"{result.scenario}: {result.what}"]
-    if timed:
-        lines += _aligned(_timed(timed, result.peer))
-    else:
-        lines += _aligned(_writes(writes) if writes else _idle(idle))
-    if any(row.load_was_bottleneck for row in timed):
+    if result.figures:
+        columns = _columns(result)
+        head = tuple(columns)
+        rows = [tuple(write(row) for write in columns.values()) for row in result.figures]
+        lines += _aligned([head, *rows])
+    if any(_load_was_bottleneck(row) for row in result.figures):
         lines.append("! the load generator was the bottleneck: rate and latency are its own")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"! {note}" for note in result.notes)])
 
 
 def write_json(path: Path, stated: Mapping[str, str], results: Sequence[Result]) -> None:
     """Write the conditions and every figure, with each single run, to a file."""
     document = {"conditions": stated, "results": [asdict(result) for result in results]}
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(_known(document), indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n")
 
 
-def _timed(rows: Sequence[Figures], peer: str) -> list[tuple[str, ...]]:
-    head = ("server", "CPU µs", "× floor", f"× {peer}", "per second", "p50 µs", "p99 µs")
-    table: list[tuple[str, ...]] = [(*head, "server busy", "load busy", "operations")]
-    table += [
-        (
-            row.server,
-            f"{row.cpu_us:.2f}",
-            f"{row.to_floor:.2f}",
-            f"{row.to_peer:.2f}",
-            f"{row.per_second:,.0f}",
-            f"{row.p50_us:,.0f}",
-            f"{row.p99_us:,.0f}",
-            f"{row.server_busy:.0%}",
-            f"{row.load_busy:.0%}" + ("!" if row.load_was_bottleneck else ""),
-            f"{row.operations:,}",
-        )
-        for row in rows
-    ]
-    return table
+def _known(value: Any) -> Any:
+    """Return the value with null for what is not a number, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _known(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _idle(rows: Sequence[Memories]) -> list[tuple[str, ...]]:
-    head = ("server", "connections", "RSS KB each", "PSS KB each", "above bare KB", "idle CPU")
-    table: list[tuple[str, ...]] = [head]
-    table += [
-        (
-            row.server,
-            f"{row.connections:,}",
-            f"{row.rss / 1024:.1f}",
-            f"{row.pss / 1024:.1f}",
-            f"{row.above_bare / 1024:+.1f}",
-            f"{row.idle_busy:.1%}",
-        )
-        for row in rows
-    ]
-    return table
+def _load_was_bottleneck(row: Row) -> bool:
+    if isinstance(row, Latencies):
+        return row.load_busy > BUSY
+    return isinstance(row, Figures) and row.load_was_bottleneck
 
 
-def _writes(rows: Sequence[Writes]) -> list[tuple[str, ...]]:
-    head = ("writer", "per second", "of ceiling", "batch", "p50 µs", "p99 µs", "CPU µs", "writes")
-    table: list[tuple[str, ...]] = [head]
-    table += [
-        (
-            row.writer,
-            f"{row.per_second:,.0f}",
-            f"{row.to_ceiling:.0%}",
-            f"{row.batch:.1f}",
-            f"{row.p50_us:,.0f}",
-            f"{row.p99_us:,.0f}",
-            f"{row.cpu_us:,.0f}",
-            f"{row.operations:,}",
-        )
-        for row in rows
-    ]
-    return table
+Columns = Mapping[str, Callable[[Any], str]]
+
+
+def _columns(result: Result) -> Columns:
+    kind = type(result.figures[0])
+    if kind is Figures:
+        return _timed(result.peer)
+    return {Memories: _IDLE, Writes: _WRITES, Latencies: _LATENCIES, Stalls: _STALLS}[kind]
+
+
+def _timed(peer: str) -> Columns:
+    return {
+        "server": lambda row: row.server,
+        "CPU µs": lambda row: f"{row.cpu_us:.2f}",
+        "× floor": lambda row: _ratio(row.to_floor),
+        f"× {peer}": lambda row: _ratio(row.to_peer),
+        "per second": lambda row: f"{row.per_second:,.0f}",
+        "p50 µs": lambda row: f"{row.p50_us:,.0f}",
+        "p99 µs": lambda row: f"{row.p99_us:,.0f}",
+        "p99.9 µs": lambda row: f"{row.p999_us:,.0f}",
+        "server busy": lambda row: f"{row.server_busy:.0%}",
+        "load busy": lambda row: _load(row),
+        "RSS MB": lambda row: f"{row.rss / 1e6:,.0f}",
+        "operations": lambda row: f"{row.operations:,}",
+    }
+
+
+def _ratio(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"
+
+
+def _load(row: Figures | Latencies) -> str:
+    return f"{row.load_busy:.0%}" + ("!" if _load_was_bottleneck(row) else "")
+
+
+_IDLE: Columns = {
+    "server": lambda row: row.server,
+    "connections": lambda row: f"{row.connections:,}",
+    "RSS KB each": lambda row: f"{row.rss / 1024:.1f}",
+    "PSS KB each": lambda row: f"{row.pss / 1024:.1f}",
+    "above bare KB": lambda row: f"{row.above_bare / 1024:+.1f}",
+    "idle CPU": lambda row: f"{row.idle_busy:.1%}",
+}
+
+_WRITES: Columns = {
+    "writer": lambda row: row.writer,
+    "per second": lambda row: f"{row.per_second:,.0f}",
+    "of ceiling": lambda row: f"{row.to_ceiling:.0%}",
+    "batch": lambda row: f"{row.batch:.1f}",
+    "p50 µs": lambda row: f"{row.p50_us:,.0f}",
+    "p99 µs": lambda row: f"{row.p99_us:,.0f}",
+    "CPU µs": lambda row: f"{row.cpu_us:,.0f}",
+    "writes": lambda row: f"{row.operations:,}",
+}
+
+_LATENCIES: Columns = {
+    "server": lambda row: row.server,
+    "p50 µs": lambda row: f"{row.p50_us:,.0f}",
+    "p99 µs": lambda row: f"{row.p99_us:,.0f}",
+    "p99.9 µs": lambda row: f"{row.p999_us:,.0f}",
+    "p99 × floor": lambda row: f"{row.p99_to_floor:.2f}",
+    "per second": lambda row: f"{row.per_second:,.0f}",
+    "server busy": lambda row: f"{row.server_busy:.0%}",
+    "load busy": lambda row: _load(row),
+    "messages": lambda row: f"{row.messages:,}",
+}
+
+_STALLS: Columns = {
+    "step": lambda row: row.step,
+    "p50 ms": lambda row: f"{row.p50_ms:.1f}",
+    "p99 ms": lambda row: f"{row.p99_ms:.1f}",
+    "p99.9 ms": lambda row: f"{row.p999_ms:.1f}",
+    "max ms": lambda row: f"{row.max_ms:.1f}",
+    "looks": lambda row: f"{row.looks:,}",
+    "passwords": lambda row: f"{row.passwords:,}",
+}
 
 
 def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:

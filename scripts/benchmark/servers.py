@@ -2,16 +2,24 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.benchmark.load import Load, request
+from scripts.benchmark.load import PLAIN, Load, Speech, request
 from scripts.benchmark.process import Memory, cpu_seconds, memory
 from scripts.benchmark.texts import DELIVERY, PONG
 
 ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Files of a certificate and its key, in PEM."""
+
+    chain: Path
+    key: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,51 +49,89 @@ class Server:
         return memory(self.pid)
 
 
-@contextmanager
-def _started(
-    tools: Tools, name: str, command: Sequence[str | Path], requests: Sequence[str]
-) -> Iterator[Server]:
-    """Run a program that prints its port and ends with its standard input."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    try:
-        line = process.stdout.readline() if process.stdout else ""
-        if not line.strip():
-            raise OSError(f"the server {name!r} did not start")
-        load = Load(tools.load, tools.folder, int(line), 0, requests)
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """So many connections, in groups of `size` (0: one of all), numbered from 0."""
+
+    connections: int
+    size: int = 0
+
+    @property
+    def groups(self) -> int:
+        """How many groups there are."""
+        return self.connections // self.size if self.size else 1
+
+    def group(self, connection: int) -> int:
+        """Return the number of a connection's group."""
+        return connection // self.size if self.size else 0
+
+
+Start = Callable[[Tools, Shape], AbstractContextManager[Server]]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A server's program: prints its port, ends with its standard input, has groups by path."""
+
+    name: str
+    command: Sequence[str | Path]
+    path: Callable[[int], str] = lambda group: f"/{group}"
+    speech: Speech = PLAIN
+
+    @contextmanager
+    def __call__(self, tools: Tools, shape: Shape) -> Iterator[Server]:
+        """Run it, with a generator for its connections."""
+        process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
         try:
-            yield Server(name, process.pid, load, int(line))
+            line = process.stdout.readline() if process.stdout else ""
+            if not line.strip():
+                raise OSError(f"the server {self.name!r} did not start")
+            port = int(line)
+            places = [self.path(shape.group(i)) for i in range(shape.connections)]
+            requests = [request(place) for place in places]
+            load = Load(tools.load, tools.folder, port, requests, self.speech)
+            try:
+                yield Server(self.name, process.pid, load, port)
+            finally:
+                load.stop()
         finally:
-            load.stop()
-    finally:
-        process.communicate()
+            process.communicate()
 
 
-@contextmanager
-def floor(tools: Tools, connections: int) -> Iterator[Server]:
-    """The C loop of write()."""
-    command: list[str | Path] = [tools.floor, DELIVERY, PONG]
-    with _started(tools, "floor", command, [request("/")] * connections) as server:
-        yield server
+def _aiohttp(tls: Certificate | None) -> list[str | Path]:
+    files = [tls.chain, tls.key] if tls else []
+    return [sys.executable, "-m", "scripts.benchmark.naive", *files]
 
 
-@contextmanager
-def _peer(tools: Tools, name: str, connections: int) -> Iterator[Server]:
-    command = [sys.executable, "-m", "scripts.benchmark.naive"]
-    with _started(tools, name, command, [request(f"/{name}")] * connections) as server:
-        yield server
+def floor_program(
+    tools: Tools, *, delivery: str = DELIVERY, tls: Certificate | None = None
+) -> Program:
+    """Return the C loop of write()."""
+    files = [tls.chain, tls.key] if tls else []
+    return Program("floor", [tools.floor, delivery, PONG, *files])
 
 
-@contextmanager
-def naive(tools: Tools, connections: int) -> Iterator[Server]:
-    """An aiohttp handler with a queue and a pump task for each connection."""
-    with _peer(tools, "naive", connections) as server:
-        yield server
+def naive_program(tls: Certificate | None = None) -> Program:
+    """Return an aiohttp handler with a queue and a pump task for each connection."""
+    return Program("naive", _aiohttp(tls), lambda group: f"/naive/{group}")
 
 
-@contextmanager
-def bare(tools: Tools, connections: int) -> Iterator[Server]:
-    """An aiohttp handler that upgrades and reads, without accounts, outboxes or answers."""
-    with _peer(tools, "bare", connections) as server:
-        yield server
+def floor(tools: Tools, shape: Shape) -> AbstractContextManager[Server]:
+    """Run the C loop of write()."""
+    return floor_program(tools)(tools, shape)
+
+
+def naive(tools: Tools, shape: Shape) -> AbstractContextManager[Server]:
+    """Run an aiohttp handler with a queue and a pump task for each connection."""
+    return naive_program()(tools, shape)
+
+
+def bare(tools: Tools, shape: Shape) -> AbstractContextManager[Server]:
+    """Run an aiohttp handler that upgrades and reads, without accounts, outboxes or answers."""
+    return Program("bare", _aiohttp(None), lambda group: "/bare")(tools, shape)

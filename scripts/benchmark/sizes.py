@@ -9,35 +9,88 @@ class Sizes:
 
     runs: int = 7
     warm_up: int = 50
-    fanout_connections: int = 500
-    # One turn is 100,000 deliveries, about a second.
-    fanout_rounds: int = 200
+    fanout_connections: tuple[int, ...] = (500, 5000)
+    # Of one turn; about half a second.
+    fanout_deliveries: int = 50_000
+
+    users: int = 200
+    devices: int = 5
+    others_rounds: int = 60
+    mixed_rounds: int = 40
+
+    burst_connections: int = 500
+    burst_rounds: int = 5
+
     echo_connections: int = 64
     echo_pings: int = 400
+
     connect_connections: int = 1000
     # A bare aiohttp spends from 130 to 250 µs on an upgrade, as full garbage collections fall into
     # a storm or between two: a turn of several has its share of them.
-    connect_storms: int = 5
+    connect_storms: int = 3
+
     idle_connections: int = 10_000
     # Fresh servers each time; memory varies far less than time does.
-    idle_turns: int = 3
-    # Long enough for the server's heartbeat to come round a few times.
-    idle_seconds: float = 10
+    idle_turns: int = 2
+    # A quarter of the heartbeat's interval: as many pings each second as in any other.
+    idle_seconds: float = 6
 
     durable_senders: int = 64
     # One turn of each sender, and of a single one: a second or two.
     durable_sends: int = 200
     durable_sends_alone: int = 1000
 
+    resume_devices: int = 5000
+    resume_missed: int = 10
+    # A thousand missed by 5,000 devices are 5 million messages: two minutes a turn.
+    resume_long_devices: int = 250
+    resume_long_missed: int = 1000
+    resume_runs: int = 3
+
+    slow_connections: int = 500
+    slow_rounds: int = 40
+    # Enough to fill the kernel's buffers of those who read nothing, at 1 KiB each.
+    slow_flood: int = 400
+
+    tls_connections: int = 200
+    tls_rounds: int = 200
+
+    growth_connections: tuple[int, ...] = (10, 100, 1000, 10_000)
+    growth_deliveries: int = 40_000
+
+    latency_seconds: float = 2.0
+    latency_runs: int = 5
+
+    stall_connections: int = 5000
+
     def with_connections(self, count: int) -> "Sizes":
         """Return the same with `count` connections in every scenario."""
         return replace(
             self,
-            fanout_connections=count,
+            fanout_connections=(count,),
+            users=max(1, count // self.devices),
+            burst_connections=count,
             echo_connections=count,
             connect_connections=count,
             idle_connections=count,
             durable_senders=count,
+            resume_devices=count,
+            slow_connections=count,
+            tls_connections=count,
+            growth_connections=(*(n for n in self.growth_connections if n < count), count),
+            stall_connections=count,
+        )
+
+    @property
+    def most_connections(self) -> int:
+        """The most connections that one process holds."""
+        return max(
+            self.idle_connections,
+            self.connect_connections,
+            2 * self.stall_connections,
+            *self.growth_connections,
+            *self.fanout_connections,
+            self.users * self.devices,
         )
 
 
@@ -45,8 +98,13 @@ class Sizes:
 QUICK = Sizes(
     runs=2,
     warm_up=5,
-    fanout_connections=40,
-    fanout_rounds=20,
+    fanout_connections=(40,),
+    fanout_deliveries=800,
+    users=4,
+    others_rounds=5,
+    mixed_rounds=10,
+    burst_connections=10,
+    burst_rounds=2,
     echo_connections=8,
     echo_pings=20,
     connect_connections=20,
@@ -57,4 +115,18 @@ QUICK = Sizes(
     durable_senders=8,
     durable_sends=10,
     durable_sends_alone=20,
+    resume_devices=20,
+    resume_missed=3,
+    resume_long_devices=5,
+    resume_long_missed=30,
+    resume_runs=2,
+    slow_connections=20,
+    slow_rounds=5,
+    tls_connections=10,
+    tls_rounds=10,
+    growth_connections=(10, 20),
+    growth_deliveries=200,
+    latency_seconds=0.2,
+    latency_runs=2,
+    stall_connections=40,
 )

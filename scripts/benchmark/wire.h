@@ -77,6 +77,11 @@ static size_t build_frame(unsigned char *out, int opcode, const void *payload, s
     return at + length;
 }
 
+/* Whether the payload has the text in it. */
+static int has(const struct frame *frame, const char *text) {
+    return memmem(frame->payload, frame->length, text, strlen(text)) != NULL;
+}
+
 static void make_ready(int fd) {
     int one = 1;
     if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0) die("fcntl");

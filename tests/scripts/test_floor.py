@@ -26,9 +26,12 @@ def floor(tools: Tools) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("name", ["floor", "load"])
-def test_the_programs_compile_without_a_warning(name: str, tools: Tools) -> None:
-    command = [compiler.compiler(), *compiler.FLAGS, "-Werror", "-o", str(tools.folder / "strict")]
-    subprocess.run([*command, str(compiler.SOURCES / f"{name}.c")], check=True)
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_the_programs_compile_without_a_warning(
+    name: str, tls: bool, tools: Tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-Werror"))
+    assert compiler.compile_program(name, tools.folder, tls=tls).exists()
 
 
 async def test_a_ping_is_answered_to_its_sender(floor: int) -> None:
@@ -49,6 +52,22 @@ async def test_any_other_text_is_delivered_to_everyone(floor: int) -> None:
         await one.send_str("go")
         assert await one.receive_str(timeout=5) == DELIVERY
         assert await two.receive_str(timeout=5) == DELIVERY
+
+
+async def test_a_path_is_a_group_of_its_own(floor: int) -> None:
+    url = f"http://127.0.0.1:{floor}"
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{url}/1") as one,
+        http.ws_connect(f"{url}/1") as two,
+        http.ws_connect(f"{url}/2") as other,
+    ):
+        await one.send_str('{"payload":{"to":"others"}}')
+        assert await two.receive_str(timeout=5) == DELIVERY
+        for ws in (one, other):
+            await ws.send_str('{"type":"ping"}')
+            # Nothing came before it.
+            assert await ws.receive_str(timeout=5) == PONG
 
 
 async def test_one_that_leaves_is_left_out_afterwards(floor: int) -> None:
