@@ -177,21 +177,23 @@ def test_setup_installs_the_web_tools_once_and_then_is_silent(clone: Path, path:
 
 
 @pytest.mark.parametrize("user", ["0", "1000"])
-def test_setup_for_the_tests_gets_chromium_or_says_how(clone: Path, path: Path, user: str) -> None:
+def test_setup_for_the_tests_gets_what_is_missing_or_says_how(clone: Path, path: Path, user: str) -> None:
     (path / "python3").symlink_to(sys.executable)
     write(path, "node", "exit 0")
     write(path, "npm", "mkdir -p node_modules")
     write(path, "id", f"echo {user}")
     write(path, "apt-get", 'echo "$@" >>"$HOME/calls"')
+    write(path, "cc", "exit 0")
+    write(path, "uname", "echo Linux")
     for tool in ("cksum", "mkdir"):
         (path / tool).symlink_to(str(shutil.which(tool)))
     outcome = web_setup(clone, path, "dev")
     if user == "0":
         assert outcome.returncode == 0, outcome.stderr
-        assert (path / "calls").read_text().splitlines()[-1].endswith("chromium")
+        assert (path / "calls").read_text().splitlines()[-1].endswith(" strace chromium")
     else:
         assert outcome.returncode == 1
-        assert "apt install chromium" in outcome.stderr
+        assert "apt install strace chromium" in outcome.stderr
 
 
 def serve(clone: Path, path: Path) -> subprocess.CompletedProcess[str]:
