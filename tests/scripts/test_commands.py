@@ -177,7 +177,9 @@ def test_setup_installs_the_web_tools_once_and_then_is_silent(clone: Path, path:
 
 
 @pytest.mark.parametrize("user", ["0", "1000"])
-def test_setup_for_the_tests_gets_what_is_missing_or_says_how(clone: Path, path: Path, user: str) -> None:
+def test_setup_for_the_tests_gets_what_is_missing_or_says_how(
+    clone: Path, path: Path, user: str
+) -> None:
     (path / "python3").symlink_to(sys.executable)
     write(path, "node", "exit 0")
     write(path, "npm", "mkdir -p node_modules")
