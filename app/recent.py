@@ -8,11 +8,11 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """A map that keeps the `kept` entries used last, and never more than three times as many.
+    """A map that keeps the `kept` entries used last, and at most twice as many and one.
 
-    Three plain dicts: one that knew the order of use would take twice the memory of each entry.
-    What is used is in, or moves to, the young one. When that is full it becomes the old one, and
-    what was in the old one makes place, two entries with each that is put.
+    Plain dicts instead of one that knows the order of use, which takes twice the memory of each
+    entry. What is used is in, or moves to, the young one. When that is full it becomes the old one,
+    and what was in the old one makes place, two entries with each that is put.
     """
 
     def __init__(self, kept: int) -> None:
@@ -33,16 +33,16 @@ class Recent(Generic[K, V]):
         if value is None:
             value = self._take(key)
             if value is not None:
-                self._young[key] = value
+                self._use(key, value)
         return value
 
     def put(self, key: K, value: V) -> list[tuple[K, V]]:
         """The key has this value; return the entries that made place, two at most."""
-        if key not in self._young:
+        if key in self._young:
+            self._young[key] = value
+        else:
             self._take(key)
-            if len(self._young) >= self._kept and not self._leaving:
-                self._leaving, self._old, self._young = self._old, self._young, {}
-        self._young[key] = value
+            self._use(key, value)
         leaving = self._leaving
         return [leaving.popitem() for _ in range(min(2, len(leaving)))]
 
@@ -60,3 +60,10 @@ class Recent(Generic[K, V]):
     def _take(self, key: K) -> V | None:
         value = self._old.pop(key, None)
         return self._leaving.pop(key, None) if value is None else value
+
+    def _use(self, key: K, value: V) -> None:
+        if len(self._young) >= self._kept:
+            # So many others were used since the old ones were.
+            self._leaving.update(self._old)
+            self._old, self._young = self._young, {}
+        self._young[key] = value

@@ -1,7 +1,6 @@
 """The running server: listen, wait for a signal, stop politely."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -20,7 +19,8 @@ from app.control.address import SOCKET_NAME
 from app.control.operations import Operations
 from app.control.server import serve_control
 from app.errors import SettingsError
-from app.keys import ACCOUNTS, API_KEYS, DATABASE, FAILED, NODE, READINESS
+from app.garbage import short_pauses
+from app.keys import ACCOUNTS, API_KEYS, DATABASE, FAILED, MANAGER, NODE, READINESS
 from app.listening import bind
 from app.logs import fields
 from app.settings import Settings
@@ -37,10 +37,6 @@ KERNEL_PATIENCE: Final = 2
 
 GOODBYE_SECONDS: Final = 0.5
 """What peers have for their close, also where the settings leave no time for it."""
-
-GC_THRESHOLDS: Final = (50_000, 8, 50)
-"""New objects before the young ones are looked at, about 500 connections' worth; then how many
-such looks before the middle-aged, and how many of those before all."""
 
 SPARE_DESCRIPTORS: Final = 512
 """Files, database and sites beside the connections."""
@@ -84,12 +80,13 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[N
                 api_keys=app[API_KEYS],
                 database=app[DATABASE],
             )
-            async with serve_control(settings.data_dir / SOCKET_NAME, operations):
-                settle_garbage_collection()
-                log.info("serving", extra=fields(url=url, version=VERSION, pid=os.getpid()))
-                await on_ready(Serving(app[ACCOUNTS], url))
-                await _either(stop, app[FAILED])
-                await _drain(app, settings)
+            control = serve_control(settings.data_dir / SOCKET_NAME, operations)
+            async with control:
+                with short_pauses(lambda: app[MANAGER].connection_count):
+                    log.info("serving", extra=fields(url=url, version=VERSION, pid=os.getpid()))
+                    await on_ready(Serving(app[ACCOUNTS], url))
+                    await _either(stop, app[FAILED])
+                    await _drain(app, settings)
         finally:
             await runner.cleanup()
     log.info("stopped")
@@ -205,17 +202,6 @@ def _signals(stop: asyncio.Event, settings: Settings, tls: ssl.SSLContext | None
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
-
-
-def settle_garbage_collection() -> None:
-    """Leave out of every collection what is there now, and look less often at what comes.
-
-    Each look at everything stops the server for as long as it has objects, and a connection is
-    about a hundred of them. aiohttp leaves cycles behind at the end of each, so looking is needed.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def allow_descriptors(needed: int) -> None:

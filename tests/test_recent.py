@@ -32,8 +32,18 @@ def test_the_entries_used_last_are_kept_and_never_too_many(taken: list[tuple[str
             uses.remove(key)
         if key in values:
             uses.append(key)
-        assert len(recent) == len(values) <= 3 * KEPT
+        assert len(recent) == len(values) <= 2 * KEPT + 1
         assert all(used in recent for used in uses[-KEPT:])
+
+
+def test_using_everything_again_and_again_keeps_no_more() -> None:
+    recent: Recent[int, int] = Recent(KEPT)
+    for turn in range(20):
+        for number in range(KEPT):
+            recent.put(turn * KEPT + number, 1)
+        for key in range((turn + 1) * KEPT):
+            recent.get(key)
+        assert len(recent) <= 2 * KEPT + 1
 
 
 def test_what_is_cleared_is_unknown() -> None:

@@ -163,7 +163,7 @@ class Accounts(UserWrites, DeviceWrites):
 
     async def _enrol(self, connection: AsyncConnection, user: User, info: DeviceInfo) -> Enrolled:
         # The limit takes the device least recently seen: let the database know which.
-        await self._sessions.touches.write(connection)
+        await self._sessions.touches.write_devices_of(connection, user.id)
         limit = self._settings.max_devices_per_user
         return await enrol_device(
             connection,

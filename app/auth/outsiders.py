@@ -84,7 +84,7 @@ class Outsiders:
             if claims.device is None:
                 return Admitted(user, None)
             # The limit takes the device least recently seen: let the database know which.
-            await self._touches.write(connection)
+            await self._touches.write_devices_of(connection, user.id)
             enrolled = await enrol_device(
                 connection,
                 user.id,

@@ -1,6 +1,9 @@
 """Passwords: hashed with argon2id, off the loop, by few threads."""
 
 import asyncio
+import contextlib
+import os
+import sys
 import threading
 import unicodedata
 from base64 import b64encode
@@ -20,6 +23,8 @@ PASSES = 2
 LANES = 1
 MAX_PASSWORD_BYTES = 1024
 BUSY_RETRY_SECONDS = 1
+# A tenth of the processor's time when the event loop wants all of it.
+NICENESS = 10
 # 120 random bits in 20 characters.
 MADE_PASSWORD_BYTES = 15
 
@@ -32,7 +37,9 @@ class Passwords:
     def __init__(self, workers: int, queue: int) -> None:
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
         self._nobody = _unmatched_hash()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="passwords")
+        self._pool = ThreadPoolExecutor(
+            workers, thread_name_prefix="passwords", initializer=_be_nice
+        )
         self._places = threading.Semaphore(workers + queue)
 
     async def hash(self, password: str) -> str:
@@ -85,6 +92,14 @@ class Passwords:
 
     def _leave(self, _done: "Future[T]") -> None:
         self._places.release()
+
+
+def _be_nice() -> None:
+    """This thread gives way to the event loop's where processors are few."""
+    if sys.platform == "linux":
+        # There a thread has a priority of its own (setpriority(2)).
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def make_password(min_length: int) -> str:

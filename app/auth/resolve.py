@@ -19,8 +19,12 @@ COOKIE_NAME = "session_token"
 SESSION_FIELD = "token"
 BEARER_PROTOCOL = "bearer."
 KNOWN_COOKIES = 16_384
-"""Cookie headers whose token is known, about 700 bytes each: a device comes back with the one it
-had, and decrypting it costs half of an upgrade. Whether its session holds is asked each time."""
+"""Cookies whose token is known, about 700 bytes each and up to twice as many: a device comes back
+with the one it had, and decrypting it costs half of an upgrade. Whether its session holds is asked
+each time."""
+
+MAX_KNOWN_COOKIE = 1024
+"""Characters; ours have some 300."""
 
 PEER = web.RequestKey("peer", Peer)
 
@@ -91,16 +95,29 @@ async def _cookie_token(request: web.Request) -> str | None:
     header = request.headers.get(hdrs.COOKIE, "")
     if COOKIE_NAME not in header:
         return None
-    storage = request.get(STORAGE_KEY)
-    known = storage.tokens.get(header) if isinstance(storage, CookieStorage) else None
+    storage, value = request.get(STORAGE_KEY), _cookie_value(header)
+    known = None
+    if isinstance(storage, CookieStorage) and value is not None:
+        known = storage.tokens.get(value)
     if known is not None:
         return known
     token = (await get_session(request)).get(SESSION_FIELD)
     if not isinstance(token, str):
         return None
-    if isinstance(storage, CookieStorage):
-        storage.tokens.put(header, token)
+    if isinstance(storage, CookieStorage) and value is not None:
+        storage.tokens.put(value, token)
     return token
+
+
+def _cookie_value(header: str) -> str | None:
+    """Return what is between the cookie's name and its end; None if it is none of ours alone.
+
+    What stands beside it in the header is others', and may be long and another each time.
+    """
+    before, found, rest = header.partition(f"{COOKIE_NAME}=")
+    value = rest.partition(";")[0].strip()
+    alone = found and before.rstrip()[-1:] in ("", ";") and COOKIE_NAME not in rest
+    return value if alone and len(value) <= MAX_KNOWN_COOKIE else None
 
 
 def _header_tokens(request: web.Request) -> Iterator[str]:

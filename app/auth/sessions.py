@@ -24,8 +24,8 @@ from app.storage.database import Database
 from app.storage.sessions import TokenOwner, delete_ended_sessions, token_owners
 from app.websocket.close import REVOKED, Close, Selector
 
-# About 700 bytes each, and up to three times as many; above the 50,000 connections of a node, so
-# that none needs a select twice.
+# About 700 bytes each, and up to twice as many; above the 50,000 connections of a node, so that
+# none needs a select twice.
 CACHED_TOKENS = 65_536
 # About 150 bytes each.
 DEAD_TOKENS = 16_384

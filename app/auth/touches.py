@@ -2,8 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.storage.devices import set_last_seen
-from app.storage.sessions import set_last_used
+from app.storage.uses import device_ids_of, set_last_seen, set_last_used
 
 
 class Touches:
@@ -35,6 +34,15 @@ class Touches:
         """The database knows every use, once the caller's transaction is committed."""
         await set_last_used(connection, dict(self._sessions))
         await set_last_seen(connection, dict(self._devices))
+
+    async def write_devices_of(self, connection: AsyncConnection, user_id: int) -> None:
+        """The same for the devices of one user; the other uses wait for the next batch."""
+        seen = {
+            device_id: at
+            for device_id in await device_ids_of(connection, user_id)
+            if (at := self._devices.get(device_id)) is not None
+        }
+        await set_last_seen(connection, seen)
 
     def copy(self) -> "Touches":
         """Return the uses of now, to be written while others come in."""

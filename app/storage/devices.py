@@ -1,10 +1,10 @@
 """Rows of devices."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.schema import MAX_ID, devices
@@ -173,17 +173,4 @@ async def set_device_not_before(
     """JWTs of the device up to `not_before` are refused."""
     await connection.execute(
         update(devices).where(devices.c.id == device_id).values(not_before=not_before)
-    )
-
-
-async def set_last_seen(connection: AsyncConnection, seen: Mapping[int, int]) -> None:
-    """Each device was last seen at the given time, unless a later one is known."""
-    if not seen:
-        return
-    changed = update(devices).where(
-        devices.c.id == bindparam("device"), devices.c.last_seen < bindparam("at")
-    )
-    await connection.execute(
-        changed.values(last_seen=bindparam("at")),
-        [{"device": device, "at": at} for device, at in seen.items()],
     )

@@ -1,11 +1,11 @@
 """Rows of sessions."""
 
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.schema import MAX_ID, devices, sessions, users
@@ -182,17 +182,4 @@ async def delete_ended_sessions(connection: AsyncConnection, now: int, idle_sinc
         delete(sessions).where(
             or_(sessions.c.expires_at <= now, sessions.c.last_used <= idle_since)
         )
-    )
-
-
-async def set_last_used(connection: AsyncConnection, used: Mapping[int, int]) -> None:
-    """Each session was last used at the given time, unless a later one is known."""
-    if not used:
-        return
-    changed = update(sessions).where(
-        sessions.c.id == bindparam("session"), sessions.c.last_used < bindparam("at")
-    )
-    await connection.execute(
-        changed.values(last_used=bindparam("at")),
-        [{"session": session, "at": at} for session, at in used.items()],
     )

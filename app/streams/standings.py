@@ -12,7 +12,7 @@ from app.recent import Recent
 from app.streams.base import EVERYONE, Cursor, Row, Standing, StreamLog
 
 KNOWN: Final = 65_536
-"""Users, and devices; about 150 bytes each, and up to three times as many.
+"""Users, and devices; about 150 bytes each, and up to twice as many.
 
 Above the 50,000 connections of a node.
 """

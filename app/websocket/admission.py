@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from app.errors import Problem
+from app.websocket.turnstile import Turnstile
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Admission:
     def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
         self._by_address: Counter[str] = Counter()
+        self.turnstile = Turnstile()
+        """Where handshakes wait that were let in."""
         self.handshakes = 0
         self.connections = 0
 

@@ -114,6 +114,7 @@ class Opening:
         admission = self._app[ADMISSION]
         admission.enter(peer.address)
         try:
+            await admission.turnstile.enter()
             return await self._open(request, peer)
         finally:
             admission.handshakes -= 1

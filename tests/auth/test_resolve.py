@@ -37,7 +37,8 @@ class Door:
 
     async def open(self, *keys: bytes, secure: Callable[[web.Request], bool]) -> Client:
         app = web.Application()
-        aiohttp_session.setup(app, cookie_storage(keys, secure, 3600))
+        self.storage = cookie_storage(keys, secure, 3600)
+        aiohttp_session.setup(app, self.storage)
         app.router.add_get("/token", self._token)
         app.router.add_post("/token", self._remember)
         app.router.add_delete("/token", self._forget)
@@ -150,6 +151,22 @@ async def test_the_cookies_value_never_needs_quotes(client: Client, length: int)
     assert '"' not in header
     assert "=" not in cookie.value
     assert await token_of(client) == ["x" * length, "cookie"]
+
+
+async def test_what_stands_beside_the_cookie_is_not_remembered(door: Door) -> None:
+    client = await door.open(KEY, secure=lambda _request: False)
+    _, cookie = await set_cookie(client)
+    client.session.cookie_jar.clear()
+    ours = f"{COOKIE_NAME}={cookie.value}"
+    for number in range(5):
+        beside = f"a={number}; {ours}; b={'x' * 1000}{number}"
+        assert await token_of(client, {"Cookie": beside}) == ["kept", "cookie"]
+    assert len(door.storage.tokens) == 1
+    for other in (f"my_{ours}", f"a={ours}", f"{COOKIE_NAME}=x; my_{ours}"):
+        assert await token_of(client, {"Cookie": other}) is None
+    two = f"{COOKIE_NAME}=x; {ours}"
+    assert await token_of(client, {"Cookie": two}) == ["kept", "cookie"]
+    assert len(door.storage.tokens) == 1
 
 
 async def test_the_token_cannot_be_read_in_the_cookie(client: Client) -> None:
