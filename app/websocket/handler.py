@@ -34,6 +34,7 @@ from app.websocket.messages import (
     decode,
     error,
     frame,
+    id_in,
 )
 from app.websocket.rate import Rate
 from app.websocket.upgrade import Opening, Query, Wire
@@ -137,7 +138,7 @@ async def read(wire: Wire, connection: Connection, app: web.Application) -> None
             connection.frames_in += 1
             rate = connection.rate or node.limit_rate(connection)
             if rate is not None and not rate.take(_size(message), now):
-                refuse_excess(connection, rate)
+                refuse_excess(connection, rate, message)
             elif message.type is WSMsgType.TEXT:
                 await take_text(connection, dispatcher, message.data)
             else:
@@ -168,12 +169,14 @@ def take_other(connection: Connection, message: WSMessage) -> None:
         connection.reply(error("invalid_message", "messages are text frames").frame)
 
 
-def refuse_excess(connection: Connection, rate: Rate) -> None:
+def refuse_excess(connection: Connection, rate: Rate, message: WSMessage) -> None:
     """Drop a message over the limit, saying so; a whole burst more of them ends the connection."""
     if rate.refused > rate.limit.messages_burst:
         connection.disconnect(RATE_LIMIT, after_ms=RATE_LIMIT_AFTER_MS)
     else:
-        connection.reply(error("rate_limited", "too many messages; this one is dropped").frame)
+        reply_to = id_in(message.data) if message.type is WSMsgType.TEXT else None
+        refusal = error("rate_limited", "too many messages; this one is dropped", reply_to)
+        connection.reply(refusal.frame)
 
 
 def _size(message: WSMessage) -> int:

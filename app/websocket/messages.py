@@ -230,6 +230,16 @@ def decode(text: str) -> ClientMessage:
     return ClientMessage(type_, record.get("payload"), reply_to)
 
 
+def id_in(text: str) -> str | None:
+    """Return the `id` of a message that is not decoded further; None if there is none to see."""
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    found = record.get("id") if isinstance(record, dict) else None
+    return found if isinstance(found, str) and 0 < len(found) <= MAX_ID_LENGTH else None
+
+
 def is_type(text: str) -> bool:
     """Tell whether this is a well-formed message type."""
     return len(text) <= MAX_TYPE_LENGTH and _TYPE.fullmatch(text) is not None

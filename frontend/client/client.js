@@ -20,6 +20,12 @@ const STORE_TIMEOUT = 30_000;
 /** Milliseconds that a durable message waits: the server knows its id for as long, at least. */
 const EXPIRES = 86_400_000;
 
+/**
+ * Errors that do not name what they answer when the server did not read so far. They may be the answer
+ * to anything that is open, so nothing waits on.
+ */
+const UNNAMED = ['parse_error', 'rate_limited'];
+
 /** @typedef {import('./requests.js').Message} Message */
 /** @typedef {import('./connection.js').Connection} Connection */
 /** @typedef {import('./envelope.js').Target} Target */
@@ -239,7 +245,7 @@ export class Client {
   #ending() {
     this.#stream.finish();
     this.connectionId = null;
-    this.#requests.fail('disconnected');
+    this.#requests.fail(new SwitchboardError('disconnected'));
   }
 
   /** The user is another one, or none. */
@@ -261,7 +267,9 @@ export class Client {
     if (message.reply_to !== undefined) this.#requests.answer(message);
     else if (type === 'goaway') this.#emit('goaway', payload);
     else if (type === 'error') {
-      this.#emit('error', new SwitchboardError(payload.code, payload.message));
+      const error = new SwitchboardError(payload.code, payload.message);
+      if (UNNAMED.includes(error.code)) this.#requests.fail(error);
+      this.#emit('error', error);
     } else this.#stream.take(connection, message);
   }
 

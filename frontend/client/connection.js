@@ -125,20 +125,22 @@ export class Connection {
 
   /** @param {number} code @param {string} reason */
   #closed(code, reason) {
-    const close = closeOf(code, reason);
-    const goaway = this.#goaway;
-    this.#end({
-      ...close,
-      ...(goaway && { reason: goaway.reason, after: goaway.after_ms }),
-      reconnect: close.reconnect && goaway?.reconnect !== false,
-      refused: !this.#opened,
-    });
+    this.#end({ ...closeOf(code, reason), refused: !this.#opened });
   }
 
-  /** @param {Ending} ending */
+  /**
+   * What a `goaway` said holds however the connection ends then.
+   *
+   * @param {Ending} ending
+   */
   #end(ending) {
     if (this.over) return;
     this.close();
-    this.#hooks.ended(ending);
+    const goaway = this.#goaway;
+    this.#hooks.ended({
+      ...ending,
+      ...(goaway && { reason: goaway.reason, after: goaway.after_ms }),
+      reconnect: ending.reconnect && goaway?.reconnect !== false,
+    });
   }
 }

@@ -31,11 +31,11 @@ export function frame(type, body, id) {
 
 /**
  * The server refuses half a surrogate pair, which is what cutting a text inside an emoji leaves.
+ * JSON writes only such halves as `\ud…`, in keys too; two backslashes are one of the text's own.
  *
  * @param {unknown} value
  */
 function encode(value) {
-  const whole = (/** @type {string} */ _key, /** @type {unknown} */ part) =>
-    typeof part === 'string' ? part.replace(/\p{Surrogate}/gu, '\ufffd') : part;
-  return JSON.stringify(value, whole) ?? 'null';
+  const text = JSON.stringify(value) ?? 'null';
+  return text.replace(/(\\\\)|\\ud[89a-f]../g, (_, own) => own ?? '\ufffd');
 }

@@ -5,7 +5,7 @@
  * @property {typeof WebSocket} WebSocket
  * @property {typeof fetch} fetch
  * @property {Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>} [storage] of this tab
- * @property {Pick<LockManager, 'request'>} [locks] absent on pages without https
+ * @property {Pick<LockManager, 'request' | 'query'>} [locks] absent on pages without https
  * @property {Pick<EventTarget, 'addEventListener'> & { visibilityState?: string }} [document]
  * @property {Pick<EventTarget, 'addEventListener'>} [window]
  * @property {{ onLine?: boolean, connection?: Pick<EventTarget, 'addEventListener'> }} [navigator]

@@ -49,7 +49,7 @@ export class Instance {
   async #take() {
     const known = this.name ?? this.#shelf.get();
     if (known && (await this.#hold(known))) return this.#keep(known);
-    if (known && this.#environment.locks) this.#copied();
+    if (known && (await this.#isHeld(known))) this.#copied();
     const fresh = uniqueName(this.#environment.random);
     await this.#hold(fresh);
     return this.#keep(fresh);
@@ -60,6 +60,21 @@ export class Instance {
     this.name = name;
     this.#shelf.put(name);
     return name;
+  }
+
+  /**
+   * Whether a tab holds this name: a lock that is not granted in time may just be late, and what is
+   * stored under the name must not get lost by that.
+   *
+   * @param {string} name
+   */
+  async #isHeld(name) {
+    try {
+      const state = await this.#environment.locks?.query();
+      return state?.held?.some((lock) => lock.name === this.#key + name);
+    } catch {
+      return false;
+    }
   }
 
   /**

@@ -15,9 +15,8 @@ const LONGEST_TIMER = 2 ** 31 - 1;
  */
 
 /**
- * @typedef {object} Waiting the promise of an entry of this page load
- * @property {(payload: any) => void} resolve
- * @property {(error: Error) => void} reject
+ * @typedef {[resolve: (payload: any) => void, reject: (error: Error) => void]} Waiting a promise of
+ *   this page load
  */
 
 /**
@@ -28,7 +27,7 @@ export class Outbox {
   /** @type {Entry[]} */
   #entries = [];
 
-  /** @type {Map<string, Waiting>} */
+  /** @type {Map<string, Waiting[]>} who waits for which entry */
   #waiting = new Map();
 
   /** @type {Entry | undefined} on its way at present */
@@ -79,15 +78,20 @@ export class Outbox {
   }
 
   /**
+   * Whoever adds what waits here already waits with it. Throws `id_conflict` when the same id is that
+   * of another message here.
+   *
    * @param {string} id
    * @param {string} body
    * @param {number} expires milliseconds from now
    * @returns {Promise<import('./client.js').Stored>} the payload of the `ok`
    */
   add(id, body, expires) {
-    this.#entries.push({ id, body, until: this.#environment.now() + expires });
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
+    const known = this.#entries.find((entry) => entry.id === id);
+    if (!known) this.#entries.push({ id, body, until: this.#environment.now() + expires });
+    else if (known.body !== body) throw new SwitchboardError('id_conflict');
+    return new Promise((...waiting) => {
+      this.#waiting.set(id, [...(this.#waiting.get(id) ?? []), waiting]);
       this.#changed();
       this.#watch();
       this.flush();
@@ -138,11 +142,13 @@ export class Outbox {
     if (this.#sending === entry) this.#sending = undefined;
     if (!this.#entries.includes(entry)) return;
     this.#entries = this.#entries.filter((other) => other !== entry);
-    const waiting = this.#waiting.get(id);
+    const waiting = this.#waiting.get(id) ?? [];
     this.#waiting.delete(id);
     const error = outcome instanceof Error ? outcome : undefined;
-    if (error) waiting?.reject(error);
-    else waiting?.resolve(outcome);
+    for (const [resolve, reject] of waiting) {
+      if (error) reject(error);
+      else resolve(outcome);
+    }
     this.#changed(id, error);
     if (next) this.flush();
   }

@@ -63,9 +63,9 @@ export class Requests {
   /**
    * Nothing that is open will be answered.
    *
-   * @param {string} code
+   * @param {SwitchboardError} error why
    */
-  fail(code) {
-    for (const settle of [...this.#open.values()]) settle(new SwitchboardError(code));
+  fail(error) {
+    for (const settle of [...this.#open.values()]) settle(error);
   }
 }

@@ -14,7 +14,8 @@ export async function askSession({ fetch, setTimeout, clearTimeout }, url, askTo
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(), PATIENCE);
   try {
-    const token = await askToken();
+    const late = new Promise((_, reject) => (controller.signal.onabort = reject));
+    const token = await Promise.race([askToken(), late]);
     const answer = await fetch(url + '/v1/auth/session', {
       cache: 'no-store',
       headers: token ? { Authorization: 'Bearer ' + token } : {},

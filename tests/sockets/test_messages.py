@@ -169,10 +169,11 @@ async def test_too_many_messages_are_refused_and_then_the_connection_ends(serve)
     server = await serve(messages_per_second=1, messages_burst=5)
     phone = await server.device()
     peer = await server.connect(phone)
-    for _ in range(6):
-        await peer.send("ping")
+    for number in range(6):
+        await peer.send("ping", id=f"p{number}")
     kinds = [(await peer.receive()) for _ in range(6)]
     assert [kind["type"] for kind in kinds] == ["pong"] * 5 + ["error"]
+    assert [kind["reply_to"] for kind in kinds] == [f"p{number}" for number in range(6)]
     assert kinds[-1]["payload"]["code"] == "rate_limited"
     for _ in range(6):
         await peer.send("ping")
