@@ -43,6 +43,9 @@ export class Client {
   /** @type {string | null} */
   serverVersion = null;
 
+  /** @type {number | null} what the server takes */
+  maxMessageBytes = null;
+
   #connections = 0;
 
   #url;
@@ -280,6 +283,7 @@ export class Client {
    */
   #connected(connection) {
     const { user_id, device_id, connection_id, server_version } = connection.facts;
+    this.maxMessageBytes = connection.facts.max_message_bytes;
     if (!this.#position.belongsTo(`${user_id}/${device_id}`)) {
       this.#forget();
       return this.#link.restart();

@@ -22,6 +22,8 @@ export const wsConnected = computed(() =>
 export const wsDeviceId = ref(null);
 /** @type {import('vue').Ref<string | null>} */
 export const wsServerVersion = ref(null);
+/** @type {import('vue').Ref<number | null>} what the server takes, null before it was told */
+export const wsMaxMessageBytes = ref(null);
 /** @type {import('vue').Ref<string | null>} */
 export const wsConnectionId = ref(null);
 /** @type {import('vue').Ref<string | null>} */
@@ -48,6 +50,7 @@ function refresh() {
   wsStatusDetail.value = { ...client.statusDetail };
   wsDeviceId.value = client.deviceId;
   wsServerVersion.value = client.serverVersion;
+  wsMaxMessageBytes.value = client.maxMessageBytes;
   wsConnectionId.value = client.connectionId;
   wsInstance.value = client.instance ?? null;
   wsPosition.value = client.position;

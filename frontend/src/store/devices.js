@@ -20,6 +20,9 @@ import { useAuth } from './auth.js';
  */
 /** @typedef {DeviceRow & { tabs: number, title: string }} Device */
 
+/** Milliseconds until presence is asked for again after a refusal. */
+const WATCH_AGAIN = 5000;
+
 /** The devices of the user, with who is online kept live over the connection. */
 export const useDevices = defineStore('devices', () => {
   const auth = useAuth();
@@ -31,6 +34,8 @@ export const useDevices = defineStore('devices', () => {
   const seen = shallowRef(new Map());
   const problem = ref('');
   let latest = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let watchAgain;
 
   const devices = computed(() => rows.value?.map(asSeen) ?? null);
   /** Whether what is shown as online is so now. */
@@ -60,27 +65,47 @@ export const useDevices = defineStore('devices', () => {
   }
 
   async function watchPresence() {
+    clearTimeout(watchAgain);
     try {
       const { payload } = await request('presence.watch', null);
-      live.value = new Map(
-        payload.devices.map((/** @type {Presence} */ one) => [one.device_id, one.connections]),
-      );
+      live.value = connectionsOf(payload);
     } catch {
       // The list itself says who was online when it was fetched.
       live.value = null;
+      watchAgain = setTimeout(() => {
+        if (wsConnected.value) void watchPresence();
+      }, WATCH_AGAIN);
     }
   }
 
-  /** @param {Presence} change */
+  /**
+   * After a slow moment the server tells all that are online instead of each change.
+   * @param {{ devices: Presence[] }} payload
+   */
+  function presenceRetold(payload) {
+    const next = connectionsOf(payload);
+    const gone = [...(live.value ?? new Map()).keys()].filter((id) => !next.has(id));
+    for (const id of gone) sawGo(id);
+    live.value = next;
+  }
+
+  /** @param {Presence} change says nothing of the others: without them it is of no use */
   function presenceChanged({ device_id: id, connections }) {
+    if (!live.value) return;
     const next = new Map(live.value);
     if (connections > 0) next.set(id, connections);
     else next.delete(id);
     live.value = next;
-    if (connections === 0) seen.value = new Map(seen.value).set(id, Date.now());
+    if (connections === 0) sawGo(id);
+  }
+
+  /** @param {number} id */
+  function sawGo(id) {
+    seen.value = new Map(seen.value).set(id, Date.now());
   }
 
   registerHandler('presence', (type, payload) => {
+    if (type === 'presence.devices') presenceRetold(payload);
     if (type === 'presence.changed') presenceChanged(payload);
     if (type === 'presence.list_changed') void load();
   });
@@ -150,6 +175,14 @@ function byNearness(one, other) {
     Number(other.online) - Number(one.online) ||
     other.last_seen - one.last_seen
   );
+}
+
+/**
+ * @param {{ devices: Presence[] }} payload
+ * @returns {Map<number, number>} device → connections
+ */
+function connectionsOf({ devices }) {
+  return new Map(devices.map((one) => [one.device_id, one.connections]));
 }
 
 /** @typedef {{ device_id: number, connections: number }} Presence */

@@ -13,6 +13,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
+  vi.useRealTimers();
   server.down = true;
   server.closeAll(1000, 'replaced');
   vi.unstubAllGlobals();
@@ -49,6 +50,47 @@ test('another device comes online and goes without a reload', async () => {
   await until(() => !one(devices, 2)?.online);
   expect(one(devices, 2)?.last_seen).toBeGreaterThanOrEqual(before);
   expect(server.asked.filter((asked) => asked === 'GET /v1/devices')).toHaveLength(1);
+});
+
+test('a list of all who are online takes the place of what was known', async () => {
+  const { devices } = await devicesTab();
+  server.addDevice(1);
+  server.connectElsewhere(2, 1);
+  await until(() => one(devices, 2)?.online);
+  const before = Date.now();
+  const payload = { devices: [{ device_id: 1, connections: 4 }] };
+  server.tellWatchers({ type: 'presence.devices', payload });
+  await until(() => one(devices, 1)?.tabs === 4);
+  expect(one(devices, 2)).toMatchObject({ online: false, tabs: 0 });
+  expect(one(devices, 2)?.last_seen).toBeGreaterThanOrEqual(before);
+});
+
+test('a change that is told while the others are not known hides nobody', async () => {
+  server.watchRefusals = Infinity;
+  const tab = await signedInTab();
+  server.addDevice(1);
+  server.addDevice(1);
+  server.connectElsewhere(2, 1);
+  const devices = tab.devices();
+  await until(() => one(devices, 2)?.online);
+  server.connectElsewhere(3, 1);
+  server.tellWatchers({ type: 'presence.list_changed', payload: null });
+  await until(() => one(devices, 3)?.online);
+  expect(devices.devices?.map(({ online }) => online)).toEqual([true, true, true]);
+  expect(devices.isLive).toBe(false);
+});
+
+test('presence that could not be watched is watched a little later', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  server.watchRefusals = 2;
+  const tab = await signedInTab();
+  const devices = tab.devices();
+  await until(() => devices.devices);
+  expect(devices.isLive).toBe(false);
+  await vi.advanceTimersByTimeAsync(5000);
+  expect(devices.isLive).toBe(false);
+  await vi.advanceTimersByTimeAsync(5000);
+  expect(devices.isLive).toBe(true);
 });
 
 test('after a reconnect presence is watched again and the list is fetched', async () => {

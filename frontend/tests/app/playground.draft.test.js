@@ -68,4 +68,10 @@ describe('a draft', () => {
       /Too large: 66002 bytes/,
     );
   });
+
+  it('may be as large as the server takes', () => {
+    const draft = { ...emptyDraft(), payload: `"${'é'.repeat(33_000)}"` };
+    expect(judge(draft, 131_072).faults).toEqual({});
+    expect(judge(emptyDraft(), 1030).faults.payload).toMatch(/and 6 fit/);
+  });
 });

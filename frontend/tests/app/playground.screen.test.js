@@ -80,6 +80,13 @@ it('says what is wrong while it is typed, and sends nothing then', async () => {
   expect(server.sent).toEqual([]);
 });
 
+it('knows how much this server takes', async () => {
+  server.maxMessageBytes = 2000;
+  const { screen } = await playground();
+  await field(screen, 'Payload').setValue(`"${'x'.repeat(1000)}"`);
+  expect(screen.text()).toContain('Too large: 1002 bytes, and 976 fit into a message.');
+});
+
 it('asks for the key of latest only when one tries to send without', async () => {
   const { screen } = await playground();
   await field(screen, 'Kept').setValue('latest');

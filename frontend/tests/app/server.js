@@ -25,6 +25,11 @@ export class FakeServer {
   /** Nobody answers: neither requests nor sockets. */
   down = false;
 
+  maxMessageBytes = 65_536;
+
+  /** Watching presence is refused this often. */
+  watchRefusals = 0;
+
   /** @type {Set<Socket>} */
   sockets = new Set();
 
@@ -110,6 +115,15 @@ export class FakeServer {
   /** @param {any} message */
   tellWatchers(message) {
     for (const socket of this.sockets) if (socket.watches) socket.tell(message);
+  }
+
+  /** @param {number} user */
+  onlineOf(user) {
+    const devices = this.devices
+      .filter((device) => device.user === user)
+      .map(({ id }) => ({ device_id: id, connections: this.connectionsOf(id) }))
+      .filter(({ connections }) => connections > 0);
+    return { devices };
   }
 
   /** @param {number} id */
@@ -231,7 +245,8 @@ class Socket {
       type: 'connected',
       payload: {
         ...{ device_id: device.id, user_id: user.id, connection_id: 'c-1', instance: 'i' },
-        ...{ server_version: '9.9', heartbeat_seconds: 25, max_message_bytes: 65536, resume },
+        ...{ server_version: '9.9', heartbeat_seconds: 25, resume },
+        max_message_bytes: this.server.maxMessageBytes,
       },
     });
     this.tell({ type: 'position', payload: { epoch: EPOCH, offset: 0, live: true } });
@@ -243,14 +258,12 @@ class Socket {
     if (type === 'ping') this.tell({ type: 'pong', payload: null, reply_to: id });
     if (type !== 'presence.watch') return;
     this.watches = true;
-    const devices = this.server.devices
-      .filter((device) => device.user === this.session?.user.id)
-      .map((device) => ({
-        device_id: device.id,
-        connections: this.server.connectionsOf(device.id),
-      }))
-      .filter((device) => device.connections > 0);
-    this.tell({ type: 'presence.devices', payload: { devices }, reply_to: id });
+    if (this.server.watchRefusals-- > 0) {
+      const payload = { code: 'rate_limited', message: 'too fast' };
+      return this.tell({ type: 'error', payload, reply_to: id });
+    }
+    const { user } = /** @type {any} */ (this.session);
+    this.tell({ type: 'presence.devices', payload: this.server.onlineOf(user.id), reply_to: id });
   }
 
   /** @param {any} message */

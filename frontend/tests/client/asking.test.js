@@ -69,6 +69,14 @@ describe('send', () => {
     expect(sent(server)[0].payload).toEqual({ text: '\ufffd', whole: '👍' });
   });
 
+  it('mends names too, and leaves backslashes of the text alone', async () => {
+    const { server, client } = await connected();
+    const text = '\\ud83d \\\\udc4d "\\';
+    client.send('note.text', { ['👍'.slice(1)]: '\\' + '👍'.slice(0, 1), [text]: text });
+    await settle();
+    expect(sent(server)[0].payload).toEqual({ '\ufffd': '\\\ufffd', [text]: text });
+  });
+
   it('refuses what is too large, in bytes, and keeps the connection', async () => {
     const { server, client } = await connected({
       prepare: (server) => {
@@ -120,6 +128,31 @@ describe('request', () => {
     await settle();
     await outcome;
     expect(page.told('error')).toEqual([]);
+  });
+
+  it.each(['parse_error', 'rate_limited'])(
+    'rejects at once after %s that names no message',
+    async (code) => {
+      const { server, client, page } = await connected();
+      server.replies.set('weather.today', (_, peer) => {
+        peer.tell({ type: 'error', payload: { code, message: 'refused' } });
+      });
+      const outcome = expect(client.request('weather.today')).rejects.toMatchObject({ code });
+      await settle();
+      await outcome;
+      expect(page.told('error').map((error) => error.code)).toEqual([code]);
+    },
+  );
+
+  it('waits on when another message without an id is refused', async () => {
+    const { server, client } = await connected();
+    server.replies.set('weather.today', (_, peer) => {
+      peer.tell({ type: 'error', payload: { code: 'invalid_message', message: 'no type' } });
+      return { type: 'weather.is', payload: 1 };
+    });
+    const answer = client.request('weather.today');
+    await settle();
+    expect((await answer).payload).toBe(1);
   });
 
   it('rejects when no answer comes in time, and takes no late one for a message', async () => {

@@ -188,13 +188,21 @@ export class FakeLocks {
 
   /** What one page sees of them. */
   of(page) {
-    return { request: (name, { signal }, held) => this.#request(page, name, signal, held) };
+    return {
+      request: (name, { signal }, held) => this.#request(page, name, signal, held),
+      query: async () => ({ held: this.#held() }),
+    };
   }
 
   leave(page) {
     for (const queue of this.#queues.values()) {
       for (const entry of queue.filter((one) => one.page === page)) this.#free(queue, entry);
     }
+  }
+
+  #held() {
+    const granted = [...this.#queues].filter(([, [first]]) => first?.granted);
+    return granted.map(([name]) => ({ name }));
   }
 
   #request(page, name, signal, held) {

@@ -117,6 +117,34 @@ describe('goaway', () => {
     expect(client.status).toBe('signed-out');
   });
 
+  it('after which nothing is heard any more still holds', async () => {
+    const { server, client, page } = await connected();
+    for (const peer of server.peers) {
+      peer.tell({ type: 'goaway', payload: { reason: 'replaced', reconnect: false, after_ms: 0 } });
+    }
+    await settle();
+    server.silent = true;
+    page.wake();
+    await pass(2100);
+    expect(client.statusDetail).toEqual({ reason: 'replaced', attempts: 0 });
+    server.silent = false;
+    await pass(60_000);
+    expect(server.urls).toHaveLength(1);
+  });
+
+  it('that asks to wait is waited out also when nothing is heard any more', async () => {
+    const { server, client } = await connected();
+    for (const peer of server.peers) {
+      const payload = { reason: 'shutting_down', reconnect: true, after_ms: 30_000 };
+      peer.tell({ type: 'goaway', payload });
+    }
+    await settle();
+    server.silent = true;
+    await pass(68_000);
+    expect(client.statusDetail.reason).toBe('shutting_down');
+    expect(client.statusDetail.retryAt).toBeGreaterThan(Date.now() + 20_000);
+  });
+
   it('is not cut short by a page that wakes up', async () => {
     const { server, page } = await connected();
     server.close(1001, 'shutting_down', { goaway: { reconnect: true, after_ms: 3000 } });
@@ -262,6 +290,19 @@ describe('a refused upgrade', () => {
     server.silent = true;
     await pass(10_010);
     expect(client.statusDetail).toMatchObject({ reason: 'unreachable' });
+  });
+
+  it('backs off when the token for asking does not come', async () => {
+    const tokens = ['first', new Promise(() => {})];
+    const token = () => (tokens.length ? tokens.shift() : 'later');
+    const { client, server } = await refused({ status: 200 }, { token });
+    server.refusing = false;
+    expect(client.status).toBe('connecting');
+    await pass(10_000);
+    expect(client.statusDetail).toMatchObject({ reason: 'unreachable', attempts: 1 });
+    expect(server.asked).toEqual([]);
+    await pass(600);
+    expect(client.status).toBe('connected');
   });
 
   it('is asked about once, and forgotten when disconnected meanwhile', async () => {

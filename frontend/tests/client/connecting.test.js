@@ -34,6 +34,7 @@ describe('connecting', () => {
     expect(client.deviceId).toBe(7);
     expect(client.connectionId).toBe('c-1');
     expect(client.serverVersion).toBe('9.9.9');
+    expect(client.maxMessageBytes).toBe(65_536);
     expect(client.instance).toBe(server.urls[0].searchParams.get('instance'));
     expect(client.instance).toMatch(/^[a-z0-9]{16,20}$/);
   });

@@ -11,6 +11,12 @@ const sends = (server) =>
   server.seen.filter(({ type }) => type === 'device.send').map(({ payload }) => payload);
 const stored = (server) => server.stream.map(({ message }) => message.payload);
 
+/** The first is answered by an error that does not say what it answers. */
+const unnamed = (server, code) => (_, peer) => {
+  server.replies.clear();
+  peer.tell({ type: 'error', payload: { code, message: 'refused' } });
+};
+
 /** What becomes of a promise, without waiting for it. */
 function fate(promise) {
   const seen = {};
@@ -163,6 +169,33 @@ describe('a durable message', () => {
     },
   );
 
+  it('that the server cannot read is given up at once, and the next goes out', async () => {
+    const { server, client } = await connected();
+    server.replies.set('device.send', unnamed(server, 'parse_error'));
+    const outcomes = [1, 2].map((payload) => fate(client.send('note.text', payload, durable)));
+    await settle();
+    expect(outcomes[0].error.code).toBe('parse_error');
+    expect(outcomes[1].value.offset).toBe(1);
+  });
+
+  it('is tried again soon after rate_limited that names no message', async () => {
+    const { server, client } = await connected();
+    server.replies.set('device.send', unnamed(server, 'rate_limited'));
+    const outcome = fate(client.send('note.text', 1, durable));
+    await pass(1000);
+    expect(outcome.value.offset).toBe(1);
+    const [first, second] = sends(server);
+    expect(second).toEqual(first);
+  });
+
+  it('is not given up for the refusal of another, without an id', async () => {
+    const { server, client } = await connected();
+    server.replies.set('device.send', unnamed(server, 'invalid_message'));
+    const outcome = fate(client.send('note.text', 1, durable));
+    await pass(32_000);
+    expect(outcome.value.offset).toBe(1);
+  });
+
   it('that is too large is given up, and the next goes out', async () => {
     const { client } = await connected({
       prepare: (server) => {
@@ -231,6 +264,42 @@ describe('a durable message', () => {
     answer();
     await settle();
     expect(outcome.value).toEqual({ offset: 1 });
+  });
+});
+
+describe('the same message id', () => {
+  const mine = { ...durable, messageId: 'mine' };
+
+  it('with the same message is one message, and whoever sent it is answered', async () => {
+    const { server, client } = await connected();
+    const outcomes = [1, 1].map((payload) => fate(client.send('note.text', payload, mine)));
+    expect(client.outboxSize).toBe(1);
+    await settle();
+    expect(outcomes.map(({ value }) => value?.offset)).toEqual([1, 1]);
+    expect(sends(server)).toHaveLength(1);
+  });
+
+  it('with another message is refused at once, and the first goes on', async () => {
+    const { server, client } = offline();
+    const outcomes = [1, 2].map((payload) => fate(client.send('note.text', payload, mine)));
+    await pass(0);
+    expect(outcomes[1].error?.code).toBe('id_conflict');
+    expect(outcomes[0]).toEqual({});
+    client.connect();
+    await settle();
+    expect(outcomes[0].value.offset).toBe(1);
+    expect(stored(server)).toEqual([1]);
+  });
+
+  it('as before a reload takes its answer', async () => {
+    const { server, tab, client } = offline();
+    client.send('note.text', 1, mine);
+    const next = tab.reload();
+    const outcome = fate(next.client.send('note.text', 1, mine));
+    next.connect();
+    await settle();
+    expect(outcome.value.offset).toBe(1);
+    expect(sends(server)).toHaveLength(1);
   });
 });
 

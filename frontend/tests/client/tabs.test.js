@@ -85,6 +85,28 @@ describe('the instance', () => {
   });
 });
 
+describe('a tab whose lock is late', () => {
+  const never = (_, { signal }) =>
+    new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(new DOMException('late', 'AbortError')));
+    });
+
+  it.each([
+    ['nobody has it', async () => ({ held: [], pending: [] })],
+    ['only others have others', async () => ({ held: [{ name: 'another' }] })],
+    ['it is not known who has it', () => Promise.reject(new DOMException('no', 'SecurityError'))],
+  ])('keeps what waits to be sent when %s', async (_, query) => {
+    const { tab, client, server } = await connected();
+    client.disconnect();
+    client.send('note.text', 'kept', durable);
+    tab.page.leave();
+    const next = tab.load({}, { locks: { request: never, query } }).connect();
+    await pass(1200);
+    expect(next.client.instance).not.toBe(client.instance);
+    expect(sends(server).map(({ payload }) => payload.payload)).toEqual(['kept']);
+  });
+});
+
 describe('a duplicated tab', () => {
   it('takes a name of its own, and leaves its original alone', async () => {
     const { tab, client, server } = await connected();

@@ -27,6 +27,7 @@ import { readJson } from './jsonText.js';
 const MAX_TYPE_LENGTH = 128;
 const MAX_KEY_LENGTH = 128;
 const MAX_TTL_SECONDS = 366 * 86_400;
+/** Of a server that has not said otherwise. */
 const MAX_MESSAGE_BYTES = 65_536;
 /** Room for what is around type and payload in the frame: ids, target, key. */
 const ENVELOPE_BYTES = 1_024;
@@ -63,15 +64,17 @@ export function emptyDraft() {
  * Judges a draft: what is wrong with each field, or, when nothing is, what to send.
  *
  * @param {Draft} draft
+ * @param {number | null} [maxMessageBytes] what the server takes; null: not known yet
  * @returns {{faults: Faults, parcel?: Parcel}}
  */
-export function judge(draft) {
+export function judge(draft, maxMessageBytes) {
+  const most = (maxMessageBytes ?? MAX_MESSAGE_BYTES) - ENVELOPE_BYTES;
   const { value, fault } = readJson(draft.payload);
   /** @type {Faults} */
   const faults = {};
   note(faults, 'to', targetFault(draft.to));
   note(faults, 'type', typeFault(draft.type));
-  note(faults, 'payload', fault ? `Line ${fault.line}: ${fault.text}.` : sizeFault(value));
+  note(faults, 'payload', fault ? `Line ${fault.line}: ${fault.text}.` : sizeFault(value, most));
   if (draft.store === 'latest') note(faults, 'key', keyFault(draft.key));
   if (draft.store !== 'none') note(faults, 'ttl', ttlFault(draft.ttl));
   if (Object.keys(faults).length > 0) return { faults };
@@ -136,10 +139,9 @@ function ttlFault(ttl) {
   return `A whole number of seconds, from 1 to ${MAX_TTL_SECONDS} (a year).`;
 }
 
-/** @param {unknown} payload */
-function sizeFault(payload) {
+/** @param {unknown} payload @param {number} most bytes */
+function sizeFault(payload, most) {
   const bytes = new TextEncoder().encode(JSON.stringify(payload)).length;
-  const most = MAX_MESSAGE_BYTES - ENVELOPE_BYTES;
   if (bytes <= most) return undefined;
   return `Too large: ${bytes} bytes, and ${most} fit into a message.`;
 }
