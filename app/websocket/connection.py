@@ -88,6 +88,7 @@ class Connection:
         "_clogged",
         "_dirty",
         "_drained",
+        "_frames_out",
         "_outbox",
         "_outbox_bytes",
         "_outgoing",
@@ -95,6 +96,7 @@ class Connection:
         "_room",
         "_tick",
         "_tick_bytes",
+        "_tick_more",
         "_wire",
         "_write",
         "address",
@@ -108,7 +110,6 @@ class Connection:
         "durable_rate",
         "expires_at",
         "frames_in",
-        "frames_out",
         "heard_at",
         "instance",
         "last",
@@ -173,11 +174,12 @@ class Connection:
         """Its messages that are being stored and have no answer yet."""
         self.durable_rate: Rate | None = None
         self.frames_in = 0
-        self.frames_out = 0
+        self._frames_out = 0
         self.dropped = 0
         self.pumped = 0
-        self._tick: bytes | list[bytes] | None = None
+        self._tick: bytes | None = None
         """What this tick gathered: one frame, as is usual, needs no list."""
+        self._tick_more: list[bytes] | None = None
         self._tick_bytes = 0
         self._outbox: asyncio.Queue[bytes] | None = None
         self._outbox_bytes = 0
@@ -192,6 +194,11 @@ class Connection:
             f"<Connection {self.connection_id} user={self.user_id} device={self.device_id} "
             f"instance={self.instance}>"
         )
+
+    @property
+    def frames_out(self) -> int:
+        """Frames that were taken."""
+        return self._frames_out
 
     def send(self, frame: bytes) -> bool:
         """Take a frame, in order after all earlier ones, or refuse it and return False.
@@ -213,8 +220,8 @@ class Connection:
             if len(frame) >= TICK_BYTES:
                 self.flush()
         else:
-            self._join_tick(tick, frame)
-        self.frames_out += 1
+            self._add_to_tick(tick, frame)
+        self._frames_out += 1
         return True
 
     def reply(self, frame: bytes) -> None:
@@ -233,7 +240,11 @@ class Connection:
         tick = self._tick
         if tick is not None:
             self._tick = None
-            if not self._write(b"".join(tick) if isinstance(tick, list) else tick):
+            more = self._tick_more
+            if more is not None:
+                self._tick_more = None
+                tick = b"".join(more)
+            if not self._write(tick):
                 self._clogged = True
 
     def disconnect(self, close: Close, *, after_ms: int = 0, keep_outbox: bool = False) -> None:
@@ -349,13 +360,13 @@ class Connection:
         self._outbox_bytes = 0
         self._wake_reader()
 
-    def _join_tick(self, tick: bytes | list[bytes], frame: bytes) -> None:
-        if isinstance(tick, bytes):
-            self._tick = [tick, frame]
-            self._tick_bytes = len(tick) + len(frame)
-        else:
-            tick.append(frame)
-            self._tick_bytes += len(frame)
+    def _add_to_tick(self, first: bytes, frame: bytes) -> None:
+        more = self._tick_more
+        if more is None:
+            more = self._tick_more = [first]
+            self._tick_bytes = len(first)
+        more.append(frame)
+        self._tick_bytes += len(frame)
         if self._tick_bytes >= TICK_BYTES:
             self.flush()
 
@@ -378,7 +389,7 @@ class Connection:
             return False
         outbox.put_nowait(frame)
         self._outbox_bytes += len(frame)
-        self.frames_out += 1
+        self._frames_out += 1
         self._outgoing.slow.add(self)
         if not self._pumping:
             self._pumping = self._clogged = True
