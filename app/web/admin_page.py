@@ -57,9 +57,10 @@ async def page_of(node: Node, wanted: Wanted) -> Page:
     for start in range(0, len(everyone), _STEP):
         if start:
             await asyncio.sleep(0)
-        # The number tells equals apart: the order of coming, which no two pages see otherwise.
+        # The number tells equals apart, as no two pages see otherwise: who came last is youngest,
+        # also within one step of the clock.
         matching = [
-            (key(node, one), start + number, one)
+            (key(node, one), -(start + number), one)
             for number, one in enumerate(everyone[start : start + _STEP])
             if _matches(one, wanted)
         ]
