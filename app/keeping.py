@@ -30,6 +30,7 @@ class Keep:
 
 
 NOT_KEPT: Final = Keep()
+LOGGED: Final = Keep("log")
 
 
 def read_keep(fields: Mapping[str, Any]) -> Keep:
@@ -39,8 +40,12 @@ def read_keep(fields: Mapping[str, Any]) -> Keep:
     """
     store = fields.get("store")
     key, ttl, message_id = fields.get("key"), fields.get("ttl"), fields.get("message_id")
-    if store is None and key is None and ttl is None and message_id is None:
-        return NOT_KEPT
+    if key is None and ttl is None and message_id is None:
+        # Nearly always, and needs nothing new.
+        if store is None:
+            return NOT_KEPT
+        if store == "log":
+            return LOGGED
     if store is not None and store not in _STORES:
         raise ValueError("store is none, log or latest")
     if store in (None, "none"):

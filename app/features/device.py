@@ -107,7 +107,7 @@ class DeviceFeature:
             device_id=device_id,
             source=Source(connection.device_id, connection.instance),
             keep=keep,
-            owner=f"device:{connection.device_id}",
+            owner=f"device:{connection.device_id}" if keep.message_id is not None else "",
         )
         try:
             if keep.durable:

@@ -2,9 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class Firm(asyncio.Future[T]):
+    """A future that the cancellation of its waiter leaves alone.
+
+    The waiter gets its CancelledError when the future is done, instead of the outcome.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002
+        """Return False: it is not cancelled, so the task that waits remembers its cancellation."""
+        return False
 
 
 async def complete(work: Awaitable[T]) -> T:

@@ -7,21 +7,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.sql import bindparam
+import orjson
+from sqlalchemy import Connection
 
 from app.storage.schema import MAX_ID, message_ids, messages
 from app.streams.base import Append, Appended, Refused
 from app.streams.keys import Held, Identity, Keys, identity_of
-from app.streams.values import chunks, markers
+from app.streams.values import chunks, insert_rows, markers
 
-# Compiled once and given tuples: a third of the cost of a dictionary for each row.
-_DIALECT: Final = sqlite.dialect()
-_INSERT: Final = str(insert(messages).compile(dialect=_DIALECT))
-_INSERT_ID: Final = str(insert(message_ids).compile(dialect=_DIALECT))
-_gone = delete(messages).where(messages.c.offset == bindparam("gone"))
-_DELETE: Final = str(_gone.compile(dialect=_DIALECT))
+_DELETE: Final = 'DELETE FROM messages WHERE "offset" IN (SELECT value FROM json_each(?))'
 _KNOWN_IDS: Final = """
 WITH wanted (owner, message_id) AS (VALUES {values})
 SELECT i.owner, i.message_id, i.digest, i."offset" FROM wanted AS w
@@ -101,12 +95,10 @@ def store(
     batch = _Batch(last, now, known, held)
     outcomes = [batch.outcome(append) for append in appends]
     if held is not None and held.replaced:
-        connection.exec_driver_sql(_DELETE, [(offset,) for offset in held.replaced])
+        connection.exec_driver_sql(_DELETE, (orjson.dumps([*held.replaced]).decode(),))
     rows = batch.rows + list(batch.values.values())
-    if rows:
-        connection.exec_driver_sql(_INSERT, rows)
-    if batch.ids:
-        connection.exec_driver_sql(_INSERT_ID, batch.ids)
+    insert_rows(connection, messages, rows)
+    insert_rows(connection, message_ids, batch.ids)
     return Stored(outcomes, batch.last, batch.users, held)
 
 

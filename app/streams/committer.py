@@ -16,6 +16,12 @@ from app.streams.base import Append, Appended, Refused, Row, StreamLog, row_of
 MAX_BATCH: Final = 512
 """Appends of one transaction: enough that its flush to disk costs each next to nothing."""
 
+SMALL_BATCH: Final = 16
+"""Appends that are never spread over two transactions: a transaction costs as much as some ten."""
+
+MAX_RUN: Final = 16
+"""Batches between two moments at which somebody else may have the log for himself."""
+
 MAX_WAITING: Final = 20_000
 """Appends that may wait, some 20 MB; one more is refused."""
 
@@ -44,10 +50,17 @@ Done = Callable[[Stored | Problem], None]
 """Gets what came of an append; the Problem is `too_many_keys`, `id_conflict` or one of storage."""
 
 
+_Waiting = tuple[Append, Done]
+
+
 @dataclass(slots=True)
-class _Waiting:
-    append: Append
-    done: Done
+class _Written:
+    """What is on disk and not yet delivered."""
+
+    batch: list[_Waiting]
+    outcomes: Sequence[Appended | Refused]
+    doubtful: bool
+    """There may be something in the log that nobody was told of."""
 
 
 class Committer:
@@ -71,7 +84,6 @@ class Committer:
         self._queue: deque[_Waiting] = deque()
         self._committing = asyncio.Lock()
         self._work = asyncio.Event()
-        self._delivering: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -85,11 +97,11 @@ class Committer:
         """
         if len(self._queue) >= MAX_WAITING:
             raise Problem(503, "overloaded", "Too many messages wait to be stored.", retry_after=1)
-        self._queue.append(_Waiting(append, done))
+        self._queue.append((append, done))
         self._work.set()
 
     async def run(self) -> None:
-        """Commit and deliver until cancelled; a batch under way is finished first."""
+        """Commit and deliver until cancelled; what is under way is finished first."""
         while True:
             await self._work.wait()
             self._work.clear()
@@ -102,85 +114,103 @@ class Committer:
             # Also what another caller had taken from the queue.
             pass
 
-    async def _write_all(self) -> None:
-        while self._queue:
-            async with self._committing:
-                await complete(self._commit(self._next_batch()))
-
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """Nothing is committed or delivered inside the block."""
         async with self._committing:
-            await self._delivered()
             yield
 
-    def _next_batch(self) -> list[_Waiting]:
-        size = min(len(self._queue), MAX_BATCH)
+    async def _write_all(self) -> None:
+        while self._queue:
+            async with self._committing:
+                await complete(self._write_some())
+
+    async def _write_some(self) -> None:
+        """Commit a few batches; while one is on its way to disk the one before it is delivered."""
+        written: _Written | None = None
+        for _ in range(MAX_RUN):
+            batch = self._next_batch(len(written.batch) if written is not None else 0)
+            if not batch:
+                break
+            # Begun before the delivery, so that the disk need not wait for the loop.
+            writing = asyncio.create_task(self._write(batch))
+            await asyncio.sleep(0)
+            if written is not None:
+                await self._hand_out(written)
+            written = await writing
+        if written is not None:
+            await self._hand_out(written)
+
+    def _next_batch(self, delivering: int) -> list[_Waiting]:
+        """Take what is committed next, while so many are delivered.
+
+        Who is answered sends again, all at the same time. Taking everything would leave next to
+        nothing for the batch after it, and disk and loop would wait for each other in turns.
+        """
+        size = len(self._queue)
+        if size > SMALL_BATCH:
+            size = min(size, MAX_BATCH, max(SMALL_BATCH, (size + delivering + 1) // 2))
         return [self._queue.popleft() for _ in range(size)]
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
-        """Write the batch; the one before it is delivered meanwhile, and this one after that."""
+    async def _write(self, batch: list[_Waiting]) -> "_Written":
+        """Commit the batch and return what is to be delivered of it; the others are answered."""
         before = self._log.last
         try:
-            outcomes = await self._log.append([one.append for one in batch])
+            outcomes = await self._log.append([append for append, _ in batch])
         except StorageUnavailable as refusal:
             _fail(batch, refusal)
         except Exception:
             log.exception("append failed")
             if self._log.last == before:
-                await self._commit_singly(batch)
-                return
+                return await self._write_singly(batch)
             _fail(batch, StorageUnavailable())
         else:
             self._metrics.commits += 1
-            await self._delivered()
-            if _has_gap(before, outcomes):
-                self._on_doubt()
-            self._delivering = asyncio.create_task(self._hand_out(batch, outcomes))
-            self._delivering.add_done_callback(self._look_after)
-            return
-        if self._log.last != before:
-            # It was written, though we were told that it was not.
-            await self._delivered()
-            self._on_doubt()
+            return _Written(batch, outcomes, _has_gap(before, outcomes))
+        # It may have been written, though we were told that it was not.
+        return _Written([], [], self._log.last != before)
 
-    def _look_after(self, delivering: "asyncio.Task[None]") -> None:
-        """A delivery that failed half-way: whoever lacks something reads it."""
-        if not delivering.cancelled() and delivering.exception() is not None:
-            log.error("delivery failed", exc_info=delivering.exception())
-            self._on_doubt()
-
-    async def _delivered(self) -> None:
-        # Whoever is cancelled while it waits must not take the delivery along.
-        if self._delivering is not None:
-            await complete(asyncio.wait([self._delivering]))
-            self._delivering = None
-
-    async def _commit_singly(self, batch: list[_Waiting]) -> None:
+    async def _write_singly(self, batch: list[_Waiting]) -> "_Written":
         """Find the one that cannot be stored, so that it takes no other along."""
         if len(batch) == 1:
             _fail(batch, StorageUnavailable())
-            return
-        for one in batch:
-            await self._commit([one])
+            return _Written([], [], False)
+        parts = [await self._write([one]) for one in batch]
+        return _Written(
+            [one for part in parts for one in part.batch],
+            [outcome for part in parts for outcome in part.outcomes],
+            any(part.doubtful for part in parts),
+        )
 
-    async def _hand_out(
-        self, batch: Sequence[_Waiting], outcomes: Sequence[Appended | Refused]
-    ) -> None:
-        epoch = self._log.epoch
+    async def _hand_out(self, written: "_Written") -> None:
+        """Deliver what is on disk and answer its senders."""
+        if written.doubtful:
+            self._on_doubt()
+        batch, outcomes = written.batch, written.outcomes
         rows = [
-            row_of(one.append, outcome.offset)
-            for one, outcome in zip(batch, outcomes, strict=True)
+            row_of(append, outcome.offset)
+            for (append, _), outcome in zip(batch, outcomes, strict=True)
             if isinstance(outcome, Appended) and not outcome.duplicate
         ]
         self._metrics.appends += len(rows)
-        taken = iter(await self._deliver(rows))
-        for one, outcome in zip(batch, outcomes, strict=True):
+        taken = iter(await self._devices_of(rows))
+        epoch = self._log.epoch
+        for (_, done), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Refused):
-                _answer(one, Problem(409, outcome.code, _REFUSALS[outcome.code]))
+                _answer(done, Problem(409, outcome.code, _REFUSALS[outcome.code]))
             else:
                 devices = [] if outcome.duplicate else next(taken)
-                _answer(one, Stored(epoch, outcome.offset, outcome.duplicate, devices))
+                _answer(done, Stored(epoch, outcome.offset, outcome.duplicate, devices))
+
+    async def _devices_of(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Deliver the rows and return the devices that took each."""
+        try:
+            return await self._deliver(rows)
+        except Exception:
+            # It failed half-way: whoever lacks something reads it.
+            log.exception("delivery failed")
+            self._on_doubt()
+            return [[] for _ in rows]
 
 
 def _has_gap(before: int, outcomes: Sequence[Appended | Refused]) -> bool:
@@ -195,13 +225,13 @@ def _has_gap(before: int, outcomes: Sequence[Appended | Refused]) -> bool:
 
 
 def _fail(batch: Sequence[_Waiting], refusal: Problem) -> None:
-    for one in batch:
-        _answer(one, refusal)
+    for _, done in batch:
+        _answer(done, refusal)
 
 
-def _answer(one: _Waiting, outcome: Stored | Problem) -> None:
+def _answer(done: Done, outcome: Stored | Problem) -> None:
     """Tell the sender; a fault of one must not keep the others waiting."""
     try:
-        one.done(outcome)
+        done(outcome)
     except Exception:
         log.exception("answer failed")

@@ -146,6 +146,13 @@ def test_an_integer_that_a_relay_would_change_is_refused(number: str) -> None:
     assert caught.value.code in ("invalid_message", "parse_error")
 
 
+@pytest.mark.parametrize("place", range(19))
+def test_such_an_integer_is_seen_wherever_it_is(place: int) -> None:
+    with pytest.raises(MessageError) as caught:
+        decode(" " * place + '{"type": "a.b", "payload": [-9223372036854775809]}')
+    assert caught.value.code == "invalid_message"
+
+
 @pytest.mark.parametrize("number", ["18446744073709551615", "-9223372036854775808"])
 def test_the_largest_integers_arrive_unchanged(number: str) -> None:
     assert decode(f'{{"type": "a.b", "payload": {number}}}').payload == int(number)

@@ -1,0 +1,177 @@
+"""Which appends go into one transaction, and what is done while it is written."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from memory_log import MemoryLog
+
+from app.errors import Problem
+from app.metrics import Metrics
+from app.streams.base import Append, Appended, Refused, Row
+from app.streams.committer import MAX_BATCH, SMALL_BATCH, Committer, Stored
+
+NOTE = Append(1, "note.x", b"1")
+
+
+class Disk(MemoryLog):
+    """Notes the size of each transaction, and holds it while it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self.turns = asyncio.Semaphore(1_000_000)
+
+    async def append(self, appends: Sequence[Append]) -> list[Appended | Refused]:
+        self.sizes.append(len(appends))
+        await self.turns.acquire()
+        return await super().append(appends)
+
+
+class Receivers:
+    """Who the rows are delivered to."""
+
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+        self.broken = False
+        self.doubts = 0
+        self.ready = asyncio.Event()
+        self.ready.set()
+
+    async def deliver(self, rows: Sequence[Row]) -> list[list[int]]:
+        await self.ready.wait()
+        if self.broken:
+            raise KeyError
+        self.offsets += [row.offset for row in rows]
+        return [[7] for _ in rows]
+
+    def doubt(self) -> None:
+        self.doubts += 1
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+@pytest.fixture
+def receivers() -> Receivers:
+    return Receivers()
+
+
+@pytest.fixture
+async def committer(disk: Disk, receivers: Receivers) -> AsyncIterator[Committer]:
+    committer = Committer(disk, receivers.deliver, receivers.doubt, Metrics())
+    running = asyncio.create_task(committer.run())
+    yield committer
+    running.cancel()
+    await asyncio.wait([running])
+
+
+class Sender:
+    """Sends its next message when the one before it is answered."""
+
+    def __init__(self, committer: Committer, times: int) -> None:
+        self._committer = committer
+        self._left = times
+        self.done = asyncio.Event()
+        self.offsets: list[int] = []
+
+    def send(self, outcome: Stored | Problem | None = None) -> None:
+        if isinstance(outcome, Stored):
+            self.offsets.append(outcome.offset)
+        if self._left:
+            self._left -= 1
+            self._committer.submit(NOTE, self.send)
+        else:
+            self.done.set()
+
+
+async def test_senders_in_step_are_spread_over_two_transactions(
+    committer: Committer, disk: Disk
+) -> None:
+    senders = [Sender(committer, 40) for _ in range(64)]
+    disk.turns = asyncio.Semaphore(0)
+    for sender in senders[:60]:
+        sender.send()
+    while not disk.sizes:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    for sender in senders[60:]:
+        sender.send()
+    disk.turns.release()
+    disk.turns = asyncio.Semaphore(1_000_000)
+    for sender in senders:
+        await sender.done.wait()
+    assert set(disk.sizes[4:-4]) == {32}
+    assert sorted(one for sender in senders for one in sender.offsets) == list(range(1, 2561))
+
+
+async def test_few_are_never_spread(committer: Committer, disk: Disk) -> None:
+    for _ in range(SMALL_BATCH):
+        committer.submit(NOTE, lambda _: None)
+    await committer.drain()
+    assert disk.sizes == [SMALL_BATCH]
+
+
+async def test_many_at_once_are_written_in_few_transactions(
+    committer: Committer, disk: Disk
+) -> None:
+    for _ in range(10 * MAX_BATCH):
+        committer.submit(NOTE, lambda _: None)
+    await committer.drain()
+    assert max(disk.sizes) == MAX_BATCH
+    # The last ones have nothing behind them, and are halved down to a small one.
+    assert len(disk.sizes) <= 10 + (MAX_BATCH // SMALL_BATCH).bit_length()
+
+
+async def test_a_batch_is_delivered_while_the_next_one_is_written(
+    committer: Committer, disk: Disk, receivers: Receivers
+) -> None:
+    first, second = Sender(committer, 1), Sender(committer, 1)
+    disk.turns = asyncio.Semaphore(0)
+    receivers.ready.clear()
+    first.send()
+    while not disk.sizes:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    second.send()
+    disk.turns.release()
+    while len(disk.sizes) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert receivers.offsets == []
+    receivers.ready.set()
+    await first.done.wait()
+    assert receivers.offsets == [1]
+    disk.turns.release()
+    await second.done.wait()
+    assert receivers.offsets == [1, 2]
+
+
+async def test_a_delivery_that_fails_is_answered_and_makes_everybody_look(
+    committer: Committer, receivers: Receivers
+) -> None:
+    receivers.broken = True
+    outcomes: list[Stored | Problem] = []
+    for _ in range(2):
+        committer.submit(NOTE, outcomes.append)
+    await committer.drain()
+    assert [(one.offset, one.delivered) for one in outcomes if isinstance(one, Stored)] == [
+        (1, []),
+        (2, []),
+    ]
+    assert receivers.doubts == 1
+
+
+async def test_who_wants_to_be_alone_need_not_wait_for_all_that_is_sent(
+    committer: Committer, disk: Disk
+) -> None:
+    senders = [Sender(committer, 1000) for _ in range(4)]
+    for sender in senders:
+        sender.send()
+    async with committer.exclusive():
+        before = len(disk.sizes)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(disk.sizes) == before
+    assert not senders[0].done.is_set()
+    for sender in senders:
+        await sender.done.wait()
