@@ -48,7 +48,8 @@ def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Pee
         # Also known when the client has already left.
         request.remote,
         request.headers,
-        request.scheme,
+        # Not `request.scheme`, which is kept as long as the request, of a socket for its life.
+        "http" if request.get_extra_info("sslcontext") is None else "https",
         request.headers.get(hdrs.HOST, ""),
         trusted_proxies,
     )

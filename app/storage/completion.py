@@ -13,7 +13,7 @@ class Firm(asyncio.Future[T]):
     The waiter gets its CancelledError when the future is done, instead of the outcome.
     """
 
-    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002
+    def cancel(self, msg: Any | None = None) -> bool:
         """Return False: it is not cancelled, so the task that waits remembers its cancellation."""
         return False
 

@@ -84,7 +84,6 @@ class Connection:
     """One live WebSocket: whose it is, and a bounded way out that never makes a sender wait."""
 
     __slots__ = (
-        "_buffered",
         "_clogged",
         "_dirty",
         "_drained",
@@ -98,7 +97,6 @@ class Connection:
         "_tick_bytes",
         "_tick_more",
         "_wire",
-        "_write",
         "address",
         "awaited_pong",
         "behind",
@@ -143,9 +141,7 @@ class Connection:
     ) -> None:
         self._wire = wire
         self._outgoing = outgoing
-        # Bound once: these three are looked up for every frame.
-        self._write = wire.write
-        self._buffered = wire.buffered
+        # Looked up for every frame.
         self._dirty = outgoing.dirty
         self.user_id = user_id
         self.device_id = device_id
@@ -244,7 +240,7 @@ class Connection:
             if more is not None:
                 self._tick_more = None
                 tick = b"".join(more)
-            if not self._write(tick):
+            if not self._wire.write(tick):
                 self._clogged = True
 
     def disconnect(self, close: Close, *, after_ms: int = 0, keep_outbox: bool = False) -> None:
@@ -276,8 +272,6 @@ class Connection:
         self.drop_outbox()
         self._tick = None
         self._wire = ENDED
-        self._write = ENDED.write
-        self._buffered = ENDED.buffered
 
     def is_closing(self) -> bool:
         """Tell whether it is over: true from the moment at which the server decided to close it."""
@@ -311,7 +305,7 @@ class Connection:
     @property
     def unsent(self) -> int:
         """Bytes that the system has not taken yet, in the outbox and in the transport."""
-        return self._outbox_bytes + self._buffered()
+        return self._outbox_bytes + self._wire.buffered()
 
     def unsent_in_kernel(self) -> int:
         """Bytes that the system has taken and the peer has not, 0 where that is not known."""
@@ -372,7 +366,7 @@ class Connection:
 
     def _is_clogged(self) -> bool:
         """Tell whether bytes wait below us."""
-        self._clogged = clogged = self._buffered() > 0
+        self._clogged = clogged = self._wire.buffered() > 0
         return clogged
 
     def _enqueue(self, frame: bytes, *, bounded: bool) -> bool:

@@ -21,6 +21,7 @@ from app.keys import (
     SETTINGS,
 )
 from app.logs import fields
+from app.node import Node
 from app.settings import Settings
 from app.version import VERSION
 from app.websocket.close import INTERNAL, RATE_LIMIT, REVOKED
@@ -52,9 +53,10 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     """Serve one WebSocket from its upgrade to its end, or answer why there is none.
 
     What this coroutine and those it awaits hold is held for the life of the socket, so what only
-    the upgrade needs stays inside of it.
+    the upgrade needs stays inside of it, and reading is no coroutine of its own.
     """
     app = request.app
+    node, dispatcher = app[NODE], app[DISPATCHER]
     opening = Opening(app)
     response = await app[GUARD](request, opening.upgrade)
     wire, identity, query = opening.wire, opening.identity, opening.query
@@ -67,7 +69,17 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
         register(app, connection, identity, query)
         wire.uncork()
         del identity, query
-        await read(wire, connection, app)
+        while not connection.is_closing():
+            wire.receiving = True
+            message = await wire.ws.receive()
+            wire.receiving = False
+            if message.type in _ENDS or connection.is_closing():
+                break
+            await take(node, dispatcher, connection, message)
+            if connection.full:
+                await connection.room()
+            # Else it would be held until the next one comes.
+            del message
     except asyncio.CancelledError:
         if not wire.was_interrupted():
             raise
@@ -121,44 +133,30 @@ def _whole(number: float) -> int | float:
     return int(number) if number == int(number) else number
 
 
-async def read(wire: Wire, connection: Connection, app: web.Application) -> None:
-    """Take messages until the peer leaves or the connection is closing."""
-    node, dispatcher = app[NODE], app[DISPATCHER]
-    while not connection.is_closing():
-        wire.receiving = True
-        message = await wire.ws.receive()
-        wire.receiving = False
-        if message.type in _ENDS or connection.is_closing():
-            return
-        now = connection.heard_at = node.clock()
-        if message.type is WSMsgType.PONG and message.data == connection.awaited_pong:
-            # It was asked for, so it counts for nothing.
-            connection.awaited_pong = None
-        else:
-            connection.frames_in += 1
-            rate = connection.rate or node.limit_rate(connection)
-            if rate is not None and not rate.take(_size(message), now):
-                refuse_excess(connection, rate, message)
-            elif message.type is WSMsgType.TEXT:
-                await take_text(connection, dispatcher, message.data)
-            else:
-                take_other(connection, message)
-            if connection.full:
-                await connection.room()
-        # Else it would be held until the next one comes.
-        del message
-
-
-async def take_text(connection: Connection, dispatcher: Dispatcher, text: str) -> None:
-    """Have one text message handled and answered."""
-    try:
-        message = decode(text)
-    except MessageError as fault:
-        connection.reply(error(fault.code, fault.message, fault.reply_to).frame)
+async def take(
+    node: Node, dispatcher: Dispatcher, connection: Connection, message: WSMessage
+) -> None:
+    """Have one message of the peer handled and answered, unless it is over the limit."""
+    now = connection.heard_at = node.clock()
+    if message.type is WSMsgType.PONG and message.data == connection.awaited_pong:
+        # It was asked for, so it counts for nothing.
+        connection.awaited_pong = None
         return
-    answer = await dispatcher.dispatch(connection, message)
-    if answer is not None:
-        connection.reply(answer.frame)
+    connection.frames_in += 1
+    rate = connection.rate or node.limit_rate(connection)
+    if rate is not None and not rate.take(_size(message), now):
+        refuse_excess(connection, rate, message)
+    elif message.type is not WSMsgType.TEXT:
+        take_other(connection, message)
+    else:
+        try:
+            decoded = decode(message.data)
+        except MessageError as fault:
+            connection.reply(error(fault.code, fault.message, fault.reply_to).frame)
+            return
+        answer = await dispatcher.dispatch(connection, decoded)
+        if answer is not None:
+            connection.reply(answer.frame)
 
 
 def take_other(connection: Connection, message: WSMessage) -> None:

@@ -29,8 +29,8 @@ class Delivered:
     failed: list[int] = field(default_factory=list)
 
 
-Instances = list[Connection]
-"""At most some dozens, so a list finds one as fast as a dict and takes a third of its memory."""
+Instances = tuple[Connection, ...]
+"""At most some dozens, so a tuple finds one as fast as a dict and takes a quarter of its memory."""
 
 
 Watcher = Callable[[Connection], None]
@@ -56,7 +56,7 @@ class ConnectionManager:
         The caller closes the displaced ones with the codes given.
         """
         devices = self._users.setdefault(connection.user_id, {})
-        instances = devices.setdefault(connection.device_id, [])
+        instances = devices.get(connection.device_id, ())
         displaced: list[tuple[Connection, Close]] = []
         former = _find(instances, connection.instance)
         if former is not None:
@@ -69,7 +69,7 @@ class ConnectionManager:
         for old, _ in displaced:
             self._remove(old)
         self._users.setdefault(connection.user_id, devices)
-        devices.setdefault(connection.device_id, instances).append(connection)
+        devices[connection.device_id] = (*devices.get(connection.device_id, ()), connection)
         self._by_id[connection.connection_id] = connection
         if self.watcher is not None:
             self.watcher(connection)
@@ -138,7 +138,7 @@ class ConnectionManager:
             if device_id == without_device:
                 continue
             if device_id == partly:
-                instances = [one for one in instances if one.instance != left_out]
+                instances = tuple(one for one in instances if one.instance != left_out)
                 if not instances:
                     continue
             taken = False
@@ -214,10 +214,11 @@ class ConnectionManager:
 
     def _remove(self, connection: Connection) -> None:
         devices = self._users[connection.user_id]
-        instances = devices[connection.device_id]
-        instances.remove(connection)
+        left = tuple(one for one in devices[connection.device_id] if one is not connection)
         del self._by_id[connection.connection_id]
-        if not instances:
+        if left:
+            devices[connection.device_id] = left
+        else:
             del devices[connection.device_id]
         if not devices:
             del self._users[connection.user_id]

@@ -181,7 +181,8 @@ async def enter(request: web.Request, app: web.Application, peer: Peer) -> tuple
 
 def parse_query(request: web.Request) -> Query:
     """Return the parameters that we know; raises Problem 400 when one of them is malformed."""
-    if not request.query_string:
+    # What aiohttp works out of a request it keeps, here for the life of the socket.
+    if "?" not in request.raw_path:
         return PLAIN
     query = request.query
     instance = query.get("instance")

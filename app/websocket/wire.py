@@ -67,7 +67,6 @@ class SocketWire(Generic[W]):
         "_reader",
         "_transport",
         "_writer",
-        "buffered",
         "closed",
         "connection",
         "receiving",
@@ -93,9 +92,6 @@ class SocketWire(Generic[W]):
         self._cork = cork
         self._pump: asyncio.Task[None] | None = None
         self._descriptor = raw.fileno() if raw is not None else -1
-        self.buffered = (
-            transport.get_write_buffer_size if self._descriptor >= 0 else self._tls_buffered
-        )
         self._reader: asyncio.Task[Any] | None = None
         self._interrupting = False
         self._patience: asyncio.TimerHandle | None = None
@@ -130,10 +126,13 @@ class SocketWire(Generic[W]):
         if not self.closed and not self._transport.is_closing():
             self._transport.write(data)
 
-    def _tls_buffered(self) -> int:
-        # asyncio's TLS transport has lost what it would ask once it is dropped, and raises.
+    def buffered(self) -> int:
+        """Return how many bytes the transport has not handed to the system."""
         transport = self._transport
-        return 0 if transport.is_closing() else transport.get_write_buffer_size()
+        if self._descriptor < 0 and transport.is_closing():
+            # asyncio's TLS transport has lost what it would ask once it is dropped, and raises.
+            return 0
+        return transport.get_write_buffer_size()
 
     def pump(self) -> None:
         """Start a task that drains the outbox as fast as the peer reads."""

@@ -9,6 +9,7 @@ from app.keeping import Keep
 from app.keys import ACCOUNTS, MANAGER, NODE
 from app.node import Send
 from app.web.admin_answers import AdminConnectionPageAnswer, TakenAnswer
+from app.websocket.wire import SocketWire
 from tests.web.admins import Desk
 from tests.web.api import SignedIn
 from tests.web.backend import receive
@@ -97,14 +98,16 @@ async def test_pages_are_sorted_and_cut_on_the_server(
     assert (await desk.get("/connections?limit=2"))["total"] == 5
 
 
-async def test_what_waits_and_what_is_lacking_comes_first_when_asked_for(desk: Desk) -> None:
+async def test_what_waits_and_what_is_lacking_comes_first_when_asked_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bob, eve = await user(desk, "bob"), await user(desk, "eve")
     await open_one(desk, bob, "quick")
     await open_one(desk, eve, "slow")
     node = desk.api.app[NODE]
     [slow] = node.manager.of_user(eve.body["user_id"])
     # As if the system took no more of its bytes.
-    slow._buffered = lambda: 1
+    monkeypatch.setattr(SocketWire, "buffered", lambda wire: int(wire.connection is slow))
     slow._pumping = True
     slow.send(b"x" * 100)
     stored = await node.append(Send("user", "n.x", user_id=eve.body["user_id"], keep=Keep("log")))
@@ -170,12 +173,14 @@ async def test_a_test_message_comes_to_one_connection_alone(desk: Desk) -> None:
     assert (await receive(two))["type"] == "pong"
 
 
-async def test_a_connection_that_can_take_no_message_does_not(desk: Desk) -> None:
+async def test_a_connection_that_can_take_no_message_does_not(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bob = await user(desk, "bob")
     _, connection_id = await open_one(desk, bob)
     [connection] = desk.api.app[MANAGER].connections()
     # As if the system took no more of its bytes.
-    connection._buffered = lambda: 1
+    monkeypatch.setattr(SocketWire, "buffered", lambda _wire: 1)
     connection._pumping = True
     while connection.send(b"\x81\x00"):
         pass
