@@ -23,6 +23,8 @@ from app.websocket.rate import Rate, RateLimit
 FORBIDDEN_PREFIXES: Final = frozenset({"device", "presence"})
 """Refused on every way in, like the system types."""
 
+_OWN_PREFIXES: Final = SYSTEM_TYPES | FORBIDDEN_PREFIXES
+
 MAX_DEVICE_ID: Final = (1 << 63) - 1
 
 KnownDevice = Callable[[int, int], Awaitable[bool]]
@@ -128,7 +130,8 @@ class DeviceFeature:
         if not isinstance(type_, str) or not is_type(type_):
             raise MessageError("invalid_message", "device.send needs a well-formed type")
         prefix = feature_of(type_)
-        if type_ in SYSTEM_TYPES or prefix in SYSTEM_TYPES | FORBIDDEN_PREFIXES:
+        # A system type has no dot, so it is its own prefix.
+        if prefix in _OWN_PREFIXES:
             raise MessageError("forbidden", "this type is the server's own")
         if "." not in type_:
             raise MessageError("forbidden", "a device may send only types with a dot")

@@ -137,17 +137,16 @@ class ConnectionManager:
         for device_id, instances in self._users.get(user_id, {}).items():
             if device_id == without_device:
                 continue
-            if device_id == partly:
-                instances = tuple(one for one in instances if one.instance != left_out)
-                if not instances:
-                    continue
-            taken = False
+            asked = taken = False
             for connection in instances:
+                if device_id == partly and connection.instance == left_out:
+                    continue
+                asked = True
                 if connection.send(frame):
                     taken = True
             if taken:
                 take(device_id)
-            else:
+            elif asked:
                 outcome.failed.append(device_id)
         return outcome
 
