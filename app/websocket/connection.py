@@ -295,12 +295,12 @@ class Connection:
 
         Then the outbox takes no frame, or as many answers as may be are outstanding.
         """
+        if self.outstanding >= MAX_OUTSTANDING:
+            return True
+        if self._outbox is None:
+            return False
         limits = self._outgoing.limits
-        return (
-            self.outstanding >= MAX_OUTSTANDING
-            or self._outbox_bytes >= limits.bytes
-            or self.backlog >= limits.frames
-        )
+        return self._outbox_bytes >= limits.bytes or self._outbox.qsize() >= limits.frames
 
     @property
     def unsent(self) -> int:

@@ -65,18 +65,19 @@ class Dispatcher:
         if message.type == "ping":
             self._received.add("ping")
             return pong(message.id)
-        handler = self._handlers.get(message.feature)
+        feature = message.feature
+        handler = self._handlers.get(feature)
         if handler is None:
             # Peers choose types; only those we know become names of a metric.
             self._received.add("unknown")
             return error("unknown_type", "no feature has this type", message.id)
-        self._received.add(message.feature)
+        self._received.add(feature)
         try:
             outcome = await handler(connection, message)
         except (MessageError, Problem) as refusal:
             return _refusal(refusal, message.id)
         except Exception:
-            log.exception("feature %s failed", message.feature)
+            log.exception("feature %s failed", feature)
             return error("internal_error", "the server failed to handle this", message.id)
         if isinstance(outcome, Storing):
             connection.outstanding += 1

@@ -13,17 +13,18 @@ _MASKED: Final = 0x80
 
 
 def is_one_frame(data: bytes) -> bool:
-    """Tell whether the bytes are exactly one small, final, masked frame, as they nearly always are.
+    """Tell whether the bytes are exactly one final, masked frame of up to 64 KiB, as nearly always.
 
     Nothing of a message is unfinished before or after it.
     """
     size = len(data)
-    return (
-        5 < size < 132
-        and data[0] & _FIN != 0
-        and data[1] == _MASKED + size - 6
-        and data[0] & 0x0F != 0
-    )
+    if size < 6 or data[0] <= _FIN:
+        # Not final, or the rest of a message.
+        return False
+    short = data[1]
+    if short < _MASKED + 126:
+        return short == _MASKED + size - 6
+    return short == _MASKED + 126 and int.from_bytes(data[2:4], "big") == size - 8
 
 
 class FrameMeter:
