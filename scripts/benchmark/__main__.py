@@ -19,6 +19,7 @@ from scripts.benchmark import (
     growth,
     idle,
     latency,
+    memory,
     messages,
     resume,
     slow,
@@ -50,6 +51,7 @@ SCENARIOS: dict[str, Callable[[Lineup, Sizes], Sequence[Result]]] = {
     "resume": resume.run,
     "stall": stall.run,
     "idle": idle.run,
+    "memory": memory.run,
     "durable": durable.run,
 }
 

@@ -73,7 +73,22 @@ class Stalls:
     max_ms: float
 
 
-Row = Figures | Memories | Writes | Latencies | Stalls
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """What a server holds when it has delivered so many messages; memory in bytes.
+
+    `to_warm` is the ratio to what it held after the first part of them.
+    """
+
+    server: str
+    messages: int
+    upgrades: int
+    rss: float
+    to_warm: float
+    descriptors: int
+
+
+Row = Figures | Memories | Writes | Latencies | Stalls | Ages
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +165,7 @@ def _columns(result: Result) -> Columns:
     kind = type(result.figures[0])
     if kind is Figures:
         return _timed(result.peer)
-    return {Memories: _IDLE, Writes: _WRITES, Latencies: _LATENCIES, Stalls: _STALLS}[kind]
+    return _OTHERS[kind]
 
 
 def _timed(peer: str) -> Columns:
@@ -218,6 +233,23 @@ _STALLS: Columns = {
     "max ms": lambda row: f"{row.max_ms:.1f}",
     "looks": lambda row: f"{row.looks:,}",
     "passwords": lambda row: f"{row.passwords:,}",
+}
+
+_AGES: Columns = {
+    "server": lambda row: row.server,
+    "messages": lambda row: f"{row.messages:,}",
+    "upgrades": lambda row: f"{row.upgrades:,}",
+    "RSS MB": lambda row: f"{row.rss / 1e6:,.1f}",
+    "× warm": lambda row: f"{row.to_warm:.3f}",
+    "descriptors": lambda row: f"{row.descriptors:,}",
+}
+
+_OTHERS: Mapping[type, Columns] = {
+    Memories: _IDLE,
+    Writes: _WRITES,
+    Latencies: _LATENCIES,
+    Stalls: _STALLS,
+    Ages: _AGES,
 }
 
 

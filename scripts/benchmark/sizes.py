@@ -63,6 +63,12 @@ class Sizes:
 
     stall_connections: int = 5000
 
+    # Eight parts of a million, and everybody comes back four times in each.
+    memory_parts: int = 9
+    memory_reconnects: int = 4
+    memory_rounds: int = 290
+    memory_mixed_rounds: int = 30
+
     def with_connections(self, count: int) -> "Sizes":
         """Return the same with `count` connections in every scenario."""
         return replace(
@@ -129,4 +135,8 @@ QUICK = Sizes(
     latency_seconds=0.2,
     latency_runs=2,
     stall_connections=40,
+    memory_parts=3,
+    memory_reconnects=2,
+    memory_rounds=2,
+    memory_mixed_rounds=2,
 )

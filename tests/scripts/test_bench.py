@@ -17,7 +17,14 @@ WRITES = ["per second", "of ceiling", "batch", "p50 µs", "p99 µs", "CPU µs", 
 IDLE = ["connections", "RSS KB each", "PSS KB each", "above bare KB", "idle CPU"]
 LATENCIES = ["p50 µs", "p99 µs", "p99.9 µs", "p99 × floor", "per second", "load busy"]
 STALLS = ["p50 ms", "p99 ms", "p99.9 ms", "max ms", "looks", "passwords"]
-COLUMNS = {"idle": IDLE, "durable": WRITES, "latency": LATENCIES, "stall": STALLS}
+AGES = ["messages", "upgrades", "RSS MB", "× warm", "descriptors"]
+COLUMNS = {
+    "idle": IDLE,
+    "durable": WRITES,
+    "latency": LATENCIES,
+    "stall": STALLS,
+    "memory": AGES,
+}
 THREE = ["floor", "naive", "ours"]
 
 
@@ -64,6 +71,7 @@ def test_every_scenario_has_all_its_columns(bench: tuple[str, Path], scenario: s
             + [f"ours, {way}, {age}" for age in ("seen", "unseen") for way in ("header", "cookie")],
         ),
         ("idle", ["floor", "bare", "naive", "ours"]),
+        ("memory", ["ours, warm", "ours", "ours"]),
         (
             "durable",
             [
@@ -79,6 +87,13 @@ def test_every_server_has_its_row(
 ) -> None:
     rows = table(bench[0], f"{scenario}:")[3:]
     assert [row.split("  ")[0] for row in rows if not row.startswith("!")] == servers
+
+
+def test_no_descriptor_is_left_of_connections_that_come_and_go(bench: tuple[str, Path]) -> None:
+    results = json.loads(bench[1].read_text())["results"]
+    [rows] = [one["figures"] for one in results if one["scenario"] == "memory"]
+    assert [row["upgrades"] for row in rows] == [60, 120, 180]
+    assert len({row["descriptors"] for row in rows}) == 1
 
 
 def test_what_was_acknowledged_was_stored(bench: tuple[str, Path]) -> None:
