@@ -29,7 +29,7 @@ from app.features.ack import AckFeature
 from app.features.backend import Backend
 from app.features.device import DeviceFeature, DurableLimits
 from app.features.presence import PresenceFeature
-from app.features.registry import Feature, handlers, load_features
+from app.features.registry import Feature, handlers, load_features, prompt_handlers
 from app.features.waiting import Waiting
 from app.keys import (
     ACCOUNTS,
@@ -38,9 +38,9 @@ from app.keys import (
     BACKEND,
     COOKIES,
     DATABASE,
-    DISPATCHER,
     FAILED,
     GUARD,
+    INTAKE,
     MANAGER,
     METRICS,
     NODE,
@@ -68,6 +68,7 @@ from app.web.routes import add_routes, middlewares
 from app.websocket.admission import Admission, AdmissionLimits
 from app.websocket.dispatch import Dispatcher
 from app.websocket.handler import PATH, ws_handler
+from app.websocket.intake import Intake
 from app.websocket.manager import ConnectionManager
 from app.websocket.outgoing import OutboxLimits
 from app.websocket.rate import RateLimit
@@ -230,7 +231,15 @@ async def _dispatcher(app: web.Application) -> AsyncIterator[None]:
     found = handlers(features)
     table.update(found)
     ack = AckFeature(node)
-    app[DISPATCHER] = Dispatcher({**found, ack.prefix: ack.handle}, app[METRICS].received)
+    app[INTAKE] = Intake(
+        node,
+        Dispatcher(
+            {**found, ack.prefix: ack.handle},
+            app[METRICS].received,
+            {**prompt_handlers(features), ack.prefix: ack.handle_now},
+        ),
+        settings.max_message_bytes,
+    )
     yield
     presence.close()
 

@@ -18,7 +18,7 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.streams.base import StreamLog
 from app.websocket.admission import Admission
-from app.websocket.dispatch import Dispatcher
+from app.websocket.intake import Intake
 from app.websocket.manager import ConnectionManager
 
 
@@ -42,7 +42,7 @@ BACKEND = web.AppKey("backend", Backend)
 WAITING = web.AppKey("waiting", Waiting)
 MANAGER = web.AppKey("manager", ConnectionManager)
 NODE = web.AppKey("node", Node)
-DISPATCHER = web.AppKey("dispatcher", Dispatcher)
+INTAKE = web.AppKey("intake", Intake)
 ADMISSION = web.AppKey("admission", Admission)
 READINESS = web.AppKey("readiness", Readiness)
 FAILED = web.AppKey("failed", asyncio.Event)

@@ -18,5 +18,9 @@ class AcceptedFeature:
 
     async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
         """Accept the message."""
+        return self.handle_now(connection, message)
+
+    def handle_now(self, connection: Connection, message: ClientMessage) -> Outcome:
+        """Accept the message."""
         log.debug("accepted", extra=fields(type=message.type, connection=connection.connection_id))
         return None

@@ -8,7 +8,7 @@ import orjson
 from app.keeping import Keep, read_keep
 from app.node import Node, Send
 from app.websocket.connection import Connection
-from app.websocket.dispatch import Accepted, Outcome, Storing
+from app.websocket.dispatch import LATER, Accepted, Later, Outcome, Storing
 from app.websocket.messages import (
     RESERVED_PREFIXES,
     SYSTEM_TYPES,
@@ -86,6 +86,24 @@ class DeviceFeature:
         may not send, or not durably, `device_not_found` for a device that is unknown or another
         user's, `rate_limited` for too many durable ones.
         """
+        send = self._read(connection, message)
+        self._check(connection, send)
+        if self._is_away(send) and not await self._known_device(send.user_id, send.device_id):
+            raise MessageError("device_not_found", "there is no such device of yours")
+        if connection.is_closing():
+            # It was replaced or revoked while the device was looked up: it acts no more.
+            return None
+        return self._go(send)
+
+    def handle_now(self, connection: Connection, message: ClientMessage) -> Outcome | Later:
+        """Do what `handle` does, unless the database has to be asked for the device."""
+        send = self._read(connection, message)
+        if self._is_away(send):
+            return LATER
+        self._check(connection, send)
+        return self._go(send)
+
+    def _read(self, connection: Connection, message: ClientMessage) -> Send:
         if message.type != "device.send":
             raise MessageError("unknown_type", "the feature device has only device.send")
         body = message.payload
@@ -93,15 +111,8 @@ class DeviceFeature:
             raise MessageError("invalid_message", "device.send needs an object as its payload")
         keep = _keep(body)
         type_ = self._relayed_type(body.get("type"))
-        if keep.durable:
-            self._limits.check(connection, type_)
         where, device_id = _target(body.get("to"))
-        if where == "device" and not await self._known(connection.user_id, device_id):
-            raise MessageError("device_not_found", "there is no such device of yours")
-        if connection.is_closing():
-            # It was replaced or revoked while the device was looked up: it acts no more.
-            return None
-        send = Send(
+        return Send(
             where,
             type_,
             body.get("payload"),
@@ -111,8 +122,19 @@ class DeviceFeature:
             keep=keep,
             owner=f"device:{connection.device_id}" if keep.message_id is not None else "",
         )
+
+    def _check(self, connection: Connection, send: Send) -> None:
+        if send.keep.durable:
+            self._limits.check(connection, send.type)
+
+    def _is_away(self, send: Send) -> bool:
+        return send.where == "device" and not self._node.manager.is_device_connected(
+            send.user_id, send.device_id
+        )
+
+    def _go(self, send: Send) -> Outcome:
         try:
-            if keep.durable:
+            if send.keep.durable:
                 storing = Storing()
                 self._node.store(send, storing.settle)
                 return storing
@@ -120,11 +142,6 @@ class DeviceFeature:
         except orjson.JSONEncodeError:
             # Read it can be, but not written again.
             raise MessageError("invalid_message", "the payload is nested too deeply") from None
-
-    async def _known(self, user_id: int, device_id: int) -> bool:
-        if self._node.manager.is_device_connected(user_id, device_id):
-            return True
-        return await self._known_device(user_id, device_id)
 
     def _relayed_type(self, type_: Any) -> str:
         if not isinstance(type_, str) or not is_type(type_):

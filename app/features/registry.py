@@ -1,8 +1,11 @@
 """Which feature owns which type prefix.
 
-A feature is an object with a `prefix` and an async `handle(connection, message)`. The operator's
-own are named in the setting `features` as `module:attribute`, where the attribute is a feature or
-a callable that takes the Node and returns one.
+A feature is an object with a `prefix` and an async `handle(connection, message)`. One that seldom
+waits may have a plain `handle_now(connection, message)`, too, which returns LATER with nothing done
+when `handle` has to wait: it is called as soon as a message is there, outside of any task.
+
+The operator's own are named in the setting `features` as `module:attribute`, where the attribute is
+a feature or a callable that takes the Node and returns one.
 """
 
 import importlib
@@ -12,7 +15,7 @@ from typing import Protocol, runtime_checkable
 from app.errors import SettingsError
 from app.node import Node
 from app.websocket.connection import Connection
-from app.websocket.dispatch import Handler, Outcome
+from app.websocket.dispatch import Handler, Outcome, PromptHandler
 from app.websocket.messages import SYSTEM_TYPES, ClientMessage, is_type
 
 
@@ -44,6 +47,12 @@ def handlers(features: Iterable[Feature]) -> Mapping[str, Handler]:
             raise SettingsError([f"Two features own the prefix {prefix!r}."])
         table[prefix] = feature.handle
     return table
+
+
+def prompt_handlers(features: Iterable[Feature]) -> Mapping[str, PromptHandler]:
+    """Return the `handle_now` of each prefix whose feature has one."""
+    found = {feature.prefix: getattr(feature, "handle_now", None) for feature in features}
+    return {prefix: handler for prefix, handler in found.items() if handler is not None}
 
 
 def load_features(names: Iterable[str], node: Node) -> list[Feature]:

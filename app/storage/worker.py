@@ -10,6 +10,7 @@ connection, and what came of a transaction goes straight to the one who waits fo
 import asyncio
 import contextlib
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from app.storage.completion import Firm
+from app.storage.completion import Firm, complete
 
 T = TypeVar("T")
 
@@ -54,14 +55,18 @@ class Worker:
         self._threads: list[threading.Thread] = []
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._unfinished = 0
+        self._closed = False
 
     async def run(
         self, work: Callable[[Connection], T], then: Callable[[T], None] | None = None
     ) -> T:
         """Return what `work` returned in its transaction, after `then` got it.
 
-        Also when the caller is cancelled, it has run to its end when this returns.
+        Also when the caller is cancelled, it has run to its end when this returns. Raises
+        RuntimeError after `close`.
         """
+        if self._closed:
+            raise RuntimeError("the database is closed")
         told: Firm[T] = Firm()
         if self._unfinished >= len(self._threads) < self._most:
             self._begin_thread()
@@ -73,20 +78,27 @@ class Worker:
             self._unfinished -= 1
 
     async def close(self) -> None:
-        """What was asked for is done, the connections are closed and the threads have ended."""
+        """What was asked for is done, the connections are closed and the threads have ended.
+
+        So it is when this returns, also to a caller that is cancelled.
+        """
+        self._closed = True
         for _ in self._threads:
             self._jobs.put(None)
+        await complete(asyncio.to_thread(self._end))
+
+    def _end(self) -> None:
         for thread in self._threads:
-            await asyncio.to_thread(thread.join)
-        self._threads.clear()
+            thread.join()
         self._engine.dispose()
 
     def _begin_thread(self) -> None:
         # One that nobody closed must not keep the process alive.
         name = f"database_{len(self._threads)}"
         thread = threading.Thread(target=self._serve, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        # Not before: one that the system refuses to start would be counted as free.
+        self._threads.append(thread)
 
     def _serve(self) -> None:
         connection: Connection | None = None
@@ -113,7 +125,9 @@ class Worker:
         try:
             result = job.work(connection)
             connection.exec_driver_sql("COMMIT")
-        except BaseException:
+        except BaseException as fault:
+            # They hold cursors, and one that is open keeps what it reads, whatever is rolled back.
+            traceback.clear_frames(fault.__traceback__)
             _roll_back(connection)
             raise
         if job.then is not None:

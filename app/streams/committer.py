@@ -82,13 +82,15 @@ class Committer:
         self._on_doubt = on_doubt
         self._metrics = metrics
         self._queue: deque[_Waiting] = deque()
+        self._suspects: deque[list[_Waiting]] = deque()
+        """Parts of a batch with something in it that cannot be stored; they come first."""
         self._committing = asyncio.Lock()
         self._work = asyncio.Event()
 
     @property
     def waiting(self) -> int:
         """Appends that wait for their turn."""
-        return len(self._queue)
+        return len(self._queue) + sum(map(len, self._suspects))
 
     def submit(self, append: Append, done: Done) -> None:
         """Have the message stored and delivered; `done` is called when it is, or cannot be.
@@ -121,7 +123,7 @@ class Committer:
             yield
 
     async def _write_all(self) -> None:
-        while self._queue:
+        while self._queue or self._suspects:
             async with self._committing:
                 await complete(self._write_some())
 
@@ -129,7 +131,7 @@ class Committer:
         """Commit a few batches; while one is on its way to disk the one before it is delivered."""
         written: _Written | None = None
         for _ in range(MAX_RUN):
-            batch = self._next_batch(len(written.batch) if written is not None else 0)
+            batch = self._next_batch(written)
             if not batch:
                 break
             # Begun before the delivery, so that the disk need not wait for the loop.
@@ -141,16 +143,20 @@ class Committer:
         if written is not None:
             await self._hand_out(written)
 
-    def _next_batch(self, delivering: int) -> list[_Waiting]:
-        """Take what is committed next, while so many are delivered.
+    def _next_batch(self, delivering: "_Written | None") -> list[_Waiting]:
+        """Take what is committed next.
 
         Who is answered sends again, all at the same time. Taking everything would leave next to
         nothing for the batch after it, and disk and loop would wait for each other in turns.
         """
+        if self._suspects:
+            return self._suspects.popleft()
         size = len(self._queue)
-        if size > SMALL_BATCH:
-            size = min(size, MAX_BATCH, max(SMALL_BATCH, (size + delivering + 1) // 2))
-        return [self._queue.popleft() for _ in range(size)]
+        # After a failure, which may have taken seconds, all that waits is told as soon as may be.
+        if size > SMALL_BATCH and (delivering is None or delivering.batch):
+            handed = len(delivering.batch) if delivering is not None else 0
+            size = max(SMALL_BATCH, (size + handed + 1) // 2)
+        return [self._queue.popleft() for _ in range(min(size, len(self._queue), MAX_BATCH))]
 
     async def _write(self, batch: list[_Waiting]) -> "_Written":
         """Commit the batch and return what is to be delivered of it; the others are answered."""
@@ -161,26 +167,17 @@ class Committer:
             _fail(batch, refusal)
         except Exception:
             log.exception("append failed")
-            if self._log.last == before:
-                return await self._write_singly(batch)
-            _fail(batch, StorageUnavailable())
+            if self._log.last == before and len(batch) > 1:
+                # Find the one that cannot be stored, so that it takes no other along.
+                half = len(batch) // 2
+                self._suspects.extendleft((batch[half:], batch[:half]))
+            else:
+                _fail(batch, StorageUnavailable())
         else:
             self._metrics.commits += 1
             return _Written(batch, outcomes, _has_gap(before, outcomes))
         # It may have been written, though we were told that it was not.
         return _Written([], [], self._log.last != before)
-
-    async def _write_singly(self, batch: list[_Waiting]) -> "_Written":
-        """Find the one that cannot be stored, so that it takes no other along."""
-        if len(batch) == 1:
-            _fail(batch, StorageUnavailable())
-            return _Written([], [], False)
-        parts = [await self._write([one]) for one in batch]
-        return _Written(
-            [one for part in parts for one in part.batch],
-            [outcome for part in parts for outcome in part.outcomes],
-            any(part.doubtful for part in parts),
-        )
 
     async def _hand_out(self, written: "_Written") -> None:
         """Deliver what is on disk and answer its senders."""

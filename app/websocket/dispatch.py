@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from app.errors import Problem
 from app.metrics import PrefixCounter
@@ -42,16 +42,57 @@ class Storing:
         self.then(outcome)
 
 
+class Later:
+    """Nothing was done: this message has to wait for something."""
+
+
+LATER: Final = Later()
+
 Outcome = Reply | Accepted | Storing | None
 Handler = Callable[[Connection, ClientMessage], Awaitable[Outcome]]
+PromptHandler = Callable[[Connection, ClientMessage], Outcome | Later]
 
 
 class Dispatcher:
-    """Sends each message to the handler of its prefix."""
+    """Sends each message to the handler of its prefix.
 
-    def __init__(self, handlers: Mapping[str, Handler], received: PrefixCounter) -> None:
+    Those of `prompt` are asked first, where there is no task that could wait.
+    """
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        received: PrefixCounter,
+        prompt: Mapping[str, PromptHandler] | None = None,
+    ) -> None:
         self._handlers = dict(handlers)
+        self._prompt = dict(prompt or {})
         self._received = received
+
+    def dispatch_now(
+        self, connection: Connection, message: ClientMessage
+    ) -> ServerMessage | Later | None:
+        """Do what `dispatch` does if that needs no waiting; else return LATER, nothing is done."""
+        if message.type == "ping":
+            self._received.add("ping")
+            return pong(message.id)
+        feature = message.feature
+        handler = self._prompt.get(feature)
+        if handler is None:
+            return LATER
+        try:
+            outcome = handler(connection, message)
+        except (MessageError, Problem) as refusal:
+            answer: ServerMessage | None = _refusal(refusal, message.id)
+        except Exception:
+            log.exception("feature %s failed", feature)
+            answer = _failure(message.id)
+        else:
+            if isinstance(outcome, Later):
+                return LATER
+            answer = _conclude(connection, outcome, message.id)
+        self._received.add(feature)
+        return answer
 
     async def dispatch(
         self, connection: Connection, message: ClientMessage
@@ -78,12 +119,23 @@ class Dispatcher:
             return _refusal(refusal, message.id)
         except Exception:
             log.exception("feature %s failed", feature)
-            return error("internal_error", "the server failed to handle this", message.id)
-        if isinstance(outcome, Storing):
-            connection.outstanding += 1
-            outcome.then = partial(_answer_stored, connection, message.id)
-            return None
-        return _answer(outcome, message.id)
+            return _failure(message.id)
+        return _conclude(connection, outcome, message.id)
+
+
+def _failure(reply_to: str | None) -> ServerMessage:
+    return error("internal_error", "the server failed to handle this", reply_to)
+
+
+def _conclude(
+    connection: Connection, outcome: Outcome, reply_to: str | None
+) -> ServerMessage | None:
+    """Return the answer, or have it given when the message is on disk."""
+    if isinstance(outcome, Storing):
+        connection.outstanding += 1
+        outcome.then = partial(_answer_stored, connection, reply_to)
+        return None
+    return _answer(outcome, reply_to)
 
 
 def _answer_stored(connection: Connection, reply_to: str | None, outcome: Stored | Problem) -> None:

@@ -11,39 +11,17 @@ from typing import Final
 from aiohttp import WSMessage, WSMsgType, web
 
 from app.auth.identity import Identity
-from app.keys import (
-    ADMISSION,
-    DISPATCHER,
-    GUARD,
-    METRICS,
-    NODE,
-    SESSIONS,
-    SETTINGS,
-)
+from app.keys import ADMISSION, GUARD, INTAKE, METRICS, NODE, SESSIONS, SETTINGS
 from app.logs import fields
-from app.node import Node
 from app.settings import Settings
 from app.version import VERSION
-from app.websocket.close import INTERNAL, RATE_LIMIT, REVOKED
+from app.websocket.close import INTERNAL, REVOKED
 from app.websocket.connection import Connection
-from app.websocket.dispatch import Dispatcher
-from app.websocket.messages import (
-    OPCODE_PONG,
-    Connected,
-    MessageError,
-    connected,
-    decode,
-    error,
-    frame,
-    id_in,
-)
-from app.websocket.rate import Rate
+from app.websocket.intake import Intake, who
+from app.websocket.messages import Connected, connected
 from app.websocket.upgrade import Opening, Query, Wire
 
 PATH: Final = "/v1/ws"
-RATE_LIMIT_AFTER_MS: Final = 10_000
-"""How long a peer that was cut off for its rate should stay away."""
-
 log = logging.getLogger(__name__)
 
 _ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR})
@@ -56,7 +34,7 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     the upgrade needs stays inside of it, and reading is no coroutine of its own.
     """
     app = request.app
-    node, dispatcher = app[NODE], app[DISPATCHER]
+    intake = app[INTAKE]
     opening = Opening(app)
     response = await app[GUARD](request, opening.upgrade)
     wire, identity, query = opening.wire, opening.identity, opening.query
@@ -70,21 +48,26 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
         wire.uncork()
         del identity, query
         while not connection.is_closing():
-            wire.receiving = True
+            wire.receiving = wire.tap.prompt = True
             message = await wire.ws.receive()
             wire.receiving = False
-            if message.type in _ENDS or connection.is_closing():
+            if message.type in _ENDS:
                 break
-            await take(node, dispatcher, connection, message)
             if connection.full:
                 await connection.room()
+            if connection.is_closing():
+                break
+            if message.type is WSMsgType.TEXT:
+                await intake.take_text(connection, message.data)
+            else:
+                take_other(intake, connection, message)
             # Else it would be held until the next one comes.
             del message
     except asyncio.CancelledError:
         if not wire.was_interrupted():
             raise
     except Exception:
-        log.exception("connection failed", extra=_who(connection))
+        log.exception("connection failed", extra=who(connection))
         connection.disconnect(INTERNAL)
     finally:
         wire.end_reading()
@@ -125,7 +108,7 @@ def register(
     by_cursor = query.position is None and not query.live
     node.delivery.begin(connection, start, snapshot=query.snapshot or by_cursor)
     connection.flush()
-    log.info("connected", extra=_who(connection))
+    log.info("connected", extra=who(connection))
 
 
 def _whole(number: float) -> int | float:
@@ -133,55 +116,14 @@ def _whole(number: float) -> int | float:
     return int(number) if number == int(number) else number
 
 
-async def take(
-    node: Node, dispatcher: Dispatcher, connection: Connection, message: WSMessage
-) -> None:
-    """Have one message of the peer handled and answered, unless it is over the limit."""
-    now = connection.heard_at = node.clock()
-    if message.type is WSMsgType.PONG and message.data == connection.awaited_pong:
-        # It was asked for, so it counts for nothing.
-        connection.awaited_pong = None
-        return
-    connection.frames_in += 1
-    rate = connection.rate or node.limit_rate(connection)
-    if rate is not None and not rate.take(_size(message), now):
-        refuse_excess(connection, rate, message)
-    elif message.type is not WSMsgType.TEXT:
-        take_other(connection, message)
-    else:
-        try:
-            decoded = decode(message.data)
-        except MessageError as fault:
-            connection.reply(error(fault.code, fault.message, fault.reply_to).frame)
-            return
-        answer = await dispatcher.dispatch(connection, decoded)
-        if answer is not None:
-            connection.reply(answer.frame)
-
-
-def take_other(connection: Connection, message: WSMessage) -> None:
-    """Answer a ping, refuse a binary message; a pong that nobody asked for is just that."""
-    if message.type is WSMsgType.PING:
-        connection.reply(frame(bytes(message.data), OPCODE_PONG))
+def take_other(intake: Intake, connection: Connection, message: WSMessage) -> None:
+    """Have what is not a text message answered."""
+    if message.type is WSMsgType.PONG:
+        intake.take_pong(connection, message.data)
+    elif message.type is WSMsgType.PING:
+        intake.take_ping(connection, bytes(message.data))
     elif message.type is WSMsgType.BINARY:
-        connection.reply(error("invalid_message", "messages are text frames").frame)
-
-
-def refuse_excess(connection: Connection, rate: Rate, message: WSMessage) -> None:
-    """Drop a message over the limit, saying so; a whole burst more of them ends the connection."""
-    if rate.refused > rate.limit.messages_burst:
-        connection.disconnect(RATE_LIMIT, after_ms=RATE_LIMIT_AFTER_MS)
-    else:
-        reply_to = id_in(message.data) if message.type is WSMsgType.TEXT else None
-        refusal = error("rate_limited", "too many messages; this one is dropped", reply_to)
-        connection.reply(refusal.frame)
-
-
-def _size(message: WSMessage) -> int:
-    data = message.data
-    if isinstance(data, str) and not data.isascii():
-        return len(data.encode())
-    return len(data) if data is not None else 0
+        intake.take_binary(connection, message.data)
 
 
 # The end
@@ -234,7 +176,7 @@ def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connect
     code = closing.close.code if closing is not None else ws.close_code
     app[METRICS].closed[str(code)] += 1
     seconds = asyncio.get_running_loop().time() - connection.started_at
-    extra = _who(connection)
+    extra = who(connection)
     extra["fields"] |= fields(
         seconds=round(seconds, 1),
         frames_in=connection.frames_in,
@@ -244,13 +186,3 @@ def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connect
         reason=closing.close.reason if closing is not None else None,
     )["fields"]
     log.info("disconnected", extra=extra)
-
-
-def _who(connection: Connection) -> dict[str, dict[str, object]]:
-    return fields(
-        user=connection.user_id,
-        device=connection.device_id,
-        instance=connection.instance,
-        connection=connection.connection_id,
-        address=connection.address,
-    )

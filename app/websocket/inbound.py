@@ -7,6 +7,9 @@ keeps no payload.
 
 from typing import Final
 
+TEXT_FRAME: Final = 0x81
+"""The first byte of a whole text message, without extensions."""
+
 _FIN: Final = 0x80
 _CONTROL: Final = 0x08
 _MASKED: Final = 0x80

@@ -274,6 +274,22 @@ def frame(payload: bytes, opcode: int = OPCODE_TEXT) -> bytes:
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
 
 
+def text_of(data: bytes) -> str | None:
+    """Return the text of one whole masked frame of up to 64 KiB; None if it is not UTF-8.
+
+    All bytes are unmasked at once, as two large numbers (RFC 6455, section 5.3).
+    """
+    at = 2 if data[1] & 0x7F < 126 else 4
+    masked = data[at + 4 :]
+    size = len(masked)
+    mask = (data[at : at + 4] * (size // 4 + 1))[:size]
+    number = int.from_bytes(masked, "little") ^ int.from_bytes(mask, "little")
+    try:
+        return number.to_bytes(size, "little").decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def has_wide_integer(text: str) -> bool:
     """Tell whether the JSON text has an integer outside of -2^63 … 2^64-1.
 

@@ -51,3 +51,8 @@ class Rate:
         self._bytes -= size
         self.refused = 0
         return True
+
+    def give_back(self, size: int) -> None:
+        """Count the message that was taken last not at all."""
+        self._messages += 1
+        self._bytes += size

@@ -6,11 +6,11 @@ its fragments, and frames without a mask.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from app.websocket.close import ABUSE
 from app.websocket.connection import Connection
-from app.websocket.inbound import FrameMeter, is_one_frame
+from app.websocket.inbound import TEXT_FRAME, FrameMeter, is_one_frame
 
 MAX_FRAGMENTS: Final = 1024
 """Data frames of one message: a browser sends one, a library that streams some dozens."""
@@ -26,25 +26,38 @@ class Arrivals:
         self.since: dict[Connection, float] = {}
 
 
+class Taking(Protocol):
+    """Who takes messages past aiohttp."""
+
+    arrivals: Arrivals
+
+    def take_now(self, connection: Connection, data: bytes) -> bool:
+        """Have the message in one whole text frame handled; False if nothing was done."""
+
+
 class Tap(asyncio.Protocol):
-    """Stands in for a protocol and forwards everything to it."""
+    """Stands in for a protocol and forwards everything to it that nobody takes at once."""
 
     __slots__ = (
-        "_arrivals",
         "_connection",
+        "_intake",
         "_meter",
         "_protocol",
         "lost",
+        "prompt",
         "waiter",
     )
 
-    def __init__(
-        self, protocol: asyncio.Protocol, connection: Connection, arrivals: Arrivals
-    ) -> None:
+    def __init__(self, protocol: asyncio.Protocol, connection: Connection, intake: Taking) -> None:
         self._protocol = protocol
         self._connection = connection
-        self._arrivals = arrivals
+        self._intake = intake
         self._meter: FrameMeter | None = None
+        self.prompt = False
+        """True while the reader waits and aiohttp has nothing for it, so that nothing is overtaken.
+
+        The reader sets it; what is passed on ends it.
+        """
         self.lost = False
         """True once the transport has ended; asyncio's then takes no `abort` any more."""
         self.waiter: asyncio.Future[None] | None = None
@@ -57,6 +70,11 @@ class Tap(asyncio.Protocol):
             if meter.unmasked or meter.fragments > MAX_FRAGMENTS:
                 self._connection.disconnect(ABUSE)
                 return
+        elif (
+            self.prompt and data[0] == TEXT_FRAME and self._intake.take_now(self._connection, data)
+        ):
+            return
+        self.prompt = False
         self._protocol.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -80,7 +98,7 @@ class Tap(asyncio.Protocol):
 
     def _follow(self, data: bytes) -> FrameMeter:
         """Return what is known with these bytes; it is kept only until no message is unfinished."""
-        since, connection = self._arrivals.since, self._connection
+        since, connection = self._intake.arrivals.since, self._connection
         meter = self._meter or FrameMeter()
         begun = meter.begun
         meter.feed(data)
@@ -89,5 +107,5 @@ class Tap(asyncio.Protocol):
             since.pop(connection, None)
         elif self._meter is None or begun != meter.begun:
             self._meter = meter
-            since[connection] = self._arrivals.clock()
+            since[connection] = self._intake.arrivals.clock()
         return meter

@@ -19,7 +19,7 @@ from app.auth.origin import origin_verdict
 from app.auth.peer import Peer
 from app.auth.resolve import identify, peer_of
 from app.errors import Problem
-from app.keys import ADMISSION, COOKIES, METRICS, NODE, READINESS, SESSIONS, SETTINGS
+from app.keys import ADMISSION, COOKIES, INTAKE, METRICS, NODE, READINESS, SESSIONS, SETTINGS
 from app.logs import fields
 from app.node import Node
 from app.position import Position
@@ -139,7 +139,7 @@ class Opening:
         wire = SocketWire(ws, transport, raw, writer, cork)
         wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
         protocol = cast(asyncio.Protocol, transport.get_protocol())
-        wire.tap = Tap(protocol, wire.connection, app[NODE].arrivals)
+        wire.tap = Tap(protocol, wire.connection, app[INTAKE])
         transport.set_protocol(wire.tap)
         ws.wire = self.wire = wire
         self.identity, self.query = identity, query

@@ -1,13 +1,16 @@
 """Whole transactions in a thread."""
 
 import asyncio
+import gc
 import threading
+from functools import partial
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from app.storage.database import Database
+from app.storage.database import SNAPSHOT_READERS, Database
 
 
 def insert(connection: Connection, key: str = "a") -> str:
@@ -101,3 +104,69 @@ async def test_a_snapshot_does_not_see_what_is_written_meanwhile(database: Datab
 
     assert await database.snapshot(look) == []
     assert await database.snapshot(keys) == ["a"]
+
+
+async def test_a_fault_leaves_no_reader_at_an_old_state(database: Database) -> None:
+    """A cursor that is open keeps its snapshot, and the error knows the frame that has it."""
+
+    def fail(connection: Connection) -> None:
+        rows = connection.exec_driver_sql("SELECT key FROM meta")
+        next(iter(rows))
+        raise TypeError
+
+    for key in "abcd":
+        await database.transact(partial(insert, key=key))
+    gc.disable()
+    try:
+        for _ in range(SNAPSHOT_READERS):
+            with pytest.raises(TypeError):
+                await database.snapshot(fail)
+        await database.transact(partial(insert, key="e"))
+        for _ in range(SNAPSHOT_READERS):
+            assert await database.snapshot(keys) == [*"abcde"]
+    finally:
+        gc.enable()
+
+
+async def test_a_thread_that_does_not_start_is_tried_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            await database.snapshot(keys)
+    assert await database.snapshot(keys) == []
+
+
+async def test_what_comes_after_the_close_is_refused(path: Path) -> None:
+    database = await Database.open(path)
+    await database.snapshot(keys)
+    await database.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        await database.snapshot(keys)
+
+
+async def test_a_cancelled_close_has_closed(path: Path) -> None:
+    database = await Database.open(path)
+    release = threading.Event()
+
+    def wait(connection: Connection) -> None:
+        insert(connection)
+        release.wait()
+
+    writing = asyncio.create_task(database.transact(wait))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(database._transactions.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.sleep(0)
+    assert not closing.done()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await writing
+    assert await database.snapshot(keys) == ["a"]
+    await database.close()

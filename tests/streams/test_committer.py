@@ -12,6 +12,7 @@ from app.streams.base import Append, Appended, Refused, Row
 from app.streams.committer import MAX_BATCH, SMALL_BATCH, Committer, Stored
 
 NOTE = Append(1, "note.x", b"1")
+WRONG = Append(1, "note.x", b"2")
 
 
 class Disk(MemoryLog):
@@ -24,6 +25,8 @@ class Disk(MemoryLog):
 
     async def append(self, appends: Sequence[Append]) -> list[Appended | Refused]:
         self.sizes.append(len(appends))
+        if WRONG in appends:
+            raise TypeError
         await self.turns.acquire()
         return await super().append(appends)
 
@@ -164,9 +167,11 @@ async def test_a_delivery_that_fails_is_answered_and_makes_everybody_look(
 async def test_who_wants_to_be_alone_need_not_wait_for_all_that_is_sent(
     committer: Committer, disk: Disk
 ) -> None:
-    senders = [Sender(committer, 1000) for _ in range(4)]
+    senders = [Sender(committer, 100) for _ in range(64)]
     for sender in senders:
         sender.send()
+    while not disk.sizes:  # noqa: ASYNC110
+        await asyncio.sleep(0)
     async with committer.exclusive():
         before = len(disk.sizes)
         for _ in range(100):
@@ -175,3 +180,47 @@ async def test_who_wants_to_be_alone_need_not_wait_for_all_that_is_sent(
     assert not senders[0].done.is_set()
     for sender in senders:
         await sender.done.wait()
+
+
+async def test_draining_waits_for_what_is_at_the_disk(committer: Committer, disk: Disk) -> None:
+    sender = Sender(committer, 1)
+    disk.turns = asyncio.Semaphore(0)
+    sender.send()
+    while not disk.sizes:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    draining = asyncio.create_task(committer.drain())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not draining.done()
+    disk.turns.release()
+    await draining
+    assert sender.offsets == [1]
+
+
+async def test_when_the_storage_fails_all_that_wait_are_told_soon(
+    committer: Committer, disk: Disk
+) -> None:
+    disk.broken = True
+    outcomes: list[Stored | Problem] = []
+    for _ in range(MAX_BATCH):
+        committer.submit(NOTE, outcomes.append)
+    await committer.drain()
+    assert len(outcomes) == MAX_BATCH
+    assert not any(isinstance(one, Stored) for one in outcomes)
+    assert disk.sizes == [MAX_BATCH // 2, MAX_BATCH // 2]
+
+
+async def test_one_that_cannot_be_stored_takes_no_other_along_and_is_found_soon(
+    committer: Committer, disk: Disk, receivers: Receivers
+) -> None:
+    outcomes: dict[int, Stored | Problem] = {}
+    for number in range(200):
+        append = WRONG if number == 77 else NOTE
+        committer.submit(append, lambda one, number=number: outcomes.update({number: one}))
+    await committer.drain()
+    [(number, refusal)] = [one for one in outcomes.items() if isinstance(one[1], Problem)]
+    assert (number, refusal.code) == (77, "storage_unavailable")
+    stored = [outcomes[number] for number in range(200) if number != 77]
+    assert [one.offset for one in stored if isinstance(one, Stored)] == list(range(1, 200))
+    assert receivers.offsets == list(range(1, 200))
+    assert len(disk.sizes) < 25

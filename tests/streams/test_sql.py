@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import IntegrityError
 
 from app.errors import StorageUnavailable
 from app.position import Position
@@ -340,3 +341,18 @@ async def test_no_statement_looks_at_every_row(folder: Path, streams: SqlStreamL
         assert not scans, (statement, steps)
         assert not [step for step in steps if "TEMP B-TREE" in step], (statement, steps)
     connection.close()
+
+
+async def test_a_row_in_the_way_of_another_fails_the_batch_and_nothing_of_it_is_kept(
+    database: Database, streams: SqlStreamLog
+) -> None:
+    [first] = await streams.append([replace(NOTE, key="k")])
+    assert isinstance(first, Appended)
+    # As if somebody else had written: the offset after next is taken.
+    columns = '"offset", user_id, type, payload, created_at'
+    values = f"{first.offset + 2}, 9, 'x.y', x'31', 0"
+    await sql(database, f"INSERT INTO messages ({columns}) VALUES ({values})")
+    await sql(database, f"UPDATE sqlite_sequence SET seq = {first.offset}")
+    with pytest.raises(IntegrityError):
+        await streams.append([NOTE, NOTE, NOTE])
+    assert await offsets(streams) == [first.offset]

@@ -18,6 +18,7 @@ from app.websocket.messages import (
     encode,
     frame,
     is_type,
+    text_of,
 )
 
 
@@ -199,3 +200,17 @@ def test_a_payload_is_the_same_after_decode_and_encode(payload: object) -> None:
             text.encode()
         return
     assert as_json(ServerMessage(message.type, message.payload))["payload"] == payload
+
+
+@given(st.text(max_size=400), st.binary(min_size=4, max_size=4))
+def test_a_masked_text_is_what_it_was(text: str, mask: bytes) -> None:
+    payload = text.encode()
+    size = len(payload)
+    head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")
+    masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+    assert text_of(head + mask + masked) == text
+
+
+@pytest.mark.parametrize("payload", [b"\xff", b"\xc3\x28", b"\xed\xa0\x80"])
+def test_what_is_not_utf_8_is_no_text(payload: bytes) -> None:
+    assert text_of(bytes((0x81, 0x80 | len(payload))) + b"\0\0\0\0" + payload) is None

@@ -1,0 +1,126 @@
+"""The short way of a message past aiohttp, and the long one: nothing shows which it took."""
+
+import json
+from typing import Any
+
+import pytest
+from serving import Device, RawPeer, Server, masked
+
+from app.websocket.tap import Tap
+
+TEXTS = [
+    b'{"type":"ping"}',
+    b'{"type":"ping","id":"7"}',
+    b'{"type":"ping","id":7}',
+    b'{"type":"sync.x","id":"7"}',
+    b'{"type":"unknown.x","id":"7"}',
+    b'{"type":"presence.watch","id":"7"}',
+    b'{"type":"ack","id":"7","payload":{"offset":99}}',
+    b'{"type":"device.send","id":"7","payload":{"to":"user","type":"note.x"}}',
+    b'{"type":"device.send","id":"7","payload":{"to":999,"type":"note.x"}}',
+    b'{"type":"device.send","id":"7","payload":{"to":"user","type":"device.x"}}',
+    b'{"type":"device.send","id":"7","payload":{"to":"others","type":"note.x","store":"log"}}',
+    b'{"type":"note","payload":18446744073709551616}',
+    '{"type":"ping","id":"ä€😀"}'.encode(),
+    b"{",
+    b"[]",
+    b"",
+]
+
+
+async def hello(server: Server, device: Device) -> RawPeer:
+    peer = await RawPeer.upgrade(server, device)
+    assert json.loads((await peer.frame())[1])["type"] == "connected"
+    return peer
+
+
+def tap_of(server: Server) -> Tap:
+    [connection] = server.manager.connections()
+    wire: Any = connection._wire
+    assert isinstance(wire.tap, Tap)
+    return wire.tap
+
+
+async def answers(peer: RawPeer, data: bytes) -> list[Any]:
+    """Return what comes back until the answer to a ping behind the message."""
+    peer.write(data)
+    peer.write(masked(b'{"type":"ping","id":"last"}'))
+    found: list[Any] = []
+    while not found or found[-1].get("reply_to") != "last":
+        found.append(json.loads((await peer.frame())[1]))
+    return [without_place(one) for one in found]
+
+
+def without_place(message: dict[str, Any]) -> dict[str, Any]:
+    payload = message.get("payload")
+    if isinstance(payload, dict):
+        payload.pop("offset", None)
+    return message
+
+
+@pytest.mark.parametrize("text", TEXTS)
+async def test_both_ways_give_the_same_answers(server: Server, phone: Device, text: bytes) -> None:
+    peer = await hello(server, phone)
+    tap = tap_of(server)
+    seen = []
+    for data in (masked(text), masked(text[:3], fin=False) + masked(text[3:], opcode=0)):
+        await server.until(lambda: tap.prompt)
+        seen.append(await answers(peer, data))
+    assert seen[0] == seen[1]
+
+
+async def test_no_message_overtakes_one_that_waits(server: Server, phone: Device) -> None:
+    peer = await hello(server, phone)
+    tap = tap_of(server)
+    await server.until(lambda: tap.prompt)
+    away = '{"type":"device.send","id":"%d","payload":{"to":999,"type":"note.x"}}'
+    for number in range(0, 10, 2):
+        tap.data_received(masked((away % number).encode()))
+        tap.data_received(masked(b'{"type":"ping","id":"%d"}' % (number + 1)))
+    found = [json.loads((await peer.frame())[1])["reply_to"] for _ in range(10)]
+    assert found == [str(number) for number in range(10)]
+    await server.until(lambda: tap.prompt)
+
+
+async def test_the_short_way_needs_no_turn_of_the_loop(server: Server, phone: Device) -> None:
+    peer = await hello(server, phone)
+    tap = tap_of(server)
+    await server.until(lambda: tap.prompt)
+    [connection] = server.manager.connections()
+    before = connection.frames_out
+    tap.data_received(masked(b'{"type":"ping"}'))
+    assert connection.frames_out == before + 1
+    assert json.loads((await peer.frame())[1])["type"] == "pong"
+
+
+async def test_a_long_way_that_is_not_at_its_end_keeps_the_short_one_closed(
+    server: Server, phone: Device
+) -> None:
+    peer = await hello(server, phone)
+    tap = tap_of(server)
+    await server.until(lambda: tap.prompt)
+    begun = masked(b'{"type":"ping",', fin=False)
+    tap.data_received(begun)
+    # A message in pieces may have a ping of the protocol in between, but no other message.
+    tap.data_received(masked(b"x", opcode=9))
+    assert await peer.frame() == (10, b"x")
+    tap.data_received(masked(b'"id":"1"}', opcode=0))
+    assert json.loads((await peer.frame())[1])["reply_to"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (masked(b"\xc3\x28"), 1007),
+        (masked(b"x" * 1025), 1009),
+        (masked(b"\x03\xe8", opcode=8), 1000),
+        (b"\xc1" + masked(b"{}")[1:], 1002),
+    ],
+    ids=["not UTF-8", "too long", "close", "an extension"],
+)
+async def test_what_is_for_aiohttp_to_answer_it_answers(serve, data: bytes, code: int) -> None:
+    server = await serve(max_message_bytes=1024)
+    peer = await hello(server, await server.device())
+    await server.until(lambda: tap_of(server).prompt)
+    peer.write(data)
+    assert await peer.close_code() == code
