@@ -87,7 +87,8 @@ class DeviceFeature:
         user's, `rate_limited` for too many durable ones.
         """
         send = self._read(connection, message)
-        self._check(connection, send)
+        if send.keep.durable:
+            self._limits.check(connection, send.type)
         if self._is_away(send) and not await self._known_device(send.user_id, send.device_id):
             raise MessageError("device_not_found", "there is no such device of yours")
         if connection.is_closing():
@@ -100,7 +101,8 @@ class DeviceFeature:
         send = self._read(connection, message)
         if self._is_away(send):
             return LATER
-        self._check(connection, send)
+        if send.keep.durable:
+            self._limits.check(connection, send.type)
         return self._go(send)
 
     def _read(self, connection: Connection, message: ClientMessage) -> Send:
@@ -122,10 +124,6 @@ class DeviceFeature:
             keep=keep,
             owner=f"device:{connection.device_id}" if keep.message_id is not None else "",
         )
-
-    def _check(self, connection: Connection, send: Send) -> None:
-        if send.keep.durable:
-            self._limits.check(connection, send.type)
 
     def _is_away(self, send: Send) -> bool:
         return send.where == "device" and not self._node.manager.is_device_connected(

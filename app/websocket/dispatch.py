@@ -10,7 +10,15 @@ from app.errors import Problem
 from app.metrics import PrefixCounter
 from app.streams.committer import Stored
 from app.websocket.connection import Connection
-from app.websocket.messages import ClientMessage, MessageError, ServerMessage, error, ok, pong
+from app.websocket.messages import (
+    ClientMessage,
+    MessageError,
+    ServerMessage,
+    error,
+    feature_of,
+    ok,
+    pong,
+)
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +84,7 @@ class Dispatcher:
         if message.type == "ping":
             self._received.add("ping")
             return pong(message.id)
-        feature = message.feature
+        feature = feature_of(message.type)
         handler = self._prompt.get(feature)
         if handler is None:
             return LATER
@@ -106,7 +114,7 @@ class Dispatcher:
         if message.type == "ping":
             self._received.add("ping")
             return pong(message.id)
-        feature = message.feature
+        feature = feature_of(message.type)
         handler = self._handlers.get(feature)
         if handler is None:
             # Peers choose types; only those we know become names of a metric.
