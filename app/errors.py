@@ -13,6 +13,7 @@ SwitchboardError
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 
 class SwitchboardError(Exception):
@@ -81,3 +82,15 @@ class StorageUnavailable(Problem):
     def __init__(self) -> None:
         detail = "The message could not be stored; nothing of it is kept. Try again."
         super().__init__(503, "storage_unavailable", detail, retry_after=2)
+
+
+def sentence(text: str) -> str:
+    """Return the text as a sentence; a field's name at its beginning stays as it is."""
+    text = text.strip()
+    first = text.partition(" ")[0]
+    if first not in _FIELDS and "_" not in first:
+        text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+_FIELDS: Final = frozenset({"to", "type", "payload", "store", "key", "ttl"})

@@ -5,6 +5,7 @@ name in capitals), else from the default here.
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,9 +19,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from app.errors import SettingsError
+from app.errors import SettingsError, sentence
 
 ENV_PREFIX = "SWITCHBOARD_"
+
+_PREFIX = re.compile(r"[a-z0-9_]{1,128}")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -39,6 +42,15 @@ def _words(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def _network(word: object) -> object:
+    if not isinstance(word, str):
+        return word
+    try:
+        return ipaddress.ip_network(word)
+    except ValueError:
+        raise ValueError(f"{word!r} is no address and no network") from None
 
 
 class Settings(BaseSettings):
@@ -279,7 +291,6 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "trusted_proxies",
         "allowed_origins",
         "features",
         "cookie_keys",
@@ -290,11 +301,26 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return _words(value)
 
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        """Name the word at fault, and once: pydantic says two things of it and no word."""
+        words = _words(value)
+        return tuple(map(_network, words)) if isinstance(words, tuple) else words
+
     @field_validator("trusted_proxies", mode="after")
     @classmethod
     def _no_world(cls, value: tuple[Network, ...]) -> tuple[Network, ...]:
         if any(network.prefixlen == 0 for network in value):
             raise ValueError("a network of every address would let anyone choose its own address")
+        return value
+
+    @field_validator("durable_prefixes")
+    @classmethod
+    def _prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in value:
+            if prefix != "*" and not _PREFIX.fullmatch(prefix):
+                raise ValueError(f"{prefix!r} is no prefix: a-z, 0-9 and _, or * for all")
         return value
 
     @field_validator("allowed_origins")
@@ -356,7 +382,7 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
 def _sentence(fault: Any, flags: Mapping[str, Any]) -> str:
     reason = fault["msg"].removeprefix("Value error, ").rstrip(".")
     if not fault["loc"]:
-        return f"{reason[:1].upper()}{reason[1:]}."
+        return sentence(reason)
     name = str(fault["loc"][0])
     where = f"--{name.replace('_', '-')}" if name in flags else f"{ENV_PREFIX}{name.upper()}"
     return f"{where}: {reason[:1].lower()}{reason[1:]}."

@@ -72,6 +72,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _default(value: object) -> str:
     if value is None or value == ():
         return "–"
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return f"`{value}`"

@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
@@ -28,11 +28,12 @@ Key = str | RSAPublicKey | EllipticCurvePublicKey
 
 
 class InvalidJwt(Exception):
-    """The token is none of ours; `final` unless time can change that."""
+    """The token is none of ours, for a `reason` in words of ours; `final` unless time heals it."""
 
-    def __init__(self, *, final: bool = True) -> None:
+    def __init__(self, reason: str, *, final: bool = True) -> None:
+        self.reason = reason
         self.final = final
-        super().__init__("invalid JWT")
+        super().__init__(f"invalid JWT: {reason}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class JwtVerifier:
     def verify(self, token: str) -> Claims:
         """Return the claims of a token that holds now; raises InvalidJwt."""
         if len(token) > MAX_JWT_BYTES:
-            raise InvalidJwt
+            raise InvalidJwt("too long")
         return self._in_time(_claims(self._decode(token)))
 
     def _decode(self, token: str) -> dict[str, Any]:
@@ -103,39 +104,57 @@ class JwtVerifier:
                     "verify_nbf": False,
                 },
             )
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-            raise InvalidJwt from None
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            raise InvalidJwt(_reason(error)) from None
 
     def _in_time(self, claims: tuple[Claims, float]) -> Claims:
         valid, not_before = claims
         now = self._clock()
         if valid.exp <= now:
-            raise InvalidJwt
-        if valid.iat > now + IAT_LEEWAY_SECONDS or not_before > now:
-            raise InvalidJwt(final=False)
+            raise InvalidJwt("expired")
+        if valid.iat > now + IAT_LEEWAY_SECONDS:
+            raise InvalidJwt("iat is in the future", final=False)
+        if not_before > now:
+            raise InvalidJwt("nbf is in the future", final=False)
         return valid
+
+
+_REASONS: Final[dict[type[Exception], str]] = {
+    jwt.InvalidSignatureError: "signature",
+    jwt.InvalidAlgorithmError: "alg",
+    jwt.InvalidIssuerError: "iss",
+    jwt.InvalidAudienceError: "aud",
+    jwt.exceptions.InvalidSubjectError: "sub",
+}
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong, without anything that the token says."""
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"{error.claim} is missing"
+    return _REASONS.get(type(error), "malformed")
 
 
 def _claims(payload: dict[str, Any]) -> tuple[Claims, float]:
     """Return the claims and `nbf`, typed."""
-    iat, exp = _seconds(payload["iat"]), _seconds(payload["exp"])
+    iat, exp = _seconds("iat", payload["iat"]), _seconds("exp", payload["exp"])
     sub = payload["sub"]
     if not isinstance(sub, str) or not 0 < len(sub) <= MAX_SUBJECT_LENGTH or not _is_text(sub):
-        raise InvalidJwt
+        raise InvalidJwt("sub")
     claims = Claims(payload["iss"], sub, iat, exp, _device(payload))
-    return claims, _seconds(payload.get("nbf", 0))
+    return claims, _seconds("nbf", payload.get("nbf", 0))
 
 
-def _seconds(value: object) -> float:
+def _seconds(claim: str, value: object) -> float:
     """Return a NumericDate (RFC 7519, section 2)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidJwt
+        raise InvalidJwt(claim)
     try:
         seconds = float(value)
     except OverflowError:
-        raise InvalidJwt from None
+        raise InvalidJwt(claim) from None
     if not math.isfinite(seconds) or abs(seconds) > 1e12:
-        raise InvalidJwt
+        raise InvalidJwt(claim)
     return seconds
 
 
@@ -149,11 +168,11 @@ def _device(payload: dict[str, Any]) -> DeviceInfo | None:
     if not isinstance(uuid, str) or not all(
         value is None or isinstance(value, str) for value in (kind, name, os_info)
     ):
-        raise InvalidJwt
+        raise InvalidJwt("device claims")
     try:
         return clean_device(uuid, kind or "", name, os_info)
     except Problem:
-        raise InvalidJwt from None
+        raise InvalidJwt("device claims") from None
 
 
 def _is_text(text: str) -> bool:

@@ -17,6 +17,7 @@ from app.auth.tokens import TOKEN_LENGTH, hash_token
 from app.auth.touches import Touches
 from app.batches import Batches
 from app.errors import Problem
+from app.logs import fields
 from app.recent import Recent
 from app.settings import Settings
 from app.storage.completion import complete
@@ -88,13 +89,19 @@ class Sessions:
         key = hash_token(token)
         if key in self._dead:
             raise unauthorized()
-        entry = self._cache.get(key)
+        entry, reason = self._cache.get(key), None
         if entry is None and "." in token:
-            entry = await self._admit(key, token)
+            try:
+                entry = await self._admit(key, token)
+            except InvalidJwt as fault:
+                reason = fault.reason
+                if not fault.final:
+                    logger.info("refused a token for now", extra=fields(reason=reason))
+                    raise unauthorized() from None
         elif entry is None:
             entry = await self._tokens.get(key)
         if entry is None or entry.ended or not self._in_time(entry):
-            self._bury(key)
+            self._bury(key, reason)
             raise unauthorized()
         return self._use(entry, via)
 
@@ -205,11 +212,13 @@ class Sessions:
         self.touches.mark(identity.session_id, identity.device_id, now)
         return identity
 
-    def _bury(self, key: bytes) -> None:
+    def _bury(self, key: bytes, reason: str | None) -> None:
         """The token is refused from memory from now on; this is its only log line."""
         self._cache.drop(key)
         self._dead.put(key, True)
-        logger.info("refused a token that is unknown or whose session is over")
+        logger.info(
+            "refused a token that is unknown or whose session is over", extra=fields(reason=reason)
+        )
 
     def _keep(self, key: bytes, identity: Identity, last_used: int) -> Entry:
         entry = Entry(identity, last_used)
@@ -242,12 +251,7 @@ class Sessions:
     async def _admit(self, key: bytes, token: str) -> Entry | None:
         if self._verifier is None:
             return None
-        try:
-            claims = self._verifier.verify(token)
-        except InvalidJwt as error:
-            if error.final:
-                return None
-            raise unauthorized() from None
+        claims = self._verifier.verify(token)
         return await complete(self._admit_claims(key, claims))
 
     async def _admit_claims(self, key: bytes, claims: Claims) -> Entry | None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from app.cli.settings_flags import data_dir_option
 from app.control import performing
 from app.control.operations import MAX_ID, A, Command, R
-from app.errors import SettingsError, SwitchboardError
+from app.errors import SettingsError, SwitchboardError, sentence
 from app.settings import Settings, load_settings
 
 P = ParamSpec("P")
@@ -83,6 +83,4 @@ def output_options(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def _sentence(text: str) -> str:
-    text = text.strip()
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    return sentence(text)

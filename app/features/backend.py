@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from app.auth.addressees import Addressees, UserName
-from app.errors import Problem
+from app.errors import Problem, sentence
 from app.features.device import FORBIDDEN_PREFIXES
 from app.features.waiting import Waiting
 from app.keeping import Keep, read_keep
@@ -89,8 +89,7 @@ def keep_of(fields: Mapping[str, Any]) -> Keep:
     try:
         return read_keep(fields)
     except ValueError as fault:
-        sentence = str(fault)
-        raise Problem(400, "invalid_message", f"{sentence[:1].upper()}{sentence[1:]}.") from None
+        raise Problem(400, "invalid_message", sentence(str(fault))) from None
 
 
 def hand_over(node: Node, send: Send) -> Handed:

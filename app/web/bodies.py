@@ -1,6 +1,6 @@
 """What requests may carry: a limit on every field, and a reader that trusts nothing."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from aiohttp import hdrs, web
@@ -124,9 +124,16 @@ def _invalid(error: ValidationError) -> InvalidBody:
         {
             "field": ".".join(str(part) for part in fault["loc"]),
             "code": fault["type"],
-            "detail": f"{fault['msg']}.",
+            "detail": _DETAILS.get(fault["type"], f"{fault['msg']}."),
         }
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     )
-    names = ", ".join(fault["field"] for fault in errors)
-    return InvalidBody(f"Not as they should be: {names}.", errors)
+    names = ", ".join(fault["field"] for fault in errors if fault["field"])
+    return InvalidBody(f"Not as they should be: {names or 'all of it'}.", errors)
+
+
+_DETAILS: Final = {
+    "model_type": "Input should be an object.",
+    "model_attributes_type": "Input should be an object.",
+}
+"""Where pydantic's words name classes of ours."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from app.auth.writes import user_not_found
+from app.errors import Problem
 from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE, WAITING
 from app.position import MAX_OFFSET, Position
 from app.storage.cursors import lag
@@ -67,8 +67,12 @@ async def list_user_devices(request: web.Request) -> web.Response:
     )
 
 
+def _unnamed() -> Problem:
+    return Problem(404, "user_not_found", "There is no such user; a path names one by its id.")
+
+
 async def _user_id(request: web.Request) -> int:
-    user_id = path_id(request, user_not_found())
+    user_id = path_id(request, _unnamed())
     return (await request.app[ACCOUNTS].get_user(user_id)).id
 
 

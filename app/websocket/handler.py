@@ -22,6 +22,9 @@ from app.websocket.messages import Connected, connected
 from app.websocket.upgrade import Opening, Query, Wire
 
 PATH: Final = "/v1/ws"
+NO_CODE: Final = 1005
+"""What is said of a close frame without a code; it is never sent."""
+
 log = logging.getLogger(__name__)
 
 _ENDS = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR})
@@ -174,6 +177,9 @@ def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connect
     """Count and log the end of a connection: one line with what it was."""
     closing = connection.closing
     code = closing.close.code if closing is not None else ws.close_code
+    if code == 0:
+        # aiohttp's for a close frame without one; it has a number (RFC 6455, section 7.4.1).
+        code = NO_CODE
     app[METRICS].closed[str(code)] += 1
     seconds = asyncio.get_running_loop().time() - connection.started_at
     extra = who(connection)

@@ -113,6 +113,30 @@ def test_a_claim_of_another_value_or_type_is_refused(
     assert refusal(verifier, token(**changes)).final
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (token(iss="https://evil.example"), "iss"),
+        (token(aud="another"), "aud"),
+        (token(exp=None), "exp is missing"),
+        (token(iat="1"), "iat"),
+        (token(sub=""), "sub"),
+        (token(exp=NOON), "expired"),
+        (token(iat=NOON + 31), "iat is in the future"),
+        (token(nbf=NOON + 1), "nbf is in the future"),
+        (token(device_id="short"), "device claims"),
+        (token(key="another secret of the same length, maybe"), "signature"),
+        (token(algorithm="HS512", key="x" * 64), "alg"),
+        ("a.b.c", "malformed"),
+        ("a" * 9000, "too long"),
+    ],
+)
+def test_who_integrates_is_told_what_does_not_fit(
+    verifier: JwtVerifier, text: str, reason: str
+) -> None:
+    assert refusal(verifier, text).reason == reason
+
+
 def test_one_of_several_audiences_is_enough(verifier: JwtVerifier) -> None:
     assert verifier.verify(token(aud=["another", "switchboard"])).sub == "customer-7"
 

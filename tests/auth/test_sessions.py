@@ -282,6 +282,18 @@ async def test_first_uses_at_once_make_one_user_and_one_device(house: House) -> 
     assert len(await house.accounts.list_users()) == 1
 
 
+async def test_the_log_names_once_what_is_wrong_with_a_jwt(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for token in (house.jwt(iss="https://evil.example"), house.jwt(nbf=house.clock() + 60)):
+        for _ in range(2):
+            await refused(house.sessions, token)
+    reasons = [getattr(record, "fields", {}).get("reason") for record in caplog.records]
+    assert reasons == ["iss", "nbf is in the future", "nbf is in the future"]
+    assert "evil" not in caplog.text
+
+
 async def test_a_jwt_without_a_device_is_an_identity_without_one(house: House) -> None:
     identity = await house.sessions.resolve(house.jwt(device_id=None), "header")
     assert identity.device_id is None

@@ -129,6 +129,29 @@ def test_setup_makes_a_broken_environment_anew(clone: Path, path: Path) -> None:
     assert "Making .venv" in setup(clone, path).stderr
 
 
+def test_switchboard_uses_the_data_of_serve_from_any_folder(tmp_path: Path) -> None:
+    """What a caller's folder has in it is no data of the server."""
+    outcome = subprocess.run(
+        [ROOT / "scripts/switchboard", "config", "--json"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert str(ROOT / "data") in outcome.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_python_is_told_where_the_right_one_is() -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-S", "-m", "app", "version"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert outcome.returncode == 1
+    assert "./scripts/switchboard" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
 def write(path: Path, name: str, script: str) -> None:
     """There is a program of this name, which does this."""
     (path / name).write_text(f"#!/bin/sh\n{script}\n")

@@ -9,7 +9,7 @@ import pytest
 from serving import PASSWORD, Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import ConnectionClosed
 
-from app.keys import ACCOUNTS, NODE, SESSIONS
+from app.keys import ACCOUNTS, METRICS, NODE, SESSIONS
 from app.websocket.close import SHUTTING_DOWN, Selector
 
 
@@ -23,6 +23,16 @@ async def fill(sender: Peer) -> int:
         if not answer["payload"]["delivered"]:
             return taken
         taken += 1
+
+
+async def test_a_close_without_a_code_is_counted_by_the_number_that_says_so(
+    server: Server, phone: Device
+) -> None:
+    peer = await RawPeer.upgrade(server, phone)
+    peer.write(masked(b"", opcode=8))
+    await peer.ended()
+    await server.until(lambda: server.app[METRICS].closed)
+    assert dict(server.app[METRICS].closed) == {"1005": 1}
 
 
 async def test_the_same_instance_again_replaces_the_old_one(server: Server, phone: Device) -> None:

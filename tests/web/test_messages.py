@@ -117,6 +117,11 @@ async def test_a_target_is_exactly_one_and_the_refusal_names_the_field(
     assert [fault["field"] for fault in body["errors"]] == [field]
 
 
+async def test_a_target_that_is_no_object_is_told_so_in_words_of_json(sender: Shop) -> None:
+    body = await problem(await sender.post({"to": "ada", "type": "note.text"}))
+    assert [fault["detail"] for fault in body["errors"]] == ["Input should be an object."]
+
+
 @pytest.mark.parametrize("type_", ["ping", "connected", "ack", "device.send", "presence.state"])
 async def test_the_servers_own_types_are_forbidden(sender: Shop, type_: str) -> None:
     assert await sender.refused({**NOTE, "type": type_}) == (403, "forbidden")
@@ -135,15 +140,15 @@ async def test_a_backend_may_send_what_a_device_may_not(sender: Shop, type_: str
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"key": "k"}, "Key belongs to durable messages: store is log or latest."),
-        ({"store": "none", "ttl": 5}, "Ttl belongs to durable messages: store is log or latest."),
-        ({"message_id": "m"}, "Message_id belongs to durable messages: store is log or latest."),
-        ({"store": "log", "key": "k"}, "Key belongs to store latest, which needs one."),
-        ({"store": "latest"}, "Key belongs to store latest, which needs one."),
-        ({"store": "latest", "key": ""}, "Key is a string of 1 to 128 characters."),
-        ({"store": "latest", "key": "k" * 129}, "Key is a string of 1 to 128 characters."),
-        ({"store": "log", "ttl": 0}, "Ttl is a whole number of seconds, 1 to 31622400."),
-        ({"store": "log", "message_id": "m" * 129}, "Message_id is a string of 1 to 128 char"),
+        ({"key": "k"}, "key belongs to durable messages: store is log or latest."),
+        ({"store": "none", "ttl": 5}, "ttl belongs to durable messages: store is log or latest."),
+        ({"message_id": "m"}, "message_id belongs to durable messages: store is log or latest."),
+        ({"store": "log", "key": "k"}, "key belongs to store latest, which needs one."),
+        ({"store": "latest"}, "key belongs to store latest, which needs one."),
+        ({"store": "latest", "key": ""}, "key is a string of 1 to 128 characters."),
+        ({"store": "latest", "key": "k" * 129}, "key is a string of 1 to 128 characters."),
+        ({"store": "log", "ttl": 0}, "ttl is a whole number of seconds, 1 to 31622400."),
+        ({"store": "log", "message_id": "m" * 129}, "message_id is a string of 1 to 128 char"),
     ],
     ids=str,
 )

@@ -48,7 +48,13 @@ export const useDevices = defineStore('devices', () => {
   function asSeen(row) {
     const tabs = live.value ? (live.value.get(row.id) ?? 0) : row.connections.length;
     const last = Math.max(row.last_seen, seen.value.get(row.id) ?? 0);
-    return { ...row, tabs, online: tabs > 0, last_seen: last, title: deviceTitle(row) };
+    return {
+      ...row,
+      tabs,
+      online: tabs > 0,
+      last_seen: last,
+      title: deviceTitle(row, rows.value ?? []),
+    };
   }
 
   /** The list is as the server has it now, or `problem` says why not. */

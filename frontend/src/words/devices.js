@@ -20,11 +20,18 @@ export function deviceKind(type, system = '') {
   return pocket ? { ...known, kind: 'phone' } : known;
 }
 
+/** @typedef {{ id: number, device_type: string, device_name?: string }} Named */
+
 /**
- * What a device is called; one without a name goes by its kind and number.
- * @param {{ id: number, device_type: string, device_name?: string }} device
+ * What a device is called: its name, with its number when another has the same one; one without a
+ * name goes by its kind and number.
+ * @param {Named} device
+ * @param {Named[]} [all] the user's devices
  * @returns {string}
  */
-export function deviceTitle(device) {
-  return device.device_name || `${deviceKind(device.device_type).words} ${device.id}`;
+export function deviceTitle(device, all = []) {
+  const name = device.device_name;
+  if (!name) return `${deviceKind(device.device_type).words} ${device.id}`;
+  const shared = all.some((other) => other.id !== device.id && other.device_name === name);
+  return shared ? `${name} (${device.id})` : name;
 }

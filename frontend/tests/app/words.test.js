@@ -36,6 +36,16 @@ describe('devices', () => {
   test('one of an unknown type without a name still has a title', () => {
     expect(deviceTitle({ id: 7, device_type: 'unknown' })).toBe('Device 7');
   });
+
+  test('two of one name are told apart by their numbers', () => {
+    const named = (id, device_name) => ({ id, device_type: 'web', device_name });
+    const all = [named(1, 'Chrome on Linux'), named(2, 'Chrome on Linux'), named(3, 'Desk')];
+    expect(all.map((one) => deviceTitle(one, all))).toEqual([
+      'Chrome on Linux (1)',
+      'Chrome on Linux (2)',
+      'Desk',
+    ]);
+  });
 });
 
 describe('the state of the connection', () => {
