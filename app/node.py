@@ -145,7 +145,6 @@ class Node:
         self._heartbeat = Heartbeat(limits.heartbeat, self.clock())
         self._expiring: set[Connection] = set()
         self._progress: dict[Connection, _Progress] = {}
-        self._live: set[Connection] = set()
         self._nobody = asyncio.Event()
         self._nobody.set()
 
@@ -180,7 +179,6 @@ class Node:
         registration = self.manager.register(connection)
         self._heartbeat.add(connection)
         self._watch_expiry(connection)
-        self._live.add(connection)
         self._nobody.clear()
         self.metrics.accepted += 1
         for displaced, close in registration.displaced:
@@ -196,8 +194,7 @@ class Node:
         self.arrivals.since.pop(connection, None)
         self.outgoing.slow.discard(connection)
         self.metrics.dropped += connection.dropped
-        self._live.discard(connection)
-        if not self._live:
+        if not self._heartbeat:
             self._nobody.set()
 
     def disconnect(self, selector: Selector, close: Close) -> int:
@@ -363,7 +360,7 @@ class Node:
         What waits in an outbox is sent first. Positioned clients are told when to come back,
         spread evenly over the reconnect window, so that they do not all return at once.
         """
-        connections = list(self._live)
+        connections = list(self._heartbeat)
         random.shuffle(connections)
         window_ms = self.limits.reconnect_window * 1000
         for number, connection in enumerate(connections):
@@ -375,6 +372,6 @@ class Node:
         try:
             await asyncio.wait_for(self._nobody.wait(), seconds)
         except TimeoutError:
-            log.warning("connections aborted at shutdown", extra=fields(count=len(self._live)))
-            for connection in list(self._live):
+            log.warning("connections aborted at shutdown", extra=fields(count=len(self._heartbeat)))
+            for connection in list(self._heartbeat):
                 connection.abort()

@@ -229,7 +229,7 @@ async def test_nothing_of_a_retired_connection_is_kept(node: Node, time: Time) -
     node.retire(connection)
     assert node._expiring == set()
     assert node._progress == {}
-    assert node._live == set()
+    assert list(node._heartbeat) == []
     assert node.outgoing.slow == set()
     assert not any(node._heartbeat._slots)
     assert node.manager.connection_count == 0

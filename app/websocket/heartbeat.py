@@ -17,25 +17,35 @@ SLOTS: Final = 32
 
 
 class Heartbeat:
-    """Knows who is to be pinged next, and who did not answer."""
+    """Knows every connection whose socket has not ended: who is to be pinged next, who was silent."""
 
     def __init__(self, interval: float, now: float) -> None:
         self.interval = interval
         self._slots: list[dict[Connection, None]] = [{} for _ in range(SLOTS)]
+        self._count = 0
         self._next_slot = 0
         self._beats = 0
         self._started = now
 
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Connection]:
+        for slot in self._slots:
+            yield from slot
+
     def add(self, connection: Connection) -> None:
         """Have the connection pinged from now on."""
+        self._count += 1
         connection.slot = self._next_slot
         self._slots[connection.slot][connection] = None
         self._next_slot = (self._next_slot + 1) % SLOTS
 
     def remove(self, connection: Connection) -> None:
         """Have it pinged no more; nothing happens when it is not known."""
-        if connection.slot >= 0:
-            self._slots[connection.slot].pop(connection, None)
+        if connection.slot >= 0 and connection in self._slots[connection.slot]:
+            del self._slots[connection.slot][connection]
+            self._count -= 1
 
     def due(self, now: float) -> Iterator[tuple[list[Connection], list[Connection]]]:
         """Ping every slot whose time has come.

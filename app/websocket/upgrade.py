@@ -181,8 +181,9 @@ async def enter(request: web.Request, app: web.Application, peer: Peer) -> tuple
 
 def parse_query(request: web.Request) -> Query:
     """Return the parameters that we know; raises Problem 400 when one of them is malformed."""
-    # What aiohttp works out of a request it keeps, here for the life of the socket.
-    if "?" not in request.raw_path:
+    # What aiohttp works out of a request it keeps, here for the life of the socket; the URL's own
+    # memory has room for one thing more.
+    if not request.rel_url.raw_query_string:
         return PLAIN
     query = request.query
     instance = query.get("instance")

@@ -46,7 +46,7 @@ async def test_a_revoked_device_is_off_while_its_handler_hangs(
         server.end(await server.app[ACCOUNTS].revoke_device(phone.device_id))
         async with asyncio.timeout(1):
             assert await peer.closed() == (4502, "revoked")
-        await server.until(lambda: not server.app[NODE]._live)
+        await server.until(lambda: not server.app[NODE]._heartbeat)
 
 
 async def test_a_handler_that_is_nearly_done_is_let_finish(tmp_path: Path, feature: str) -> None:

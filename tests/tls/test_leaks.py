@@ -96,7 +96,7 @@ def state_of(server: Server) -> dict[str, Any]:
         "registered": server.manager.connection_count,
         "users": dict(server.manager._users),
         "by id": dict(server.manager._by_id),
-        "live": set(node._live),
+        "live": set(node._heartbeat),
         "nobody": node._nobody.is_set(),
         "expiring": set(node._expiring),
         "progress": dict(node._progress),
@@ -120,7 +120,7 @@ async def go(server: Server, device: Device, ways: tuple[Way, ...]) -> None:
     """Have connections end in these ways, and the peers forget theirs."""
     for way in ways:
         await way(server, device)
-        await server.until(lambda: not server.app[NODE]._live)
+        await server.until(lambda: not server.app[NODE]._heartbeat)
         await server.forget_peers()
 
 
