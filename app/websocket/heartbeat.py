@@ -17,7 +17,7 @@ SLOTS: Final = 32
 
 
 class Heartbeat:
-    """Knows every connection whose socket has not ended: who is to be pinged next, who was silent."""
+    """Knows all connections whose socket has not ended: who is pinged next, who did not answer."""
 
     def __init__(self, interval: float, now: float) -> None:
         self.interval = interval

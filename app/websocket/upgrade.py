@@ -8,6 +8,7 @@ import secrets
 import sys
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, cast
 
 from aiohttp import hdrs, web
@@ -29,6 +30,8 @@ from app.websocket.tap import Tap
 from app.websocket.wire import Cork, SocketWire, plain_socket
 
 SUBPROTOCOL: Final = "switchboard.v1"
+
+_SUBPROTOCOLS: Final = (SUBPROTOCOL,)
 
 log = logging.getLogger(__name__)
 
@@ -219,12 +222,17 @@ def upgrade_response(settings: Settings) -> Socket:
         autoping=False,
         heartbeat=None,
         compress=False,
-        protocols=(SUBPROTOCOL,),
-        # aiohttp's limit is exclusive.
-        max_msg_size=settings.max_message_bytes + 1,
+        protocols=_SUBPROTOCOLS,
+        max_msg_size=_exclusive(settings.max_message_bytes),
     )
     ws.wire = None
     return ws
+
+
+@lru_cache(maxsize=1)
+def _exclusive(limit: int) -> int:
+    """Return the limit as aiohttp wants it; one number for all sockets, which keep it."""
+    return limit + 1
 
 
 def new_connection(
