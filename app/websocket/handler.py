@@ -53,7 +53,8 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
         while not connection.is_closing():
             wire.receiving = wire.tap.prompt = True
             message = await wire.ws.receive()
-            wire.receiving = False
+            # Also when it had not to wait: there may be more where this message was.
+            wire.receiving = wire.tap.prompt = False
             if message.type in _ENDS:
                 break
             if connection.full:

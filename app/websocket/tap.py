@@ -56,7 +56,7 @@ class Tap(asyncio.Protocol):
         self.prompt = False
         """True while the reader waits and aiohttp has nothing for it, so that nothing is overtaken.
 
-        The reader sets it; what is passed on ends it.
+        The reader sets it, for as long as it waits; what is passed on ends it.
         """
         self.lost = False
         """True once the transport has ended; asyncio's then takes no `abort` any more."""

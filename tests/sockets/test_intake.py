@@ -1,5 +1,6 @@
 """The short way of a message past aiohttp, and the long one: nothing shows which it took."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -80,6 +81,25 @@ async def test_no_message_overtakes_one_that_waits(server: Server, phone: Device
     found = [json.loads((await peer.frame())[1])["reply_to"] for _ in range(10)]
     assert found == [str(number) for number in range(10)]
     await server.until(lambda: tap.prompt)
+
+
+async def test_no_message_overtakes_those_that_came_with_one_that_waits(
+    server: Server, phone: Device
+) -> None:
+    peer = await hello(server, phone)
+    tap = tap_of(server)
+    [connection] = server.manager.connections()
+    await server.until(lambda: tap.prompt)
+    before = connection.frames_out
+    away = '{"type":"device.send","id":"%d","payload":{"to":%d,"type":"note.x"}}'
+    waiting = [masked((away % (number, 900 + number)).encode()) for number in range(3)]
+    tap.data_received(b"".join(waiting) + masked(b'{"type":"ping","id":"3"}'))
+    while connection.frames_out == before:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    # The reader had the second one without waiting for it, and asks the database for its device.
+    tap.data_received(masked(b'{"type":"ping","id":"4"}'))
+    found = [json.loads((await peer.frame())[1])["reply_to"] for _ in range(5)]
+    assert found == ["0", "1", "2", "3", "4"]
 
 
 async def test_the_short_way_needs_no_turn_of_the_loop(server: Server, phone: Device) -> None:
