@@ -52,11 +52,6 @@ class ClientMessage:
     payload: Any = None
     id: str | None = None
 
-    @property
-    def feature(self) -> str:
-        """The text before the first dot of the type."""
-        return feature_of(self.type)
-
 
 @dataclass(slots=True)
 class Source:

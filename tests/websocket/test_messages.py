@@ -16,6 +16,7 @@ from app.websocket.messages import (
     Source,
     decode,
     encode,
+    feature_of,
     frame,
     is_type,
     text_of,
@@ -169,8 +170,8 @@ def test_well_formed_types(type_: str) -> None:
 
 
 def test_the_feature_is_the_text_before_the_first_dot() -> None:
-    assert decode('{"type": "playback.queue.x"}').feature == "playback"
-    assert decode('{"type": "sync"}').feature == "sync"
+    assert feature_of("playback.queue.x") == "playback"
+    assert feature_of("sync") == "sync"
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536])
