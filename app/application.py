@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -21,16 +20,17 @@ from app.auth.cookie_keys import load_cookie_keys
 from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
-from app.auth.resolve import cookie_storage, request_peer
-from app.auth.sessions import DAY_SECONDS, Ended, Sessions
+from app.auth.sessions import DAY_SECONDS, Sessions
+from app.base.logs import fields
+from app.base.metrics import Metrics
 from app.control.address import DATABASE_NAME
 from app.features.accepted import AcceptedFeature
 from app.features.ack import AckFeature
-from app.features.backend import Backend
 from app.features.device import DeviceFeature, DurableLimits
+from app.features.dispatch import Dispatcher
+from app.features.intake import Intake
 from app.features.presence import PresenceFeature
 from app.features.registry import Feature, handlers, load_features, prompt_handlers
-from app.features.waiting import Waiting
 from app.keys import (
     ACCOUNTS,
     ADMISSION,
@@ -52,9 +52,15 @@ from app.keys import (
     WAITING,
     Readiness,
 )
-from app.logs import fields
-from app.metrics import Metrics
-from app.node import Node, NodeLimits
+from app.node.admission import Admission, AdmissionLimits
+from app.node.node import Node, NodeLimits
+from app.node.outgoing import OutboxLimits
+from app.node.rate import RateLimit
+from app.node.registry import ConnectionManager
+from app.publishing.backend import Backend
+from app.publishing.receipts import Waiting
+from app.requests.cookies import cookie_storage
+from app.requests.peer import request_peer
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.lock import DataDirLock
@@ -65,13 +71,7 @@ from app.web import access
 from app.web.pages import PAGES, Pages
 from app.web.problems import problems
 from app.web.routes import add_routes, middlewares
-from app.websocket.admission import Admission, AdmissionLimits
-from app.websocket.dispatch import Dispatcher
 from app.websocket.handler import PATH, ws_handler
-from app.websocket.intake import Intake
-from app.websocket.manager import ConnectionManager
-from app.websocket.outgoing import OutboxLimits
-from app.websocket.rate import RateLimit
 
 FLUSH_SECONDS: Final = 30
 """How often last-seen times are written; a crash loses no more than this of them."""
@@ -87,7 +87,7 @@ def build_application(settings: Settings) -> web.Application:
     """
     cookies = cookie_storage(
         load_cookie_keys(settings, settings.data_dir),
-        partial(_is_secure, settings),
+        _is_secure,
         int(settings.session_max_days * DAY_SECONDS),
     )
     # No middleware of the application: a WebSocket would hold each one's frame for its whole life.
@@ -121,8 +121,8 @@ def build_application(settings: Settings) -> web.Application:
     return app
 
 
-def _is_secure(settings: Settings, request: web.Request) -> bool:
-    return request_peer(request, settings.trusted_proxies).scheme == "https"
+def _is_secure(request: web.Request) -> bool:
+    return request_peer(request).scheme == "https"
 
 
 async def _lock(app: web.Application) -> AsyncIterator[None]:
@@ -189,7 +189,7 @@ def _rate_limit(settings: Settings) -> RateLimit:
 async def _accounts(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     sessions = Sessions(app[DATABASE], settings, JwtVerifier.from_settings(settings))
-    sessions.on_ended = partial(_disconnect, app[NODE])
+    sessions.on_ended = app[NODE].end
     passwords = Passwords(settings.password_workers, settings.password_queue)
     limiter = FailureLimiter(settings.login_attempts, settings.login_window_seconds)
     app[SESSIONS] = sessions
@@ -208,11 +208,6 @@ async def _backend(app: web.Application) -> AsyncIterator[None]:
     await waiting.close()
     await addressees.close()
     await _if_the_disk_takes_it(keys.close())
-
-
-def _disconnect(node: Node, ended: Ended) -> None:
-    for selector, close in ended:
-        node.disconnect(selector, close)
 
 
 async def _dispatcher(app: web.Application) -> AsyncIterator[None]:

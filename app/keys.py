@@ -10,16 +10,16 @@ from aiohttp_session import AbstractStorage
 from app.auth.accounts import Accounts
 from app.auth.api_keys import ApiKeys
 from app.auth.sessions import Sessions
-from app.features.backend import Backend
-from app.features.waiting import Waiting
-from app.metrics import Metrics
-from app.node import Node
+from app.base.metrics import Metrics
+from app.features.intake import Intake
+from app.node.admission import Admission
+from app.node.node import Node
+from app.node.registry import ConnectionManager
+from app.publishing.backend import Backend
+from app.publishing.receipts import Waiting
 from app.settings import Settings
 from app.storage.database import Database
 from app.streams.base import StreamLog
-from app.websocket.admission import Admission
-from app.websocket.intake import Intake
-from app.websocket.manager import ConnectionManager
 
 
 @dataclass(slots=True)

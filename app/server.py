@@ -15,16 +15,16 @@ from aiohttp import web
 
 from app.application import build_application
 from app.auth.accounts import Accounts
+from app.base.errors import SettingsError
+from app.base.garbage import short_pauses
+from app.base.listening import bind
+from app.base.logs import fields
+from app.base.version import VERSION
 from app.control.address import SOCKET_NAME
 from app.control.operations import Operations
 from app.control.server import serve_control
-from app.errors import SettingsError
-from app.garbage import short_pauses
 from app.keys import ACCOUNTS, API_KEYS, DATABASE, FAILED, MANAGER, NODE, READINESS
-from app.listening import bind
-from app.logs import fields
 from app.settings import Settings
-from app.version import VERSION
 
 BACKLOG: Final = 4096
 """Handshakes that the system queues for us; Linux caps it at net.core.somaxconn."""

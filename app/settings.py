@@ -19,7 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from app.errors import SettingsError, sentence
+from app.base.errors import SettingsError, sentence
 
 ENV_PREFIX = "SWITCHBOARD_"
 

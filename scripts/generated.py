@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from app.cli.serve import serve
+from app.protocol.close import CLOSES
 from app.settings import ENV_PREFIX, Settings
-from app.websocket.close import CLOSES
 
 ROOT: Final = Path(__file__).parents[1]
 END: Final = "<!-- end of generated part -->"

@@ -6,13 +6,13 @@ from typing import Any
 
 from wires import MemoryWire
 
-from app.metrics import Metrics
-from app.node import Node, NodeLimits
-from app.position import Position
+from app.base.metrics import Metrics
+from app.node.connection import Connection
+from app.node.node import Node, NodeLimits
+from app.node.outgoing import OutboxLimits
+from app.node.registry import ConnectionManager
+from app.protocol.position import Position
 from app.streams.base import StreamLog
-from app.websocket.connection import Connection
-from app.websocket.manager import ConnectionManager
-from app.websocket.outgoing import OutboxLimits
 
 
 def make_node(streams: StreamLog) -> Node:

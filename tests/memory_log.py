@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from app.errors import StorageUnavailable
+from app.base.errors import StorageUnavailable
 from app.streams.base import (
     EVERYONE,
     Append,

@@ -16,10 +16,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from app.application import build_application
+from app.base.listening import bind
 from app.keys import ACCOUNTS, MANAGER, NODE
-from app.listening import bind
+from app.node.registry import ConnectionManager
 from app.settings import Settings
-from app.websocket.manager import ConnectionManager
 
 PASSWORD = "correct horse battery"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.errors import SettingsError
+from app.base.errors import SettingsError
 from app.settings import load_settings
 
 

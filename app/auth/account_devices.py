@@ -7,7 +7,7 @@ from app.auth.enrolment import remove_device
 from app.auth.identity import Identity
 from app.auth.sessions import Ended, unauthorized
 from app.auth.writes import Writes
-from app.errors import Problem
+from app.base.errors import Problem
 from app.storage.completion import complete
 from app.storage.devices import Device, devices_of, live_device, set_device_name
 

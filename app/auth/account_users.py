@@ -10,7 +10,7 @@ from app.auth.handles import clean_handle, handle_key
 from app.auth.passwords import Passwords, check_new_password
 from app.auth.sessions import Ended
 from app.auth.writes import Writes, require_user, user_not_found
-from app.errors import Problem
+from app.base.errors import Problem
 from app.storage.devices import set_devices_removed
 from app.storage.sessions import delete_sessions_of_user
 from app.storage.users import (

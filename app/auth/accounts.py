@@ -17,7 +17,9 @@ from app.auth.passwords import Passwords, check_new_password
 from app.auth.sessions import DAY_SECONDS, Ended, Sessions, unauthorized
 from app.auth.sign_in import SignedIn, SignIn
 from app.auth.tokens import hash_token, new_token
-from app.errors import Problem
+from app.base.errors import Problem
+from app.protocol.close import REVOKED, SIGNED_OUT
+from app.protocol.selector import Selector
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.devices import Device, DeviceInfo, set_device_not_before
@@ -29,7 +31,6 @@ from app.storage.sessions import (
     sessions_of,
 )
 from app.storage.users import User, user_by_handle_key, user_by_id
-from app.websocket.close import REVOKED, SIGNED_OUT, Selector
 
 
 class Accounts(UserWrites, DeviceWrites):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from app.auth.handles import clean_handle, handle_key
 from app.auth.owners import DeviceOwners
-from app.batches import Batches
-from app.errors import Problem
+from app.base.batches import Batches
+from app.base.errors import Problem
 from app.storage.addressees import users_of_handle_keys, users_of_ids, users_of_subjects
 from app.storage.database import Database
 from app.storage.schema import MAX_ID

@@ -8,9 +8,9 @@ from typing import Final
 
 from app.auth.clock import Clock, milliseconds
 from app.auth.tokens import TOKEN_LENGTH, hash_token, new_token
-from app.batches import Batches
-from app.errors import Problem
-from app.recent import Recent
+from app.base.batches import Batches
+from app.base.errors import Problem
+from app.base.lru import Recent
 from app.storage.api_keys import (
     ApiKey,
     add_api_key,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.auth.identity import Identity
-from app.recent import Recent
+from app.base.lru import Recent
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from app.errors import SettingsError
+from app.base.errors import SettingsError
 from app.settings import Settings
 
 KEY_FILE = "cookie.key"

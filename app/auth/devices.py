@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from app.errors import Problem
+from app.base.errors import Problem
 from app.storage.devices import DeviceInfo
 
 DEVICE_TYPES = ("web", "android", "android_tv", "ios")

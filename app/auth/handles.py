@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from app.errors import Problem
+from app.base.errors import Problem
 
 HANDLE_LENGTH = 64
 

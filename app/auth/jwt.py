@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from app.auth.clock import Clock
 from app.auth.devices import clean_device
-from app.errors import Problem, SettingsError
+from app.base.errors import Problem, SettingsError
 from app.settings import Settings
 from app.storage.devices import DeviceInfo
 

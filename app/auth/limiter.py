@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from app.auth.clock import Clock
-from app.errors import Problem
+from app.base.errors import Problem
 
 # About 200 bytes each.
 CAPACITY = 65_536

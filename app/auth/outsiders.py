@@ -9,7 +9,7 @@ from app.auth.clock import Clock, milliseconds
 from app.auth.enrolment import Ending, NotBefore, enrol_device
 from app.auth.jwt import Claims
 from app.auth.touches import Touches
-from app.batches import Batches
+from app.base.batches import Batches
 from app.storage.completion import complete
 from app.storage.database import Database
 from app.storage.devices import Device, devices_by_uuid

@@ -15,7 +15,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from app.errors import Problem
+from app.base.errors import Problem
 
 # The OWASP minimum of argon2id: 29 ms here; a guess costs an attacker as much.
 MEMORY_KIB = 19 * 1024

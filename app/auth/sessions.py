@@ -15,15 +15,16 @@ from app.auth.outsiders import Admitted, Outsiders
 from app.auth.owners import DeviceOwners
 from app.auth.tokens import TOKEN_LENGTH, hash_token
 from app.auth.touches import Touches
-from app.batches import Batches
-from app.errors import Problem
-from app.logs import fields
-from app.recent import Recent
+from app.base.batches import Batches
+from app.base.errors import Problem
+from app.base.logs import fields
+from app.base.lru import Recent
+from app.protocol.close import REVOKED, Close
+from app.protocol.selector import Selector
 from app.settings import Settings
 from app.storage.completion import complete
 from app.storage.database import Database
 from app.storage.sessions import TokenOwner, delete_ended_sessions, token_owners
-from app.websocket.close import REVOKED, Close, Selector
 
 # About 700 bytes each, and up to twice as many; above the 50,000 connections of a node, so that
 # none needs a select twice.
@@ -66,7 +67,7 @@ class Sessions:
     ) -> None:
         self.owners = DeviceOwners(database)
         self.touches = Touches()
-        self.on_ended: Callable[[Ended], None] = lambda _ended: None
+        self.on_ended: Callable[[Ended], object] = lambda _ended: None
         self.on_devices_changed: Callable[[int], None] = lambda _user_id: None
         self._database = database
         self._verifier = verifier

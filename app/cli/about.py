@@ -5,8 +5,8 @@ import platform
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
+from app.base.version import VERSION
 from app.cli.output import print_json
-from app.version import VERSION
 
 PROGRAM = "switchboard"
 COMPLETE_VARIABLE = "_SWITCHBOARD_COMPLETE"

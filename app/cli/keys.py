@@ -7,7 +7,7 @@ from app.cli.output import print_json, print_table, when
 from app.cli.running import ROW_NUMBER, output_options, perform
 from app.control import keys as control
 from app.control.keys import KeyView, NewKey, OneKey, WhichKeys
-from app.websocket.messages import is_type
+from app.protocol.messages import is_type
 
 
 @click.group()

@@ -24,7 +24,7 @@ from app.listen.listener import Access, Listener, Listening
 from app.listen.progress import PLAIN, Start
 from app.listen.signing import Credentials, sign_in, sign_out, trust
 from app.listen.typed import Kept
-from app.position import MAX_OFFSET
+from app.protocol.position import MAX_OFFSET
 from app.settings import Settings
 
 # What a name such as `phone` is turned into a uuid with, on every machine alike.

@@ -8,10 +8,10 @@ from typing import IO, Any, ParamSpec, TypeVar
 import click
 from sqlalchemy.exc import DBAPIError
 
+from app.base.errors import SettingsError, SwitchboardError, sentence
 from app.cli.settings_flags import data_dir_option
 from app.control import performing
 from app.control.operations import MAX_ID, A, Command, R
-from app.errors import SettingsError, SwitchboardError, sentence
 from app.settings import Settings, load_settings
 
 P = ParamSpec("P")

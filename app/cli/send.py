@@ -10,8 +10,8 @@ from app.cli.output import print_json
 from app.cli.running import ROW_NUMBER, output_options, perform
 from app.control import send as control
 from app.control.send import Delivery, NewMessage
-from app.keeping import MAX_TTL_SECONDS, Store, read_keep
-from app.websocket.messages import MessageError, decode
+from app.protocol.keep import MAX_TTL_SECONDS, Store, read_keep
+from app.protocol.messages import MessageError, decode
 
 
 @click.command()

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from app.auth.passwords import make_password
+from app.base.logs import set_up
+from app.base.version import VERSION
 from app.cli.output import print_json
 from app.cli.running import expected_errors, settings_from
 from app.cli.settings_flags import settings_options, unknown_variables
-from app.logs import set_up
 from app.server import Serving
 from app.server import serve as run_server
 from app.settings import Settings
-from app.version import VERSION
 
 if sys.platform == "win32":
     _LOOP_FACTORY = None

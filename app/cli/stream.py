@@ -14,7 +14,7 @@ from app.cli.settings_flags import data_dir_option
 from app.control import stream as control
 from app.control.stream import PAGE_ROWS, DeviceStanding, RowView, StreamInfo, WhichRows
 from app.control.users import NoArguments
-from app.position import MAX_OFFSET
+from app.protocol.position import MAX_OFFSET
 
 _PAYLOAD_WIDTH = 60
 

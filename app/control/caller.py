@@ -7,9 +7,9 @@ from typing import Any
 import aiohttp
 import orjson
 
+from app.base.errors import NoServer, Problem
 from app.control.address import short_path
 from app.control.operations import A, Command, R
-from app.errors import NoServer, Problem
 
 # Longer than the hash queue of a busy server; a command itself takes milliseconds.
 _CALL_SECONDS = 30

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from app.base.errors import Problem
 from app.control import devices, keys, send, status, stream, tokens, users
 from app.control.operations import Command
-from app.errors import Problem
 
 COMMANDS: Mapping[str, Command[Any, Any]] = MappingProxyType(
     {

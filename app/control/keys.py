@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from app.auth.devices import clean_device_name
+from app.base.errors import Problem
 from app.control.operations import Arguments, Command, Id, Operations, Result
-from app.errors import Problem
 from app.storage.api_keys import ApiKey
 
 Scope = Literal["send", "read", "admin"]

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from app.auth.accounts import Accounts
 from app.auth.api_keys import ApiKeys
 from app.auth.sessions import Ended
-from app.errors import NoServer, Problem
-from app.node import Node
+from app.base.errors import NoServer, Problem
+from app.node.node import Node
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.users import User
@@ -40,7 +40,7 @@ class Operations:
         """Close the live connections of what has ended; return how many there were."""
         if self.node is None:
             return 0
-        return sum(self.node.disconnect(selector, close) for selector, close in ended)
+        return self.node.end(ended)
 
     def running_node(self) -> Node:
         """Return the node; raise NoServer when this is not a server."""

@@ -11,10 +11,10 @@ from app.auth.api_keys import ApiKeys
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import Sessions
+from app.base.errors import DataDirBusy, NoServer
 from app.control.address import DATABASE_NAME, SOCKET_NAME
 from app.control.caller import call_server
 from app.control.operations import NO_SERVER, A, Command, Offline, Operations, R
-from app.errors import DataDirBusy, NoServer
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.lock import DataDirLock

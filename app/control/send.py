@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from app.control.operations import Arguments, Command, Id, Offline, Operations, Result
-from app.features.backend import check_size, check_type, hand_over, keep_of, sent
-from app.node import Send
+from app.node.node import Send
+from app.publishing.backend import check_size, check_type, hand_over, keep_of, sent
 
 OWNER = "operator"
 """Who may repeat a message by its id: whoever gives commands."""

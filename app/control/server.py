@@ -11,10 +11,10 @@ from pathlib import Path
 import orjson
 from aiohttp import web
 
+from app.base.errors import NoServer, Problem
 from app.control.address import short_path
 from app.control.commands import command_named
 from app.control.operations import Operations
-from app.errors import NoServer, Problem
 
 # A command is a few short fields and at most one payload.
 _MAX_CALL_BYTES = 32 * 1024 * 1024

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from app.base.errors import NoServer
 from app.control.operations import NO_SERVER, Command, Offline, Operations, Result
 from app.control.users import NoArguments
-from app.errors import NoServer
 
 
 class Status(Result):

@@ -2,10 +2,10 @@
 
 import logging
 
-from app.logs import fields
-from app.websocket.connection import Connection
-from app.websocket.dispatch import Outcome
-from app.websocket.messages import ClientMessage
+from app.base.logs import fields
+from app.features.dispatch import Outcome
+from app.node.connection import Connection
+from app.protocol.messages import ClientMessage
 
 log = logging.getLogger(__name__)
 

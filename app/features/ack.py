@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from app.node import Node
-from app.websocket.connection import Connection
-from app.websocket.dispatch import Outcome
-from app.websocket.messages import ClientMessage, MessageError
+from app.features.dispatch import Outcome
+from app.node.connection import Connection
+from app.node.node import Node
+from app.protocol.messages import ClientMessage, MessageError
 
 
 class AckFeature:

@@ -5,25 +5,20 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from app.keeping import Keep, read_keep
-from app.node import Node, Send
-from app.websocket.connection import Connection
-from app.websocket.dispatch import LATER, Accepted, Later, Outcome, Storing
-from app.websocket.messages import (
+from app.features.dispatch import LATER, Accepted, Later, Outcome, Storing
+from app.node.connection import Connection
+from app.node.node import Node, Send
+from app.node.rate import Rate, RateLimit
+from app.protocol.keep import Keep, read_keep
+from app.protocol.messages import (
     RESERVED_PREFIXES,
-    SYSTEM_TYPES,
+    SERVER_PREFIXES,
     ClientMessage,
     MessageError,
     Source,
     feature_of,
     is_type,
 )
-from app.websocket.rate import Rate, RateLimit
-
-FORBIDDEN_PREFIXES: Final = frozenset({"device", "presence"})
-"""Refused on every way in, like the system types."""
-
-_OWN_PREFIXES: Final = SYSTEM_TYPES | FORBIDDEN_PREFIXES
 
 MAX_DEVICE_ID: Final = (1 << 63) - 1
 
@@ -146,7 +141,7 @@ class DeviceFeature:
             raise MessageError("invalid_message", "device.send needs a well-formed type")
         prefix = feature_of(type_)
         # A system type has no dot, so it is its own prefix.
-        if prefix in _OWN_PREFIXES:
+        if prefix in SERVER_PREFIXES:
             raise MessageError("forbidden", "this type is the server's own")
         if "." not in type_:
             raise MessageError("forbidden", "a device may send only types with a dot")

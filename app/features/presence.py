@@ -8,10 +8,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from app.node import Node
-from app.websocket.connection import Connection
-from app.websocket.dispatch import Outcome, Reply
-from app.websocket.messages import ClientMessage, MessageError, ServerMessage
+from app.features.dispatch import Outcome, Reply
+from app.node.connection import Connection
+from app.node.node import Node
+from app.protocol.messages import ClientMessage, MessageError, ServerMessage
 
 RETRY_SECONDS: Final = 1.0
 """Between two tries to tell a connection that could not take what it was to be told."""

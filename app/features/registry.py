@@ -12,11 +12,11 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
-from app.errors import SettingsError
-from app.node import Node
-from app.websocket.connection import Connection
-from app.websocket.dispatch import Handler, Outcome, PromptHandler
-from app.websocket.messages import SYSTEM_TYPES, ClientMessage, is_type
+from app.base.errors import SettingsError
+from app.features.dispatch import Handler, Outcome, PromptHandler
+from app.node.connection import Connection
+from app.node.node import Node
+from app.protocol.messages import SYSTEM_TYPES, ClientMessage, is_type
 
 
 @runtime_checkable

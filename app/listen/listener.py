@@ -17,7 +17,7 @@ from app.listen.progress import PLAIN, Progress, Start
 from app.listen.returning import Return
 from app.listen.signing import ListenEnded, open_session, unreachable
 from app.listen.typed import Kept, Typed
-from app.position import Position
+from app.protocol.position import Position
 
 # As the server judges us: one missed ping and half an interval more.
 _SILENT_HEARTBEATS: Final = 2.5

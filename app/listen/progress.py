@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from app.position import Position
+from app.protocol.position import Position
 
 PLAIN: Final = "plain"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from app.listen.signing import ListenEnded
-from app.websocket.close import CLOSES
+from app.protocol.close import CLOSES
 
 MAX_BACKOFF_SECONDS: Final = 30
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from app.errors import SwitchboardError
+from app.base.errors import SwitchboardError
 
 _REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
 

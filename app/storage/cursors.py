@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import Integer, column, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.position import Position
+from app.protocol.position import Position
 from app.storage.schema import cursors, devices, messages
 
 

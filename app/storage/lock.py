@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from app.errors import DataDirBusy
+from app.base.errors import DataDirBusy
 
 LOCK_NAME = "server.lock"
 

@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from app.errors import SettingsError
+from app.base.errors import SettingsError
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 

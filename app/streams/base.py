@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from app.position import Position
+from app.protocol.position import Position
 
 EVERYONE: Final = 0
 """The user id under which rows of everyone are kept; no user has it."""

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from app.errors import Problem, StorageUnavailable
-from app.metrics import Metrics
+from app.base.errors import Problem, StorageUnavailable
+from app.base.metrics import Metrics
 from app.storage.completion import complete
 from app.streams.base import Append, Appended, Refused, Row, StreamLog, row_of
 

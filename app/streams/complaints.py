@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
-from app.logs import fields
+from app.base.logs import fields
 
 QUIET_SECONDS: Final = 5.0
 """A fault that goes on is told this often."""

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from app.errors import StorageUnavailable
-from app.logs import fields
+from app.base.errors import StorageUnavailable
+from app.base.logs import fields
 from app.streams.base import StreamLog
 from app.streams.standings import Standings
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from app.position import Position
+from app.protocol.position import Position
 from app.storage.schema import messages
 from app.streams.base import EVERYONE, Row, Slice, Standing, Wanted
 from app.streams.state import read_last

@@ -13,8 +13,8 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 
-from app.errors import StorageUnavailable
-from app.logs import fields
+from app.base.errors import StorageUnavailable
+from app.base.logs import fields
 from app.storage.completion import complete
 from app.storage.database import Database
 from app.streams import pruning, reading

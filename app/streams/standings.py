@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.batches import Batches
-from app.errors import StorageUnavailable
-from app.position import Position
-from app.recent import Recent
+from app.base.batches import Batches
+from app.base.errors import StorageUnavailable
+from app.base.lru import Recent
+from app.protocol.position import Position
 from app.streams.base import EVERYONE, Cursor, Row, Standing, StreamLog
 
 KNOWN: Final = 65_536

@@ -9,12 +9,12 @@ from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 
-from app.errors import Problem
-from app.logs import clean, fields
+from app.base.errors import Problem
+from app.base.logs import clean, fields
+from app.requests.peer import request_peer
 from app.settings import Settings
 from app.web.headers import SECURITY_HEADERS, SERVER
 from app.web.paths import HEALTH, METRICS, READY, SOCKET
-from app.web.peer import request_peer
 from app.web.problems import PROBLEM_TYPE, problem_body
 
 # nginx closes an idle connection to us after 60 s by default: ours has to last longer, else the

@@ -5,16 +5,16 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from app.auth.identity import Identity
-from app.auth.resolve import forget, remember
 from app.auth.sign_in import SignedIn, SignIn
-from app.errors import Problem
-from app.keys import ACCOUNTS
+from app.base.errors import Problem
+from app.keys import ACCOUNTS, NODE
+from app.requests.cookies import forget, remember
+from app.requests.identity import authenticate
+from app.requests.peer import request_peer
 from app.web.answers import json_response
 from app.web.bodies import LoginBody, PasswordBody, read_body
 from app.web.csrf import is_foreign, may_sign_out_by_get, token_via
 from app.web.health import refuse_while_draining
-from app.web.identity import authenticate, close_sockets
-from app.web.peer import request_peer
 from app.web.problems import problem_response
 
 
@@ -32,7 +32,7 @@ async def login(request: web.Request) -> web.Response:
         ),
         request_peer(request).limit_key,
     )
-    close_sockets(request, signed_in.ended)
+    request.app[NODE].end(signed_in.ended)
     if not is_foreign(request):
         await remember(request, signed_in.token)
     return json_response(_signed_in(signed_in), status=201)
@@ -47,7 +47,7 @@ async def logout(request: web.Request) -> web.Response:
         if await token_via(request) == "cookie":
             await forget(request)
         return problem_response(problem)
-    close_sockets(request, await request.app[ACCOUNTS].sign_out(identity))
+    request.app[NODE].end(await request.app[ACCOUNTS].sign_out(identity))
     await forget(request)
     # Not 204: clients that expect a body of any kind exist.
     return json_response({"signed_out": True})
@@ -73,7 +73,7 @@ async def password(request: web.Request) -> web.Response:
     ended = await request.app[ACCOUNTS].change_password(
         identity, body.old_password, body.new_password, request_peer(request).limit_key
     )
-    close_sockets(request, ended)
+    request.app[NODE].end(ended)
     return web.Response(status=204)
 
 

@@ -6,9 +6,9 @@ import orjson
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.errors import Problem
+from app.base.errors import Problem
+from app.protocol.messages import has_wide_integer
 from app.web.problems import InvalidBody
-from app.websocket.messages import has_wide_integer
 
 # The largest body but for messages is a sign-in of well under 2 KiB.
 MAX_BODY_BYTES = 16_384

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from app.errors import Problem
+from app.base.errors import Problem
 from app.keys import SETTINGS
 from app.web.paths import is_api
 

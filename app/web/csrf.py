@@ -10,10 +10,10 @@ from aiohttp.typedefs import Handler
 
 from app.auth.identity import Via
 from app.auth.origin import origin_verdict
-from app.auth.resolve import presented_token
-from app.errors import Problem
+from app.base.errors import Problem
+from app.requests.identity import presented_token
+from app.requests.peer import SEC_FETCH_SITE, request_origin, request_peer
 from app.web.paths import LOGIN
-from app.web.peer import SEC_FETCH_SITE, request_origin, request_peer
 
 _SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})

@@ -5,7 +5,7 @@ import asyncio
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from app.errors import Problem
+from app.base.errors import Problem
 from app.web.paths import SOCKET
 
 

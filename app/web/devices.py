@@ -6,16 +6,16 @@ from typing import Any
 from aiohttp import web
 
 from app.auth.identity import Identity
-from app.auth.resolve import forget
-from app.errors import Problem
-from app.keys import ACCOUNTS, MANAGER
+from app.base.errors import Problem
+from app.keys import ACCOUNTS, MANAGER, NODE
+from app.node.connection import Connection
+from app.protocol.selector import Selector
+from app.requests.cookies import forget
+from app.requests.identity import authenticate
 from app.storage.devices import Device
 from app.web.answers import json_response
 from app.web.bodies import RenameBody, read_body
-from app.web.identity import authenticate, close_sockets
 from app.web.parameters import path_id
-from app.websocket.close import Selector
-from app.websocket.connection import Connection
 
 
 async def list_devices(request: web.Request) -> web.Response:
@@ -44,7 +44,7 @@ async def revoke_device(request: web.Request) -> web.Response:
     identity = await authenticate(request)
     device_id = _device_id(request)
     ended = await request.app[ACCOUNTS].revoke_device(device_id, identity.user_id)
-    close_sockets(request, ended)
+    request.app[NODE].end(ended)
     if device_id == identity.device_id:
         await forget(request)
     return web.Response(status=204)
@@ -54,7 +54,7 @@ async def revoke_others(request: web.Request) -> web.Response:
     """200 with the ids of the user's other devices, which need to sign in again."""
     identity = await authenticate(request)
     revoked, ended = await request.app[ACCOUNTS].revoke_other_devices(identity)
-    close_sockets(request, ended)
+    request.app[NODE].end(ended)
     return json_response({"revoked": revoked})
 
 

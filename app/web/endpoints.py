@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from app.position import MAX_OFFSET
+from app.protocol.position import MAX_OFFSET
 from app.web import answers, paths
-from app.web.admin_endpoints import ADMIN
+from app.web.admin.endpoints import ADMIN
 from app.web.bodies import LoginBody, PasswordBody, RenameBody
 from app.web.endpoint import DEVICE_ID, KEY, SESSION, USER_ID, WRITE, Endpoint, Parameter
 from app.web.message_bodies import BatchBody, MessageBody

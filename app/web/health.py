@@ -5,11 +5,10 @@ import hmac
 from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app.auth.resolve import direct_peer
-from app.errors import Problem
+from app.base.errors import Problem
 from app.keys import METRICS, READINESS, SETTINGS
+from app.requests.peer import direct_peer, request_peer
 from app.web.answers import json_response
-from app.web.peer import request_peer
 
 _FORWARDING = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR)
 

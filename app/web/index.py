@@ -8,9 +8,9 @@ from string import Template
 
 from aiohttp import hdrs, web
 
+from app.requests.peer import request_peer
 from app.web.pages import PAGES, index_response
 from app.web.paths import LOGIN, SOCKET
-from app.web.peer import request_peer
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --paper: #f6f7f9; --card: #fff; --soft: #5b6675;

@@ -13,11 +13,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app.auth.addressees import Subject, UserName
-from app.features.backend import ToDevice, ToEveryone, ToUser
-from app.keeping import MAX_KEY_LENGTH, MAX_MESSAGE_ID_LENGTH, MAX_TTL_SECONDS
+from app.protocol.keep import MAX_KEY_LENGTH, MAX_MESSAGE_ID_LENGTH, MAX_TTL_SECONDS
+from app.protocol.messages import MAX_TYPE_LENGTH
+from app.publishing.backend import ToDevice, ToEveryone, ToUser
 from app.storage.schema import MAX_ID
 from app.web.bodies import Body
-from app.websocket.messages import MAX_TYPE_LENGTH
 
 MAX_BATCH: Final = 1000
 """Messages of one request: each is answered for itself, and all of them are held in memory."""

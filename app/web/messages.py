@@ -7,17 +7,17 @@ from typing import Any
 from aiohttp import web
 
 from app.auth.api_keys import may_send
-from app.errors import Problem
-from app.features.backend import Backend, Message, Sent, check_size, check_type, keep_of, sent
+from app.base.errors import Problem
 from app.keys import BACKEND, SETTINGS
-from app.node import Send
+from app.node.node import Send
+from app.protocol.messages import feature_of
+from app.publishing.backend import Backend, Message, Sent, check_size, check_type, keep_of, sent
+from app.requests.identity import authorize, still_holds
 from app.storage.api_keys import ApiKey
 from app.web.answers import json_response
-from app.web.api_identity import authorize, still_holds
 from app.web.bodies import message_limit, parse, read_exact
 from app.web.message_bodies import MAX_BATCH_BYTES, BatchBody, MessageBody
 from app.web.problems import InvalidBody
-from app.websocket.messages import feature_of
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.version import VERSION
+from app.base.version import VERSION
 from app.web.answers import ProblemAnswer, json_response
 from app.web.endpoint import JSON, Endpoint, Parameter
 from app.web.endpoints import ENDPOINTS

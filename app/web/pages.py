@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from app.errors import SettingsError
+from app.base.errors import SettingsError
 from app.web.assets import Asset, TooLarge, asset_response, load_assets
 from app.web.headers import APP_HEADERS
 

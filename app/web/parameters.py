@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from app.errors import Problem
+from app.base.errors import Problem
 
 # All such numbers fit the 64 bits of an id.
 _MAX_DIGITS: Final = 18

@@ -8,7 +8,7 @@ import orjson
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from app.errors import Problem
+from app.base.errors import Problem
 
 PROBLEM_TYPE = "application/problem+json"
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from app.version import VERSION
+from app.base.version import VERSION
 from app.web.openapi import document
 from app.web.paths import OPENAPI
 

@@ -9,9 +9,6 @@ from aiohttp_session import AbstractStorage, session_middleware
 
 from app.settings import Settings
 from app.web import (
-    admin_connections,
-    admin_overview,
-    admin_users,
     auth,
     devices,
     health,
@@ -22,6 +19,9 @@ from app.web import (
     reference,
     users,
 )
+from app.web.admin import connections as admin_connections
+from app.web.admin import overview as admin_overview
+from app.web.admin import users as admin_users
 from app.web.cors import allow_origin, preflight
 from app.web.csrf import refuse_foreign_writes
 from app.web.deadline import deadline

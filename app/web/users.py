@@ -7,16 +7,16 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from app.errors import Problem
+from app.base.errors import Problem
 from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE, WAITING
-from app.position import MAX_OFFSET, Position
+from app.protocol.position import MAX_OFFSET, Position
+from app.protocol.selector import Selector
+from app.requests.identity import authorize
 from app.storage.cursors import lag
 from app.storage.devices import Device
 from app.streams.base import ANY, EVERYONE, Row, Wanted
 from app.web.answers import json_response
-from app.web.api_identity import authorize
 from app.web.parameters import path_id, whole_number
-from app.websocket.close import Selector
 
 MAX_LAG: Final = 10_000
 """As far as is counted: to count further takes long, and says no more."""

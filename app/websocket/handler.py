@@ -11,15 +11,16 @@ from typing import Final
 from aiohttp import WSMessage, WSMsgType, web
 
 from app.auth.identity import Identity
+from app.base.logs import fields
+from app.base.version import VERSION
+from app.features.intake import Intake, who
 from app.keys import ADMISSION, GUARD, INTAKE, METRICS, NODE, SESSIONS, SETTINGS
-from app.logs import fields
+from app.node.connection import Connection
+from app.protocol.close import INTERNAL, REVOKED
+from app.protocol.messages import Connected, connected
+from app.protocol.position import Query
 from app.settings import Settings
-from app.version import VERSION
-from app.websocket.close import INTERNAL, REVOKED
-from app.websocket.connection import Connection
-from app.websocket.intake import Intake, who
-from app.websocket.messages import Connected, connected
-from app.websocket.upgrade import Opening, Query, Wire
+from app.websocket.upgrade import Opening, Wire
 
 PATH: Final = "/v1/ws"
 NO_CODE: Final = 1005

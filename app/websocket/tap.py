@@ -5,25 +5,15 @@ its fragments, and frames without a mask.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Final, Protocol
 
-from app.websocket.close import ABUSE
-from app.websocket.connection import Connection
-from app.websocket.inbound import TEXT_FRAME, FrameMeter, is_one_frame
+from app.node.connection import Connection
+from app.node.deadlines import Arrivals
+from app.protocol.close import ABUSE
+from app.protocol.frames import TEXT_FRAME, FrameMeter, is_one_frame
 
 MAX_FRAGMENTS: Final = 1024
 """Data frames of one message: a browser sends one, a library that streams some dozens."""
-
-
-class Arrivals:
-    """The connections of which a message has begun and not ended, and since when."""
-
-    __slots__ = ("clock", "since")
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
-        self.since: dict[Connection, float] = {}
 
 
 class Taking(Protocol):

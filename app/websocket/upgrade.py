@@ -7,7 +7,6 @@ import re
 import secrets
 import sys
 import time
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, cast
 
@@ -18,14 +17,15 @@ from aiohttp_session import STORAGE_KEY
 from app.auth.identity import Identity
 from app.auth.origin import origin_verdict
 from app.auth.peer import Peer
-from app.auth.resolve import identify, peer_of
-from app.errors import Problem
+from app.base.errors import Problem
+from app.base.logs import fields
 from app.keys import ADMISSION, COOKIES, INTAKE, METRICS, NODE, READINESS, SESSIONS, SETTINGS
-from app.logs import fields
-from app.node import Node
-from app.position import Position
+from app.node.connection import DEFAULT_INSTANCE, Connection
+from app.node.node import Node
+from app.protocol.position import PARAMETERS, PLAIN, Position, Query
+from app.requests.identity import identify
+from app.requests.peer import peer_of
 from app.settings import Settings
-from app.websocket.connection import DEFAULT_INSTANCE, Connection
 from app.websocket.tap import Tap
 from app.websocket.wire import Cork, SocketWire, plain_socket
 
@@ -63,23 +63,6 @@ class Socket(web.WebSocketResponse):
 
 
 Wire = SocketWire[Socket]
-
-
-@dataclass(slots=True)
-class Query:
-    """The query parameters of an upgrade; `positioned` when any but `instance` was given."""
-
-    instance: str | None = None
-    positioned: bool = False
-    position: Position | None = None
-    live: bool = False
-    snapshot: bool = False
-
-
-PLAIN: Final = Query()
-
-PARAMETERS: Final = frozenset({"instance", "epoch", "offset", "resume", "snapshot"})
-"""Who gives any of these knows the frames that only positioned clients get."""
 
 
 class Opening:

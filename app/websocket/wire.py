@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from app.websocket.connection import Connection
+from app.node.connection import Connection
 from app.websocket.tap import Tap
 
 WRITE_BUFFER_HIGH: Final = 65_536

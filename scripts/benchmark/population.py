@@ -10,8 +10,8 @@ from cryptography.fernet import Fernet
 from sqlalchemy import insert
 
 from app.auth.cookie_keys import load_cookie_keys
-from app.auth.resolve import SESSION_FIELD
 from app.auth.tokens import hash_token, new_token
+from app.requests.cookies import SESSION_FIELD
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.schema import devices, sessions, users

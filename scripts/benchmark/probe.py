@@ -9,9 +9,9 @@ import asyncio
 import time
 from typing import Final
 
-from app.websocket.connection import Connection
-from app.websocket.dispatch import Outcome, Reply
-from app.websocket.messages import ClientMessage, MessageError
+from app.features.dispatch import Outcome, Reply
+from app.node.connection import Connection
+from app.protocol.messages import ClientMessage, MessageError
 
 PAUSE_SECONDS: Final = 0.005
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
-from app.position import Position
+from app.protocol.position import Position
 from scripts.faults.journal import (
     Connected,
     Finished,

@@ -3,7 +3,7 @@
 import pytest
 
 from app.auth.sign_in import SignedIn
-from app.errors import Problem
+from app.base.errors import Problem
 from tests.auth.house import NOON, Build, House, closed, statements
 
 

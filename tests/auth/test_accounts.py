@@ -9,7 +9,7 @@ import pytest
 from app.auth.accounts import Accounts
 from app.auth.sessions import Ended
 from app.auth.sign_in import SignIn
-from app.errors import Problem
+from app.base.errors import Problem
 from tests.auth.house import DAY, NOON, PASSWORD, Build, House, closed, statements
 
 NEW_PASSWORD = "staple battery horse"

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app.auth.api_keys import KEY_LENGTH, KEY_PREFIX, ApiKeys, allows, may_send
 from app.auth.tokens import TOKEN_LENGTH, hash_token
-from app.errors import Problem
+from app.base.errors import Problem
 from app.storage.database import Database
 from tests.auth.house import NOON, FakeClock, statements
 

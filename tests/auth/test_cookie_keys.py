@@ -7,7 +7,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from app.auth.cookie_keys import load_cookie_keys
-from app.errors import SettingsError
+from app.base.errors import SettingsError
 from app.settings import Settings
 
 

@@ -11,7 +11,7 @@ from app.auth.devices import (
     clean_device_uuid,
     clean_os_info,
 )
-from app.errors import Problem
+from app.base.errors import Problem
 from app.storage.devices import DeviceInfo
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.auth.handles import clean_handle, handle_key
-from app.errors import Problem
+from app.base.errors import Problem
 
 
 @pytest.mark.parametrize("handle", ["a", "x" * 64, "Ada.Lovelace", "ada@example.org", "Zoë", "李"])

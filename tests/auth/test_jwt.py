@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from app.auth.jwt import Claims, InvalidJwt, JwtVerifier
-from app.errors import SettingsError
+from app.base.errors import SettingsError
 from app.settings import Settings
 from app.storage.devices import DeviceInfo
 from tests.auth.house import JWT_SECRET, JWT_SETTINGS, NOON, FakeClock

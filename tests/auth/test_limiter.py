@@ -3,7 +3,7 @@
 import pytest
 
 from app.auth.limiter import FailureLimiter
-from app.errors import Problem
+from app.base.errors import Problem
 from tests.auth.house import FakeClock
 
 

@@ -8,7 +8,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from app.auth.passwords import Passwords, check_new_password
-from app.errors import Problem
+from app.base.errors import Problem
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from app.auth.enrolment import Ending
 from app.auth.identity import Identity
 from app.auth.sessions import Ended, Sessions
 from app.auth.tokens import new_token
-from app.errors import Problem
+from app.base.errors import Problem
 from app.storage.sessions import TokenOwner, token_owners
 from tests.auth.house import DAY, JWT_SETTINGS, NOON, Build, House, closed, statements
 

@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from app.base.version import VERSION
 from app.cli.main import commands
-from app.version import VERSION
 from tests.cli.conftest import ROOT
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from app.position import Position
+from app.protocol.position import Position
 from app.streams.base import EVERYONE, Append, Appended, Refused, Row, Slice, Wanted
 from app.streams.sql import StreamLimits
 

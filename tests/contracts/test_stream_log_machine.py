@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from app.position import Position
+from app.protocol.position import Position
 from app.streams.base import Append, Cursor, Wanted
 from app.streams.sql import StreamLimits
 from tests.contracts.model import Model, Outcome, alive

@@ -12,16 +12,16 @@ from app.auth.api_keys import ApiKeys
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import Sessions
+from app.base.metrics import Metrics
 from app.control.operations import Operations
-from app.metrics import Metrics
-from app.node import Node, NodeLimits
+from app.node.connection import Connection
+from app.node.node import Node, NodeLimits
+from app.node.outgoing import OutboxLimits
+from app.node.registry import ConnectionManager
 from app.settings import Settings
 from app.storage.database import Database
 from app.streams.generation import GUARD_NAME
 from app.streams.sql import SqlStreamLog, StreamLimits
-from app.websocket.connection import Connection
-from app.websocket.manager import ConnectionManager
-from app.websocket.outgoing import OutboxLimits
 
 LIMITS = StreamLimits(retention_days=30, retention_rows=10, max_keys_per_user=10)
 URL = "http://127.0.0.1:8080"

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
+from app.base.errors import NoServer, Problem
 from app.control import devices, send, status, tokens, users
 from app.control.commands import COMMANDS, command_named
 from app.control.operations import MAX_ID, Operations
 from app.control.send import NewMessage
 from app.control.tokens import IssuedToken, NewToken, OneToken, WhoseTokens
 from app.control.users import NewPassword, NewUser, NoArguments, OneUser
-from app.errors import NoServer, Problem
-from app.websocket.close import REVOKED
-from app.websocket.connection import Connection
+from app.node.connection import Connection
+from app.protocol.close import REVOKED
 from tests.control.conftest import Connect
 
 PASSWORD = "correct horse"

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from app.base.errors import Problem
 from app.control import keys
 from app.control.commands import command_named
 from app.control.keys import IssuedKey, NewKey, OneKey, WhichKeys
 from app.control.operations import Operations
-from app.errors import Problem
 
 
 async def add(operations: Operations, name: str = "shop", **more: Any) -> IssuedKey:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.base.errors import DataDirBusy, NoServer, Problem
 from app.control import performing, send, users
 from app.control.address import DATABASE_NAME, SOCKET_NAME
 from app.control.operations import Operations
@@ -12,7 +13,6 @@ from app.control.performing import perform
 from app.control.send import NewMessage
 from app.control.server import serve_control
 from app.control.users import NewUser, NoArguments
-from app.errors import DataDirBusy, NoServer, Problem
 from app.settings import Settings
 from app.storage.lock import DataDirLock
 

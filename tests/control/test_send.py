@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from app.base.errors import Problem
 from app.control.operations import Operations
 from app.control.send import SEND, Delivery, NewMessage
-from app.errors import Problem
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from app.base.errors import NoServer, Problem
 from app.control import users
 from app.control.address import SOCKET_NAME
 from app.control.caller import call_server
 from app.control.operations import Operations
 from app.control.server import serve_control
 from app.control.users import NewUser, NoArguments
-from app.errors import NoServer, Problem
 
 ADA = NewUser(handle="ada", password="correct horse")
 

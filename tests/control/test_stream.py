@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
+from app.base.errors import Problem
 from app.control import stream, tokens, users
 from app.control.commands import command_named
 from app.control.operations import Operations
 from app.control.stream import PAGE_ROWS, DeviceStanding, RowView, WhichRows, WhichStream
 from app.control.tokens import NewToken
 from app.control.users import NewUser, NoArguments
-from app.errors import Problem
-from app.position import Position
+from app.protocol.close import STREAM_RESET
+from app.protocol.position import Position
 from app.streams.base import EVERYONE, Append, Appended, Cursor
-from app.websocket.close import STREAM_RESET
 from tests.control.conftest import Connect
 
 

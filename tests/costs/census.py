@@ -7,10 +7,10 @@ import os
 import sys
 from typing import Any, Final
 
-from app.node import Node
-from app.websocket.connection import Connection
-from app.websocket.dispatch import Reply
-from app.websocket.messages import ClientMessage
+from app.features.dispatch import Reply
+from app.node.connection import Connection
+from app.node.node import Node
+from app.protocol.messages import ClientMessage
 
 _PR_SET_PTRACER: Final = 0x59616D61
 _ANYBODY: Final = ctypes.c_ulong(-1)

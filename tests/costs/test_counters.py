@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from app.websocket.messages import feature_of
+from app.protocol.messages import feature_of
 from scripts.benchmark.servers import Tools
 from tests.costs import bounds
 from tests.costs.conftest import NEVER, Examined, examined, people

@@ -9,9 +9,9 @@ from typing import Any
 from serving import PATIENCE, Device, Peer, Server
 
 from app.keys import ACCOUNTS, NODE
-from app.node import Send
-from app.websocket.close import CLOSES
-from app.websocket.messages import ClientMessage, decode
+from app.node.node import Send
+from app.protocol.close import CLOSES
+from app.protocol.messages import ClientMessage, decode
 from tests.docs.pages import Example
 
 VOLATILE = frozenset(

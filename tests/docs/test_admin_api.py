@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from serving import PASSWORD, Server
 
-from app.keeping import Keep
 from app.keys import ACCOUNTS, API_KEYS, NODE
-from app.node import Send
-from app.web.admin_answers import AdminConnectionAnswer
-from app.web.admin_connections import MAX_NAMES
-from app.web.admin_endpoints import ADMIN
-from app.web.admin_users import MAX_SEARCH
+from app.node.node import Send
+from app.protocol.keep import Keep
+from app.web.admin.answers import AdminConnectionAnswer
+from app.web.admin.connections import MAX_NAMES
+from app.web.admin.endpoints import ADMIN
+from app.web.admin.users import MAX_SEARCH
 from app.web.openapi import problems_of
 from tests.docs.curl import play
 from tests.docs.pages import page

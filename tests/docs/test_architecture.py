@@ -34,8 +34,8 @@ def test_the_edge_is_that_of_the_contract() -> None:
     named = set(re.findall(r"`([\w.]+)`", sentence[1]))
     free = {word.strip("()") for layer in contract() for word in layer}
     free = {word for word in free if not any(f"app.{word}" == one for one in kept)}
-    unbuilt = {"admin", "broker"}
-    assert named == (free - unbuilt) | {"auth.resolve"}
+    unbuilt = {"cluster", "broker"}
+    assert named == free - unbuilt
 
 
 def edge_text() -> str:

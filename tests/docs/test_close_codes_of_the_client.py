@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from app.websocket.close import CLOSES
+from app.protocol.close import CLOSES
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,9 @@ import pytest
 from serving import Server
 
 from app.auth.api_keys import ALL_SCOPES
-from app.keeping import Keep
 from app.keys import API_KEYS, NODE
-from app.node import Send
+from app.node.node import Send
+from app.protocol.keep import Keep
 from app.web import answers
 from app.web.endpoints import ENDPOINTS
 from app.web.message_bodies import MessageBody, Target

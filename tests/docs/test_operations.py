@@ -11,16 +11,16 @@ import pytest
 from memory_log import MemoryLog
 
 from app.auth.jwt import JwtVerifier
+from app.base.metrics import Metrics
+from app.features.dispatch import Reply
 from app.features.registry import handlers
-from app.metrics import Metrics
-from app.node import Node, NodeLimits
+from app.node.node import Node, NodeLimits
+from app.node.outgoing import OutboxLimits
+from app.node.registry import ConnectionManager
+from app.protocol.close import CLOSES
+from app.protocol.messages import ClientMessage, MessageError
 from app.settings import ENV_PREFIX, Settings
 from app.storage.lock import LOCK_NAME
-from app.websocket.close import CLOSES
-from app.websocket.dispatch import Reply
-from app.websocket.manager import ConnectionManager
-from app.websocket.messages import ClientMessage, MessageError
-from app.websocket.outgoing import OutboxLimits
 from scripts.generated import settings_table, with_part
 from tests.docs.pages import Page, page
 from tests.docs.source import called, calls, constant

@@ -8,20 +8,20 @@ from typing import get_args
 import pytest
 from serving import Server
 
-from app.errors import StorageUnavailable
+from app.base.errors import StorageUnavailable
 from app.keys import ACCOUNTS
-from app.settings import Settings
-from app.streams.base import Refusal
-from app.web.problems import _HTTP_PROBLEMS
-from app.websocket import upgrade
-from app.websocket.close import CLOSES
-from app.websocket.messages import (
+from app.protocol.close import CLOSES
+from app.protocol.messages import (
     MAX_ID_LENGTH,
     MAX_TYPE_LENGTH,
     RESERVED_PREFIXES,
     SYSTEM_TYPES,
     MessageError,
 )
+from app.settings import Settings
+from app.streams.base import Refusal
+from app.web.problems import _HTTP_PROBLEMS
+from app.websocket import upgrade
 from tests.docs.conversation import Frames, Requests, client_message
 from tests.docs.pages import Example, page
 from tests.docs.source import called, calls, constant, of_a_log
@@ -112,7 +112,7 @@ def test_the_close_codes_are_those_of_the_code() -> None:
 def test_the_error_codes_are_those_that_a_socket_can_get() -> None:
     raised = [
         constant(call, 0)
-        for call in calls("websocket", "features", "streams/committer.py")
+        for call in calls("protocol", "features", "streams/committer.py")
         if called(call) in ("MessageError", "error") and not of_a_log(call)
     ]
     codes = {code for code in raised if isinstance(code, str)} | stored_in_code()
@@ -131,7 +131,7 @@ def stored_in_code() -> set[str]:
 def problems_in_code() -> set[tuple[str, str]]:
     """Every pair of status and code that an HTTP answer can have."""
     found: set[tuple[str, str]] = set()
-    for call in calls("auth", "web", "websocket", "streams/committer.py"):
+    for call in calls("auth", "web", "requests", "websocket", "node", "streams/committer.py"):
         status, code = constant(call, 0), constant(call, 1)
         if called(call) in ("Problem", "__init__") and isinstance(code, str):
             found.add((str(status), code))

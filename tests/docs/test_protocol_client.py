@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 import pytest
 from serving import Device, Peer, Server
 
-from app.keeping import Keep
 from app.keys import NODE
-from app.node import Send
+from app.node.node import Send
+from app.protocol.keep import Keep
 from tests.docs.pages import page
 
 Message = dict[str, Any]

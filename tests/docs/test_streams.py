@@ -9,9 +9,9 @@ import pytest
 from serving import Server
 from websockets.exceptions import InvalidStatus
 
-from app.keeping import Keep
 from app.keys import ACCOUNTS, NODE
-from app.node import Send
+from app.node.node import Send
+from app.protocol.keep import Keep
 from app.settings import Settings
 from tests.docs.pages import ROOT, page
 

@@ -7,11 +7,11 @@ import pytest
 from memory_log import MemoryLog
 from wires import MemoryWire
 
-from app.metrics import Metrics
-from app.node import Node, NodeLimits
-from app.websocket.connection import Connection
-from app.websocket.manager import ConnectionManager
-from app.websocket.outgoing import OutboxLimits
+from app.base.metrics import Metrics
+from app.node.connection import Connection
+from app.node.node import Node, NodeLimits
+from app.node.outgoing import OutboxLimits
+from app.node.registry import ConnectionManager
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from app.features.dispatch import Outcome, Reply
 from app.features.presence import PresenceFeature
-from app.node import Node
-from app.websocket.close import REVOKED, Selector
-from app.websocket.connection import Connection
-from app.websocket.dispatch import Outcome, Reply
-from app.websocket.messages import ClientMessage, MessageError
+from app.node.connection import Connection
+from app.node.node import Node
+from app.protocol.close import REVOKED
+from app.protocol.messages import ClientMessage, MessageError
+from app.protocol.selector import Selector
 from tests.features.conftest import Member
 
 PATIENCE = 10

@@ -7,7 +7,7 @@ import pytest
 
 from app.listen.returning import may_come_back
 from app.listen.signing import ListenEnded
-from app.websocket.close import CLOSES
+from app.protocol.close import CLOSES
 from tests.listen.conftest import TOKEN, World, connected, note
 
 GONE = (1001, b"shutting_down")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.listen.progress import PLAIN, Progress, Start
-from app.position import Position
+from app.protocol.position import Position
 
 
 def resume(outcome: str, offset: int, epoch: str = "e") -> dict[str, Any]:

@@ -27,13 +27,13 @@ def contract(name: str, option: str) -> list[str]:
 
 
 BREACHES = [
-    ("auth/tokens.py", "import app.node", "app.auth is not allowed to import app.node"),
+    ("auth/tokens.py", "import app.node.node", "app.auth is not allowed to import app.node"),
     ("web/paths.py", "import app.websocket.handler", "app.web is not allowed to import app.websoc"),
     ("storage/users.py", "import app.auth.tokens", "app.storage is not allowed to import app.auth"),
-    ("node.py", "import aiohttp.web", "app.node is not allowed to import aiohttp"),
+    ("node/node.py", "import aiohttp.web", "app.node is not allowed to import aiohttp"),
     ("auth/tokens.py", "import aiohttp", "app.auth is not allowed to import aiohttp"),
-    ("websocket/messages.py", "import asyncio", "messages is not allowed to import asyncio"),
-    ("websocket/close.py", "import logging", "close is not allowed to import logging"),
+    ("protocol/messages.py", "import asyncio", "app.protocol is not allowed to import asyncio"),
+    ("protocol/close.py", "import logging", "app.protocol is not allowed to import logging"),
     ("extra.py", "", "The following modules are not listed as layers"),
 ]
 
@@ -62,25 +62,15 @@ def test_a_breach_is_found(complaints: str, complaint: str) -> None:
     assert complaint in complaints
 
 
-def test_every_module_beside_the_handler_has_its_layer() -> None:
-    # The contract is exhaustive for app/ itself; app/websocket is spread over several layers.
-    named = {word.strip("()") for word in contract("layers", "layers")}
-    for module in (ROOT / "app/websocket").glob("[!_]*.py"):
-        assert f"websocket.{module.stem}" in named
-
-
-def test_every_module_is_at_the_edge_or_kept_from_it() -> None:
-    edge = {"application", "server", "web", "admin", "control", "listen", "keys"}
+def test_every_room_is_at_the_edge_or_kept_from_it() -> None:
+    edge = {"application", "server", "web", "websocket", "control", "listen", "requests", "keys"}
     kept = contract("edge", "source_modules")
-    for module in (ROOT / "app").iterdir():
-        if module.stem not in edge | {"__init__", "__pycache__", "websocket"}:
-            assert f"app.{module.stem}" in kept
-    for module in (ROOT / "app/websocket").glob("[!_]*.py"):
-        assert module.stem in ("handler", "upgrade") or f"app.websocket.{module.stem}" in kept
+    for room in (ROOT / "app").iterdir():
+        if room.stem not in edge | {"__init__", "__pycache__"}:
+            assert f"app.{room.stem}" in kept
 
 
-def test_what_is_pure_is_named_as_pure() -> None:
-    pure = contract("pure", "source_modules")
-    for module in ("websocket/messages", "websocket/close", "position"):
-        if (ROOT / "app" / f"{module}.py").exists():
-            assert f"app.{module.replace('/', '.')}" in pure
+def test_rooms_are_named_whole() -> None:
+    # A contract that lists single files of a room hides what the room is.
+    layers = {word.strip("()") for word in contract("layers", "layers")}
+    assert not [word for word in layers if "." in word]

@@ -10,7 +10,8 @@ from serving import PASSWORD, Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import ConnectionClosed
 
 from app.keys import ACCOUNTS, METRICS, NODE, SESSIONS
-from app.websocket.close import SHUTTING_DOWN, Selector
+from app.protocol.close import SHUTTING_DOWN
+from app.protocol.selector import Selector
 
 
 async def fill(sender: Peer) -> int:

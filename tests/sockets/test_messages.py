@@ -5,7 +5,7 @@ import json
 import pytest
 from serving import Device, RawPeer, Server, masked
 
-from app.version import VERSION
+from app.base.version import VERSION
 
 
 async def test_connected_comes_first_and_says_who_and_where(server: Server, phone: Device) -> None:

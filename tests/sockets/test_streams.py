@@ -6,10 +6,10 @@ import pytest
 from serving import Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import InvalidStatus
 
-from app.keeping import Keep
 from app.keys import DATABASE, NODE
-from app.node import Send
-from app.websocket.connection import MAX_OUTSTANDING
+from app.node.connection import MAX_OUTSTANDING
+from app.node.node import Send
+from app.protocol.keep import Keep
 
 Message = dict[str, Any]
 

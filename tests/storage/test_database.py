@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.errors import SettingsError
+from app.base.errors import SettingsError
 from app.storage.database import Database
 
 INSERT = text("INSERT INTO meta (key, value) VALUES (:key, 'x')")

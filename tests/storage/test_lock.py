@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import DataDirBusy
+from app.base.errors import DataDirBusy
 from app.storage.lock import LOCK_NAME, DataDirLock
 
 

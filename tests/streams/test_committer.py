@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from memory_log import MemoryLog
 
-from app.errors import Problem
-from app.metrics import Metrics
+from app.base.errors import Problem
+from app.base.metrics import Metrics
 from app.streams.base import Append, Appended, Refused, Row
 from app.streams.committer import MAX_BATCH, SMALL_BATCH, Committer, Stored
 

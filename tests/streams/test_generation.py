@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from app.errors import StorageUnavailable
+from app.base.errors import StorageUnavailable
 from app.storage.database import Database
 from app.streams.base import Append
 from app.streams.generation import GUARD_NAME, Guard, Mark, make_generation

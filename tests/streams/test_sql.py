@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import IntegrityError
 
-from app.errors import StorageUnavailable
-from app.position import Position
+from app.base.errors import StorageUnavailable
+from app.protocol.position import Position
 from app.storage.database import Database
 from app.storage.users import add_local_user, set_user_deleted
 from app.streams.base import Append, Appended, Cursor, Refused, Wanted

@@ -11,8 +11,9 @@ from serving import Device, RawPeer, Server, masked
 from websockets.exceptions import InvalidStatus
 
 from app.keys import ADMISSION, NODE
-from app.websocket.close import REVOKED, Selector
-from app.websocket.connection import Connection
+from app.node.connection import Connection
+from app.protocol.close import REVOKED
+from app.protocol.selector import Selector
 from app.websocket.tap import Tap
 from app.websocket.wire import SocketWire
 

@@ -9,9 +9,10 @@ import pytest
 from serving import PATIENCE, RawPeer, Server, masked
 
 from app.keys import NODE
-from app.websocket.close import REVOKED, Selector
-from app.websocket.connection import Connection
-from app.websocket.messages import frame
+from app.node.connection import Connection
+from app.protocol.close import REVOKED
+from app.protocol.frames import frame
+from app.protocol.selector import Selector
 
 ROUNDS = 8
 CLOSE = 8

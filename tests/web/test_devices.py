@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import Problem
+from app.base.errors import Problem
 from app.keys import ACCOUNTS, SESSIONS
 from app.web.answers import RevokedAnswer
 from tests.web.api import COOKIE, Api, SignedIn, problem

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientResponse
 
-from app.errors import SettingsError
+from app.base.errors import SettingsError
 from app.web import assets, pages
 from app.web.pages import Pages
 from tests.web.api import Api, Start, problem

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from app.errors import Problem
+from app.base.errors import Problem
 from app.web.problems import problem_response, problems
 from tests.web.api import Api, Client, problem
 

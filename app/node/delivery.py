@@ -1,0 +1,287 @@
+"""From the log to the connections: pushed while they are live, read for those that are behind.
+
+A connection is either live or behind. A live one is handed each row as it is committed. One that
+comes back, or whose outbox was full, is behind: it reads its stream from its own position, at the
+speed of its peer, until it has caught up. So nobody ever waits for a receiver.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from app.base.errors import StorageUnavailable
+from app.base.logs import fields
+from app.base.metrics import Metrics
+from app.node.connection import Connection
+from app.node.registry import ConnectionManager
+from app.protocol.close import INTERNAL, TOO_SLOW
+from app.protocol.messages import Resume, Source, durable_frame, position
+from app.protocol.position import Position, resume
+from app.storage.database import SNAPSHOT_READERS
+from app.streams.base import ANY, EVERYONE, Row, Slice, StreamLog, Wanted
+from app.streams.standings import Standings
+
+STEP: Final = 500
+"""Connections that are handed rows in one go; then the loop breathes."""
+
+PAGE: Final = Wanted(rows=200, bytes=65_536)
+"""What a connection that is behind reads at once, beside its outbox its share of memory."""
+
+RETRY_SECONDS: Final = 1.0
+"""Between two tries of a read that failed."""
+
+MAX_TRIES: Final = 30
+"""Reads in a row that may fail before the peer is told to come back."""
+
+log = logging.getLogger(__name__)
+
+
+class Delivery:
+    """Places rows of the log on the connections of this node."""
+
+    def __init__(self, manager: ConnectionManager, streams: StreamLog, metrics: Metrics) -> None:
+        self._manager = manager
+        self._log = streams
+        self._metrics = metrics
+        self.standings = Standings(streams)
+        self._tasks: dict[Connection, asyncio.Task[None]] = {}
+        # In the order in which they ask, and no more of them than the database has readers.
+        self._turns = asyncio.Semaphore(SNAPSHOT_READERS)
+
+    @property
+    def behind(self) -> int:
+        """Connections that are catching up."""
+        return len(self._tasks)
+
+    # A connection begins
+
+    def place(self, connection: Connection, wanted: Position | None, *, live: bool) -> Resume:
+        """Set where the connection starts; returns what `connected` says about it.
+
+        `live` skips what was missed. Without `wanted` the device's cursor supplies the position.
+        In the same step in which the connection is registered, and before `begin`.
+        """
+        standing = self.standings.of(connection.user_id, connection.device_id)
+        if live:
+            wanted = None
+        elif wanted is None:
+            wanted = standing.cursor
+        start = resume(
+            wanted,
+            epoch=self._log.epoch,
+            head=standing.head,
+            floor=standing.floor,
+            last=self._log.last,
+        )
+        connection.position = connection.last = connection.told = start.offset
+        connection.behind = start.offset < standing.head
+        head = max(standing.head, start.offset)
+        return Resume(start.outcome, self._log.epoch, start.offset, head)
+
+    def begin(self, connection: Connection, started: Resume, *, snapshot: bool) -> None:
+        """Hand over what is owed, after `connected` and in the same step; then it is live.
+
+        `snapshot` asks for the `latest` values also when the position is resumed.
+        """
+        standing = self.standings.of(connection.user_id, connection.device_id)
+        wanted = snapshot if started.outcome == "resumed" else connection.positioned
+        if standing.keys and wanted:
+            self._fall_behind(connection, started.head)
+        elif connection.behind:
+            self._fall_behind(connection)
+        else:
+            self.tell(connection)
+
+    def retire(self, connection: Connection) -> None:
+        """Stop reading for a connection whose socket has ended."""
+        task = self._tasks.pop(connection, None)
+        if task is not None:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Nothing is read any more."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self.standings.close()
+
+    def tell(self, connection: Connection) -> None:
+        """Tell a positioned client up to where it has everything."""
+        if connection.positioned and connection.closing is None:
+            connection.told = connection.position
+            told = position(self._log.epoch, connection.position, live=not connection.behind)
+            connection.reply(told.frame)
+
+    def acknowledge(self, connection: Connection, offset: int) -> bool:
+        """Move the device's cursor; False when the offset is above all that was sent.
+
+        Who has the last message delivered has everything up to the connection's position.
+        """
+        if offset > max(connection.last, connection.told):
+            return False
+        reached = connection.position if offset >= connection.last else offset
+        epoch = self._log.epoch
+        self.standings.acknowledge(
+            connection.user_id, connection.device_id, Position(epoch, reached)
+        )
+        return True
+
+    # What is committed
+
+    async def deliver(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Hand the rows to those that are live; returns the devices that took each.
+
+        The first step, without an await, moves the heads and takes down who is live. Whoever comes
+        or catches up later compares itself with these heads, and reads what it lacks.
+        """
+        live = {user_id: self._live(user_id) for user_id in {row.user_id for row in rows}}
+        self.standings.advance(rows)
+        taken: list[list[int]] = []
+        steps = 0
+        for row in rows:
+            connections = live[row.user_id]
+            frame = b""
+            devices: dict[int, None] = {}
+            for connection in connections:
+                if self._lacks(connection, row):
+                    frame = frame or _frame(row)
+                    if self._push(connection, row, frame):
+                        devices[connection.device_id] = None
+                steps += 1
+                if steps == STEP:
+                    steps = 0
+                    await asyncio.sleep(0)
+            taken.append(list(devices))
+        return taken
+
+    def doubt(self) -> None:
+        """Something may be in the log that nobody was handed: everybody looks."""
+        self.standings.doubt()
+        for connection in self._manager.connections():
+            if not connection.behind:
+                self._fall_behind(connection)
+
+    def _live(self, user_id: int) -> list[Connection]:
+        if user_id == EVERYONE:
+            found = self._manager.connections()
+        else:
+            found = self._manager.of_user(user_id)
+        return [connection for connection in found if not connection.behind]
+
+    @staticmethod
+    def _lacks(connection: Connection, row: Row) -> bool:
+        """Tell whether the connection still needs the row; one that is not its is skipped."""
+        if connection.behind or connection.position >= row.offset or connection.closing is not None:
+            return False
+        if row.is_for(connection.device_id, connection.instance):
+            return True
+        connection.position = row.offset
+        return False
+
+    def _push(self, connection: Connection, row: Row, frame: bytes) -> bool:
+        """Hand over the row; a connection that cannot take it is behind from now on."""
+        if not connection.send(frame):
+            self._fall_behind(connection)
+            return False
+        connection.position = connection.last = row.offset
+        return True
+
+    # Catching up
+
+    def _fall_behind(self, connection: Connection, snapshot_upto: int = -1) -> None:
+        connection.behind = True
+        task = asyncio.create_task(self._catch_up(connection, snapshot_upto))
+        self._tasks[connection] = task
+        task.add_done_callback(lambda _: self._forget(connection, task))
+
+    def _forget(self, connection: Connection, task: "asyncio.Task[None]") -> None:
+        if self._tasks.get(connection) is task:
+            del self._tasks[connection]
+        if not task.cancelled() and task.exception() is not None:
+            log.error("catching up failed", exc_info=task.exception())
+            connection.disconnect(INTERNAL)
+
+    async def _catch_up(self, connection: Connection, snapshot_upto: int) -> None:
+        """Hand over what the connection lacks; in the step in which it has all, it is live."""
+        if snapshot_upto >= 0:
+            await self._send_snapshot(connection, snapshot_upto)
+        while connection.closing is None:
+            await connection.drained()
+            page = await self._read(connection)
+            if page is None or connection.is_closing():
+                return
+            if page.floor > connection.position:
+                # It lacks what was pruned meanwhile: when it comes back it is told so.
+                self.standings.raise_floors({connection.user_id: page.floor})
+                connection.disconnect(TOO_SLOW)
+                return
+            for row in page.rows:
+                if row.offset > connection.position:
+                    self._hand_over(connection, row)
+            connection.position = max(connection.position, page.through)
+            if page.through >= self.standings.head(connection.user_id):
+                connection.behind = False
+                self.tell(connection)
+                return
+
+    def _hand_over(self, connection: Connection, row: Row) -> None:
+        if row.is_for(connection.device_id, connection.instance):
+            connection.reply(_frame(row))
+            connection.last = row.offset
+        connection.position = row.offset
+
+    async def _read(self, connection: Connection) -> Slice | None:
+        def page() -> Awaitable[Slice]:
+            return self._log.read(connection.user_id, connection.position, PAGE)
+
+        return await self._ask(connection, page)
+
+    async def _send_snapshot(self, connection: Connection, upto: int) -> None:
+        """Hand over the `latest` values as they are, which moves no position."""
+        after = 0
+
+        def page() -> Awaitable[Slice]:
+            return self._log.latest(connection.user_id, after, upto, PAGE)
+
+        while after < upto and connection.closing is None:
+            await connection.drained()
+            found = await self._ask(connection, page)
+            if found is None or connection.is_closing():
+                return
+            for row in found.rows:
+                if row.is_for(connection.device_id, connection.instance):
+                    connection.reply(_frame(row, snapshot=True))
+            after = found.through
+
+    async def _ask(
+        self, connection: Connection, read: Callable[[], Awaitable[Slice]]
+    ) -> Slice | None:
+        """Return what is read; None when the storage does not answer for long, or nobody waits."""
+        for _ in range(MAX_TRIES):
+            if connection.closing is not None:
+                return None
+            try:
+                async with self._turns:
+                    return await read()
+            except StorageUnavailable as error:
+                self._note_failure(connection, error)
+                await asyncio.sleep(RETRY_SECONDS)
+        connection.disconnect(INTERNAL)
+        return None
+
+    @staticmethod
+    def _note_failure(connection: Connection, error: Exception) -> None:
+        log.warning(
+            "stream not read",
+            extra=fields(connection=connection.connection_id, reason=type(error).__name__),
+        )
+
+
+def _frame(row: Row, *, snapshot: bool = False) -> bytes:
+    source = None
+    if row.source_device != ANY:
+        source = Source(row.source_device, row.source_instance)
+    return durable_frame(row.type, row.payload, row.offset, source, snapshot=snapshot)

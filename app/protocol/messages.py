@@ -1,0 +1,288 @@
+"""The wire: one JSON object per text frame, `{"type", "payload"}`; docs/protocol.md specifies it.
+
+Pure: text in, values out; values in, bytes out.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from json import JSONDecodeError, JSONDecoder
+from typing import Any, Final, Literal
+
+import orjson
+
+from app.protocol.frames import frame
+
+MAX_TYPE_LENGTH: Final = 128
+MAX_ID_LENGTH: Final = 64
+
+SYSTEM_TYPES: Final = frozenset(
+    {"connected", "position", "ping", "pong", "ok", "ack", "error", "goaway"}
+)
+"""Types of the server's own; nobody may send them to others."""
+
+SERVER_PREFIXES: Final = SYSTEM_TYPES | {"device", "presence"}
+"""Refused on every way in: what they carry comes from the server alone."""
+
+RESERVED_PREFIXES: Final = frozenset({"sync", "playback", "notification"})
+"""Features of ours: a backend may send them, a device must not forge them."""
+
+_TYPE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*")
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
+_EVERY_SIXTH_OF_IT = re.compile(r"[0-9]{3}")
+
+
+class MessageError(Exception):
+    """A message is refused; `code` and the text go into the `error` that answers it."""
+
+    def __init__(self, code: str, message: str, reply_to: str | None = None) -> None:
+        self.code = code
+        self.message = message
+        self.reply_to = reply_to
+        super().__init__(message)
+
+
+@dataclass(slots=True)
+class ClientMessage:
+    """What a client sent; `payload` is None when it was left out."""
+
+    type: str
+    payload: Any = None
+    id: str | None = None
+
+
+@dataclass(slots=True)
+class Source:
+    """The device and instance that a relayed message came from; nobody changes one."""
+
+    device_id: int
+    instance: str
+
+
+class ServerMessage:
+    """What the server sends; `frame` is built once, however many connections get it."""
+
+    __slots__ = ("_frame", "payload", "reply_to", "source", "type")
+
+    def __init__(
+        self,
+        type: str,
+        payload: Any = None,
+        *,
+        reply_to: str | None = None,
+        source: Source | None = None,
+    ) -> None:
+        self.type = type
+        self.payload = payload
+        self.reply_to = reply_to
+        self.source = source
+        self._frame: bytes | None = None
+
+    @property
+    def frame(self) -> bytes:
+        """The complete, unmasked WebSocket text frame."""
+        if self._frame is None:
+            self._frame = frame(encode(self))
+        return self._frame
+
+
+@dataclass(slots=True)
+class Resume:
+    """Where a connection starts: from `offset` of `epoch`, with `head` the newest one."""
+
+    outcome: Literal["resumed", "live", "reset"]
+    epoch: str
+    offset: int
+    head: int
+
+
+@dataclass(slots=True)
+class Connected:
+    """Payload of `connected`, the first frame of every connection."""
+
+    device_id: int
+    server_version: str
+    user_id: int
+    connection_id: str
+    instance: str
+    heartbeat_seconds: int | float
+    max_message_bytes: int
+    resume: Resume
+
+
+def connected(payload: Connected) -> ServerMessage:
+    """Return the message that opens every connection."""
+    # As dicts: orjson takes six times as long for the dataclasses.
+    resume = payload.resume
+    return ServerMessage(
+        "connected",
+        {
+            "device_id": payload.device_id,
+            "server_version": payload.server_version,
+            "user_id": payload.user_id,
+            "connection_id": payload.connection_id,
+            "instance": payload.instance,
+            "heartbeat_seconds": payload.heartbeat_seconds,
+            "max_message_bytes": payload.max_message_bytes,
+            "resume": {
+                "outcome": resume.outcome,
+                "epoch": resume.epoch,
+                "offset": resume.offset,
+                "head": resume.head,
+            },
+        },
+    )
+
+
+def ping() -> ServerMessage:
+    """Return the application's `ping`; clients send it, the server answers `pong`."""
+    return ServerMessage("ping")
+
+
+def pong(reply_to: str | None = None) -> ServerMessage:
+    """Return the answer to `ping`."""
+    return ServerMessage("pong", reply_to=reply_to)
+
+
+def ok(
+    reply_to: str, delivered: list[int], stored: tuple[str, int, bool] | None = None
+) -> ServerMessage:
+    """Return the answer to a message with an `id` that was accepted.
+
+    Of a durable one `stored` tells epoch, offset, and whether it is a repeat.
+    """
+    payload: dict[str, Any] = {"delivered": delivered}
+    if stored is not None:
+        payload["epoch"], payload["offset"], duplicate = stored
+        if duplicate:
+            payload["duplicate"] = True
+    return ServerMessage("ok", payload, reply_to=reply_to)
+
+
+def position(epoch: str, offset: int, *, live: bool) -> ServerMessage:
+    """Return the message that tells a positioned client up to where it has everything."""
+    return ServerMessage("position", {"epoch": epoch, "offset": offset, "live": live})
+
+
+def error(code: str, message: str, reply_to: str | None = None) -> ServerMessage:
+    """Return the answer to a message that was refused."""
+    return ServerMessage("error", {"code": code, "message": message}, reply_to=reply_to)
+
+
+def goaway(reason: str, *, reconnect: bool, after_ms: int) -> ServerMessage:
+    """Return the message before a close that the server starts."""
+    return ServerMessage("goaway", {"reason": reason, "reconnect": reconnect, "after_ms": after_ms})
+
+
+def encode(message: ServerMessage) -> bytes:
+    """Return the JSON text; `payload` is always there, other keys only when they are set."""
+    record: dict[str, Any] = {"type": message.type, "payload": message.payload}
+    if message.reply_to is not None:
+        record["reply_to"] = message.reply_to
+    if message.source is not None:
+        record["from"] = _origin(message.source)
+    return orjson.dumps(record)
+
+
+def durable_frame(
+    type_: str, payload: bytes, offset: int, source: Source | None, *, snapshot: bool = False
+) -> bytes:
+    """Return the frame of a message that is kept; `payload` is its JSON text, taken as it is."""
+    text = b'{"type":"%b","payload":%b,"offset":%d' % (type_.encode(), payload, offset)
+    if source is not None:
+        text += b',"from":' + orjson.dumps(_origin(source))
+    if snapshot:
+        text += b',"snapshot":true'
+    return frame(text + b"}")
+
+
+def _origin(source: Source) -> dict[str, int | str]:
+    # As a dict: orjson takes three times as long for the dataclass.
+    return {"device_id": source.device_id, "instance": source.instance}
+
+
+def decode(text: str) -> ClientMessage:
+    """Return the message in a text frame.
+
+    Raises MessageError: `parse_error` when it is not JSON, `invalid_message` when the object is
+    not a message or holds an integer that JSON readers of 64 bits would change.
+    """
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise MessageError("parse_error", "this is not a JSON object in UTF-8") from None
+    if not isinstance(record, dict):
+        raise MessageError("invalid_message", "a message is a JSON object")
+    reply_to = record.get("id")
+    if reply_to is not None and (
+        not isinstance(reply_to, str) or not 0 < len(reply_to) <= MAX_ID_LENGTH
+    ):
+        raise MessageError(
+            "invalid_message", f"id must be a string of 1 to {MAX_ID_LENGTH} characters"
+        )
+    type_ = record.get("type")
+    if not isinstance(type_, str) or not is_type(type_):
+        raise MessageError(
+            "invalid_message",
+            f"type must be up to {MAX_TYPE_LENGTH} characters of a-z, 0-9 and _ joined by dots",
+            reply_to,
+        )
+    if has_wide_integer(text):
+        raise MessageError("invalid_message", "an integer does not fit into 64 bits", reply_to)
+    return ClientMessage(type_, record.get("payload"), reply_to)
+
+
+def id_in(text: str) -> str | None:
+    """Return the `id` of a message that is not decoded further; None if there is none to see."""
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    found = record.get("id") if isinstance(record, dict) else None
+    return found if isinstance(found, str) and 0 < len(found) <= MAX_ID_LENGTH else None
+
+
+def is_type(text: str) -> bool:
+    """Tell whether this is a well-formed message type."""
+    return len(text) <= MAX_TYPE_LENGTH and _is_type(text)
+
+
+@lru_cache(maxsize=1024)
+def _is_type(text: str) -> bool:
+    return _TYPE.fullmatch(text) is not None
+
+
+def feature_of(type_: str) -> str:
+    """Return the text before the first dot of a type."""
+    return type_.partition(".")[0]
+
+
+def has_wide_integer(text: str) -> bool:
+    """Tell whether the JSON text has an integer outside of -2^63 … 2^64-1.
+
+    orjson turns such an integer into a float without a word, so a relayed one would arrive
+    changed.
+    """
+    # Of 19 digits in a row three are in every sixth place of the text, side by side. Only such
+    # texts are searched, and only those that have a long number cost a second reading.
+    return (
+        _EVERY_SIXTH_OF_IT.search(text[5::6]) is not None
+        and _LONG_NUMBER.search(text) is not None
+        and _has_wide_integer(text)
+    )
+
+
+def _has_wide_integer(text: str) -> bool:
+    found = False
+
+    def check(digits: str) -> int:
+        nonlocal found
+        value = int(digits) if len(digits) <= 20 else 1 << 64
+        found = found or not -(1 << 63) <= value < 1 << 64
+        return 0
+
+    try:
+        JSONDecoder(parse_int=check).decode(text)
+    except (JSONDecodeError, RecursionError):
+        return True
+    return found

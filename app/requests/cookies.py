@@ -1,0 +1,118 @@
+"""The session cookie: encrypted, and nothing in it but the token.
+
+The truth is the session row, so a cookie that was copied does not survive a sign-out.
+"""
+
+from collections.abc import Callable, Sequence
+from http.cookies import SimpleCookie
+
+from aiohttp import hdrs, web
+from aiohttp_session import STORAGE_KEY, Session, get_session, new_session
+from aiohttp_session.cookie_storage import EncryptedCookieStorage
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from app.base.lru import Recent
+
+COOKIE_NAME = "session_token"
+SESSION_FIELD = "token"
+KNOWN_COOKIES = 16_384
+"""Cookies whose token is known, about 700 bytes each and up to twice as many: a device comes back
+with the one it had, and decrypting it costs half of an upgrade. Whether its session holds is asked
+each time."""
+
+MAX_KNOWN_COOKIE = 1024
+"""Characters; ours have some 300."""
+
+
+async def remember(request: web.Request, token: str) -> None:
+    """The answer to this request sets the session cookie."""
+    session = await new_session(request)
+    session[SESSION_FIELD] = token
+
+
+async def forget(request: web.Request) -> None:
+    """The answer to this request removes the session cookie."""
+    (await get_session(request)).invalidate()
+
+
+async def cookie_token(request: web.Request) -> str | None:
+    """Return the token in the request's cookie; None if there is none that a key decrypts."""
+    header = request.headers.get(hdrs.COOKIE, "")
+    if COOKIE_NAME not in header:
+        return None
+    storage, value = request.get(STORAGE_KEY), _cookie_value(header)
+    known = None
+    if isinstance(storage, CookieStorage) and value is not None:
+        known = storage.tokens.get(value)
+    if known is not None:
+        return known
+    token = (await get_session(request)).get(SESSION_FIELD)
+    if not isinstance(token, str):
+        return None
+    if isinstance(storage, CookieStorage) and value is not None:
+        storage.tokens.put(value, token)
+    return token
+
+
+def _cookie_value(header: str) -> str | None:
+    """Return what is between the cookie's name and its end; None if it is none of ours alone.
+
+    What stands beside it in the header is others', and may be long and another each time.
+    """
+    before, found, rest = header.partition(f"{COOKIE_NAME}=")
+    value = rest.partition(";")[0].strip()
+    alone = found and before.rstrip()[-1:] in ("", ";") and COOKIE_NAME not in rest
+    return value if alone and len(value) <= MAX_KNOWN_COOKIE else None
+
+
+class CookieStorage(EncryptedCookieStorage):
+    """The encrypted cookie, readable under every key and written under the first.
+
+    Its value has no `=` at the end, so that it never needs quotes, which not every client strips.
+    """
+
+    def __init__(
+        self, keys: Sequence[bytes], secure: Callable[[web.Request], bool], max_age: int
+    ) -> None:
+        # The base class wants one key, which encrypts nothing here.
+        super().__init__(Fernet(keys[0]), cookie_name=COOKIE_NAME, max_age=max_age, samesite="Lax")
+        self._keys = MultiFernet([Fernet(key) for key in keys])
+        self._is_secure = secure
+        self._life = max_age
+        self.tokens: Recent[str, str] = Recent(KNOWN_COOKIES)
+
+    async def load_session(self, request: web.Request) -> Session:
+        """Return the session of the cookie; one that no key decrypts is a new, empty session."""
+        cookie = (self.load_cookie(request) or "").strip('"').rstrip("=")
+        try:
+            padded = cookie + "=" * (-len(cookie) % 4)
+            data = self._decoder(self._keys.decrypt(padded.encode(), ttl=self._life).decode())
+        except (InvalidToken, ValueError):
+            return await self.new_session()
+        return Session(None, data=data, new=False, max_age=self._life)
+
+    async def save_session(
+        self, request: web.Request, response: web.StreamResponse, session: Session
+    ) -> None:
+        """The answer sets the cookie, or removes it if the session is empty."""
+        value = ""
+        if not session.empty:
+            text = self._encoder(self._get_session_data(session)).encode()
+            value = self._keys.encrypt(text).decode().rstrip("=")
+        self.save_cookie(response, value, max_age=session.max_age)
+        self._mark_secure(response.cookies, self._is_secure(request))
+
+    def _mark_secure(self, cookies: "SimpleCookie", secure: bool) -> None:
+        if secure and COOKIE_NAME in cookies:
+            cookies[COOKIE_NAME]["secure"] = True
+
+
+def cookie_storage(
+    keys: Sequence[bytes], secure: Callable[[web.Request], bool], max_age: int
+) -> CookieStorage:
+    """Return the storage for `aiohttp_session.setup`.
+
+    `secure` says whether the client came over https; `max_age` is the longest life of a session in
+    seconds.
+    """
+    return CookieStorage(keys, secure, max_age)

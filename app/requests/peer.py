@@ -1,0 +1,51 @@
+"""Who is at the other end of a request, and whether the page behind it is one of ours."""
+
+from collections.abc import Sequence
+
+from aiohttp import hdrs, web
+
+from app.auth.origin import OriginVerdict, origin_verdict
+from app.auth.peer import Peer, resolve_peer
+from app.keys import SETTINGS
+from app.settings import Network
+
+PEER = web.RequestKey("peer", Peer)
+
+# A browser sets this header itself; no script can.
+SEC_FETCH_SITE = "Sec-Fetch-Site"
+
+
+def request_peer(request: web.Request) -> Peer:
+    """Return the client as seen through the trusted proxies; worked out once per request."""
+    peer = request.get(PEER)
+    if peer is None:
+        trusted = request.config_dict[SETTINGS].trusted_proxies
+        peer = request[PEER] = peer_of(request, trusted)
+    return peer
+
+
+def direct_peer(request: web.BaseRequest) -> Peer:
+    """Return whoever holds the other end of the TCP connection, a proxy perhaps."""
+    return peer_of(request, ())
+
+
+def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Peer:
+    """Return the client as seen through the trusted proxies, worked out anew."""
+    return resolve_peer(
+        # Also known when the client has already left.
+        request.remote,
+        request.headers,
+        # Not `request.scheme`, which is kept as long as the request, of a socket for its life.
+        "http" if request.get_extra_info("sslcontext") is None else "https",
+        request.headers.get(hdrs.HOST, ""),
+        trusted_proxies,
+    )
+
+
+def request_origin(request: web.Request) -> OriginVerdict:
+    """Return what the Origin header of the request means."""
+    return origin_verdict(
+        request.headers.get(hdrs.ORIGIN),
+        request_peer(request).host,
+        request.config_dict[SETTINGS].allowed_origins,
+    )

@@ -1,0 +1,242 @@
+"""One server process: sends, deadlines and the stop."""
+
+import asyncio
+
+import pytest
+from memory_log import MemoryLog
+from wires import MemoryWire
+
+from app.base.metrics import Metrics
+from app.node.connection import Connection
+from app.node.node import Node, NodeLimits, Send
+from app.node.outgoing import OutboxLimits
+from app.node.registry import ConnectionManager
+from app.protocol.close import (
+    PING_UNANSWERED,
+    REPLACED,
+    REVOKED,
+    SESSION_EXPIRED,
+    SHUTTING_DOWN,
+    TOO_SLOW,
+)
+from app.protocol.messages import Source
+from app.protocol.selector import Selector
+
+
+class Time:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+async def node(time: Time) -> Node:
+    limits = NodeLimits(heartbeat=32, stall=60, message=30, reconnect_window=5)
+    return Node(
+        ConnectionManager(),
+        MemoryLog(),
+        Metrics(),
+        limits,
+        OutboxLimits(4, 1000),
+        clock=time,
+        wall_clock=time,
+    )
+
+
+def connected(node: Node, user: int = 1, device: int = 1, **more) -> Connection:
+    connection = Connection(
+        MemoryWire(),
+        node.outgoing,
+        user_id=user,
+        device_id=device,
+        connection_id=f"{user}-{device}-{more.get('instance', '')}-{id(more)}",
+        **more,
+    )
+    node.connect(connection)
+    return connection
+
+
+def code(connection: Connection):
+    return connection.closing.close if connection.closing else None
+
+
+async def test_others_means_all_but_the_sending_instance(node: Node) -> None:
+    connected(node, 1, 1, instance="a")
+    connected(node, 1, 1, instance="b")
+    connected(node, 1, 2)
+    delivered = node.send(Send("others", "note.x", user_id=1, source=Source(1, "a")))
+    assert sorted(delivered.taken) == [1, 2]
+
+
+async def test_an_excluded_device_gets_nothing_on_any_instance(node: Node) -> None:
+    connected(node, 1, 1, instance="a")
+    connected(node, 1, 1, instance="b")
+    connected(node, 1, 2)
+    assert node.send(Send("others", "note.x", user_id=1, exclude_device=1)).taken == [2]
+
+
+async def test_a_device_that_is_away_is_in_neither_list(node: Node) -> None:
+    delivered = node.send(Send("device", "note.x", user_id=1, device_id=9))
+    assert (delivered.taken, delivered.failed) == ([], [])
+
+
+async def test_everyone_is_everyone(node: Node) -> None:
+    connected(node, 1, 1)
+    connected(node, 2, 2)
+    assert sorted(node.send(Send("everyone", "note.x")).taken) == [1, 2]
+
+
+async def test_a_replaced_connection_acts_no_more_and_its_end_leaves_the_successor(
+    node: Node,
+) -> None:
+    old = connected(node)
+    new = connected(node)
+    assert code(old) is REPLACED
+    node.retire(old)
+    assert node.manager.connections() == [new]
+
+
+async def test_disconnect_makes_them_unreachable_at_once(node: Node) -> None:
+    gone, stays = connected(node, 1, 1), connected(node, 1, 2)
+    assert node.disconnect(Selector(user_id=1, device_id=1), REVOKED) == 1
+    assert code(gone) is REVOKED
+    assert code(stays) is None
+    assert node.send(Send("user", "note.x", user_id=1)).taken == [2]
+
+
+async def test_an_unanswered_ping_ends_an_idle_connection(node: Node, time: Time) -> None:
+    connection = connected(node)
+    for _ in range(17):
+        time.now += 1
+        node.sweep()
+    assert code(connection) is PING_UNANSWERED
+    assert not node.manager.is_device_connected(1, 1)
+
+
+async def test_a_peer_that_is_reading_slowly_is_not_judged_by_its_pong(
+    node: Node, time: Time
+) -> None:
+    connection = connected(node)
+    connection._wire.kernel = 100_000
+    for _ in range(50):
+        time.now += 1
+        connection._wire.kernel -= 1000
+        node.sweep()
+    assert code(connection) is None
+    for _ in range(70):
+        time.now += 1
+        node.sweep()
+    assert code(connection) is TOO_SLOW
+
+
+async def test_a_stalled_peer_is_too_slow(node: Node, time: Time) -> None:
+    connection = connected(node)
+    connection._wire.unread = 70_000
+    node.send(Send("user", "note.x", user_id=1))
+    for _ in range(60):
+        time.now += 1
+        node.sweep()
+        assert code(connection) is None
+    time.now += 1
+    node.sweep()
+    assert code(connection) is TOO_SLOW
+
+
+async def test_progress_of_the_pump_is_progress(node: Node, time: Time) -> None:
+    connection = connected(node)
+    connection._wire.unread = 70_000
+    for _ in range(200):
+        connection.send(b"x")
+        connection.take()
+        time.now += 1
+        node.sweep()
+    assert code(connection) is None
+
+
+async def test_a_slow_peer_that_caught_up_is_forgotten(node: Node, time: Time) -> None:
+    connection = connected(node)
+    connection._wire.unread = 10
+    connection.send(b"x")
+    node.sweep()
+    connection._wire.unread = 0
+    connection.take()
+    node.sweep()
+    assert node.outgoing.slow == set()
+
+
+async def test_a_message_that_does_not_end_is_too_slow(node: Node, time: Time) -> None:
+    connection = connected(node)
+    node.arrivals.since[connection] = time.now
+    for _ in range(30):
+        time.now += 1
+        node.sweep()
+        connection.awaited_pong = None
+    assert code(connection) is None
+    time.now += 1
+    node.sweep()
+    assert code(connection) is TOO_SLOW
+
+
+async def test_a_session_that_expires_ends_its_connection(node: Node, time: Time) -> None:
+    soon = connected(node, 1, 1, expires_at=time.now + 10)
+    later = connected(node, 1, 2, expires_at=time.now + 1000)
+    time.now += 10
+    node.sweep()
+    assert code(soon) is SESSION_EXPIRED
+    assert code(later) is None
+
+
+async def test_an_expiry_far_ahead_is_seen_when_it_comes(node: Node, time: Time) -> None:
+    connection = connected(node, expires_at=time.now + 1000)
+    for _ in range(1000):
+        time.now += 1
+        node.sweep()
+        connection.awaited_pong = None
+    assert code(connection) is SESSION_EXPIRED
+
+
+async def test_at_a_stop_clients_are_told_to_come_back_spread_over_the_window(node: Node) -> None:
+    connections = [connected(node, 1, number, positioned=True) for number in range(5)]
+    closing = asyncio.ensure_future(node.close_all(seconds=10))
+    await asyncio.sleep(0)
+    for connection in connections:
+        node.retire(connection)
+    await closing
+    assert {code(one) for one in connections} == {SHUTTING_DOWN}
+    assert sorted(one.closing.after_ms for one in connections) == [0, 1000, 2000, 3000, 4000]
+
+
+async def test_at_a_stop_who_does_not_end_is_aborted(node: Node) -> None:
+    connection = connected(node)
+    await node.close_all(seconds=0)
+    assert connection._wire.aborted
+
+
+async def test_nothing_of_a_retired_connection_is_kept(node: Node, time: Time) -> None:
+    connection = connected(node, expires_at=time.now + 1)
+    connection._wire.unread = 1
+    connection.send(b"x")
+    node.sweep()
+    node.retire(connection)
+    assert node._expiring == set()
+    assert node._progress == {}
+    assert list(node._heartbeat) == []
+    assert node.outgoing.slow == set()
+    assert not any(node._heartbeat._slots)
+    assert node.manager.connection_count == 0
+
+
+async def test_messages_out_are_counted_by_prefix(node: Node) -> None:
+    connected(node, 1, 1)
+    connected(node, 1, 2)
+    node.send(Send("user", "note.x", user_id=1))
+    assert dict(node.metrics.sent.items()) == {"note": 2}

@@ -1,0 +1,51 @@
+"""A few pass in each turn of the event loop."""
+
+import asyncio
+
+from app.node.turnstile import Turnstile
+
+
+class Turns:
+    """Counts the turns of the loop, and notes in which one each came through."""
+
+    def __init__(self, each_turn: int) -> None:
+        self.turnstile = Turnstile(each_turn)
+        self.passed: list[tuple[int, str]] = []
+        self._turn = 0
+
+    async def enter(self, name: str) -> None:
+        await self.turnstile.enter()
+        self.passed.append((self._turn, name))
+
+    async def until_passed(self, count: int) -> None:
+        while len(self.passed) < count:
+            await asyncio.sleep(0)
+            self._turn += 1
+
+
+async def test_so_many_pass_at_once_and_the_others_in_order() -> None:
+    turns = Turns(2)
+    tasks = [asyncio.create_task(turns.enter(name)) for name in "abcdefg"]
+    await turns.until_passed(7)
+    assert [name for _, name in turns.passed] == list("abcdefg")
+    each = [turn for turn, _ in turns.passed]
+    assert max(each.count(turn) for turn in each) == 2
+    await asyncio.gather(*tasks)
+
+
+async def test_nobody_waits_when_few_come() -> None:
+    turnstile = Turnstile(2)
+    for _ in range(5):
+        await turnstile.enter()
+        await turnstile.enter()
+        await asyncio.sleep(0)
+
+
+async def test_who_gives_up_takes_nobodys_place() -> None:
+    turns = Turns(1)
+    tasks = [asyncio.create_task(turns.enter(name)) for name in "abcd"]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await turns.until_passed(3)
+    assert [name for _, name in turns.passed] == list("acd")
+    await asyncio.gather(*tasks, return_exceptions=True)
