@@ -27,38 +27,39 @@ from app.control.address import DATABASE_NAME
 from app.features.accepted import AcceptedFeature
 from app.features.ack import AckFeature
 from app.features.device import DeviceFeature, DurableLimits
-from app.features.dispatch import Dispatcher
-from app.features.intake import Intake
+from app.features.door import Dispatcher, Door
+from app.features.feature import Feature, handlers, load_features, prompt_handlers
 from app.features.presence import PresenceFeature
-from app.features.registry import Feature, handlers, load_features, prompt_handlers
 from app.keys import (
     ACCOUNTS,
     ADMISSION,
     API_KEYS,
-    BACKEND,
     COOKIES,
     DATABASE,
+    DOOR,
     FAILED,
     GUARD,
-    INTAKE,
     MANAGER,
     METRICS,
     NODE,
+    PUBLISHER,
     READINESS,
+    RECEIPTS,
     SESSIONS,
     SETTINGS,
     STARTED_AT,
     STREAMS,
-    WAITING,
     Readiness,
 )
 from app.node.admission import Admission, AdmissionLimits
+from app.node.deadlines import TimeLimits
+from app.node.inflow import RateLimit
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
-from app.node.rate import RateLimit
 from app.node.registry import ConnectionManager
-from app.publishing.backend import Backend
-from app.publishing.receipts import Waiting
+from app.protocol.messages import RESERVED_PREFIXES, SERVER_PREFIXES
+from app.publishing.publisher import Publisher
+from app.publishing.receipts import Receipts
 from app.requests.cookies import cookie_storage
 from app.requests.peer import request_peer
 from app.settings import Settings
@@ -115,7 +116,7 @@ def build_application(settings: Settings) -> web.Application:
     app[PAGES] = Pages.load(settings.web_app)
     add_routes(app, middlewares(settings, cookies))
     app.cleanup_ctx.extend(
-        [_lock, _database, _streams, _node, _accounts, _backend, _dispatcher, _flushing]
+        [_lock, _database, _streams, _node, _accounts, _publishing, _door, _flushing]
     )
     app.on_shutdown.append(_close_sockets)
     return app
@@ -154,13 +155,15 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
         app[STREAMS],
         app[METRICS],
         NodeLimits(
-            heartbeat=settings.heartbeat_seconds,
-            stall=settings.stall_seconds,
-            message=settings.message_seconds,
+            time=TimeLimits(
+                heartbeat=settings.heartbeat_seconds,
+                stall=settings.stall_seconds,
+                message=settings.message_seconds,
+            ),
+            outbox=OutboxLimits(frames=settings.max_outbox_frames, bytes=settings.max_outbox_bytes),
+            message_bytes=settings.max_message_bytes,
             reconnect_window=settings.reconnect_window_seconds,
-            rate=_rate_limit(settings),
         ),
-        OutboxLimits(settings.max_outbox_frames, settings.max_outbox_bytes),
     )
     node.watch()
     keeper = Keeper(node.log, node.delivery.standings)
@@ -176,16 +179,6 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
     await keeper.close()
 
 
-def _rate_limit(settings: Settings) -> RateLimit:
-    return RateLimit(
-        messages_per_second=settings.messages_per_second,
-        messages_burst=settings.messages_burst,
-        bytes_per_second=settings.bytes_per_second,
-        # Two of the largest messages always fit, whatever the rate.
-        bytes_burst=2 * max(settings.bytes_per_second, settings.max_message_bytes),
-    )
-
-
 async def _accounts(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     sessions = Sessions(app[DATABASE], settings, JwtVerifier.from_settings(settings))
@@ -199,44 +192,51 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     passwords.close()
 
 
-async def _backend(app: web.Application) -> AsyncIterator[None]:
+async def _publishing(app: web.Application) -> AsyncIterator[None]:
     keys = app[API_KEYS] = ApiKeys(app[DATABASE])
     addressees = Addressees(app[DATABASE], app[SESSIONS].owners)
-    waiting = app[WAITING] = Waiting(app[NODE], app[DATABASE])
-    app[BACKEND] = Backend(app[NODE], addressees, waiting)
+    receipts = app[RECEIPTS] = Receipts(app[NODE], app[DATABASE])
+    app[PUBLISHER] = Publisher(app[NODE], addressees, app[SETTINGS].max_message_bytes)
     yield
-    await waiting.close()
+    await receipts.close()
     await addressees.close()
     await _if_the_disk_takes_it(keys.close())
 
 
-async def _dispatcher(app: web.Application) -> AsyncIterator[None]:
-    table: dict[str, object] = {}
+async def _door(app: web.Application) -> AsyncIterator[None]:
     settings, node = app[SETTINGS], app[NODE]
+    own = load_features(settings.features, node)
+    taken = {feature.prefix for feature in own}
+    # Prefixes of features that are not part of this server yet: clients speak some of them.
+    accepted = [AcceptedFeature(prefix) for prefix in RESERVED_PREFIXES - taken]
+    owned = frozenset({*taken, *SERVER_PREFIXES, *RESERVED_PREFIXES})
     limits = DurableLimits(
         settings.durable_prefixes, settings.durable_per_second, settings.durable_burst, node.clock
     )
-    own = load_features(settings.features, node)
-    device = DeviceFeature(node, app[ACCOUNTS].known_device, table.keys, limits)
+    device = DeviceFeature(node, app[PUBLISHER], owned, limits)
     presence = PresenceFeature(node)
     app[SESSIONS].on_devices_changed = presence.list_changed
-    taken = {feature.prefix for feature in own}
-    accepted = [AcceptedFeature(prefix) for prefix in ("sync", "playback") if prefix not in taken]
     features: list[Feature] = [device, presence, *own, *accepted]
     found = handlers(features)
-    table.update(found)
     ack = AckFeature(node)
-    app[INTAKE] = Intake(
-        node,
-        Dispatcher(
-            {**found, ack.prefix: ack.handle},
-            app[METRICS].received,
-            {**prompt_handlers(features), ack.prefix: ack.handle_now},
-        ),
-        settings.max_message_bytes,
+    dispatcher = Dispatcher(
+        {**found, ack.prefix: ack.handle},
+        app[METRICS].received,
+        {**prompt_handlers(features), ack.prefix: ack.handle_now},
     )
+    app[DOOR] = Door(node, dispatcher, settings.max_message_bytes, _rate_limit(settings))
     yield
     presence.close()
+
+
+def _rate_limit(settings: Settings) -> RateLimit:
+    return RateLimit(
+        messages_per_second=settings.messages_per_second,
+        messages_burst=settings.messages_burst,
+        bytes_per_second=settings.bytes_per_second,
+        # Two of the largest messages always fit, whatever the rate.
+        bytes_burst=2 * max(settings.bytes_per_second, settings.max_message_bytes),
+    )
 
 
 async def _flushing(app: web.Application) -> AsyncIterator[None]:

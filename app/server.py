@@ -23,7 +23,7 @@ from app.base.version import VERSION
 from app.control.address import SOCKET_NAME
 from app.control.operations import Operations
 from app.control.server import serve_control
-from app.keys import ACCOUNTS, API_KEYS, DATABASE, FAILED, MANAGER, NODE, READINESS
+from app.keys import ACCOUNTS, API_KEYS, DATABASE, FAILED, MANAGER, NODE, PUBLISHER, READINESS
 from app.settings import Settings
 
 BACKLOG: Final = 4096
@@ -84,6 +84,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[N
                 app[NODE],
                 settings,
                 url,
+                app[PUBLISHER],
                 api_keys=app[API_KEYS],
                 database=app[DATABASE],
             )

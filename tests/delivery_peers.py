@@ -11,13 +11,22 @@ from app.node.connection import Connection
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
-from app.protocol.position import Position
+from app.protocol.messages import Resume
+from app.protocol.position import Position, Query
+from app.protocol.publication import Publication
+from app.publishing.publisher import appended
 from app.streams.base import StreamLog
+from app.streams.committer import Stored
 
 
 def make_node(streams: StreamLog) -> Node:
     """A node whose outboxes are small, so that they are full soon."""
-    return Node(ConnectionManager(), streams, Metrics(), NodeLimits(), OutboxLimits(4, 1000))
+    return Node(ConnectionManager(), streams, Metrics(), NodeLimits(outbox=OutboxLimits(4, 1000)))
+
+
+def append(node: Node, publication: Publication) -> "asyncio.Future[Stored]":
+    """Have the message stored; the future gets what came of it."""
+    return appended(node.append, publication)
 
 
 def frames(data: bytes) -> list[dict[str, Any]]:
@@ -52,7 +61,8 @@ class Peer:
 
     async def connect(
         self, wanted: Position | None = None, *, live: bool = False, snapshot: bool = False
-    ) -> Any:
+    ) -> Resume:
+        """Enter as after an upgrade; returns what `connected` says of the start."""
         connection = self.connection
         await self.node.delivery.standings.prepare(connection.user_id, connection.device_id)
         start = self.enter(wanted, live=live, snapshot=snapshot)
@@ -61,13 +71,10 @@ class Peer:
 
     def enter(
         self, wanted: Position | None = None, *, live: bool = False, snapshot: bool = False
-    ) -> Any:
-        """The step of the handler in which nothing else can happen."""
-        self.node.connect(self.connection)
-        start = self.node.delivery.place(self.connection, wanted, live=live)
-        by_cursor = wanted is None and not live
-        self.node.delivery.begin(self.connection, start, snapshot=snapshot or by_cursor)
-        return start
+    ) -> Resume:
+        """Enter the node; the standing of the device is in memory."""
+        query = Query(positioned=True, position=wanted, live=live, snapshot=snapshot)
+        return self.node.enter(self.connection, query)
 
     def drain(self) -> None:
         """The peer reads what waits in the outbox, if it reads at all."""
@@ -81,7 +88,7 @@ class Peer:
                 await asyncio.sleep(0)
             self.drain()
             going = self.wire.unread == 0 and self.connection.closing is None
-            busy = self.connection.behind and going
+            busy = self.connection.place.behind and going
             if not busy and not self.node.outgoing.dirty:
                 return
 
@@ -93,7 +100,9 @@ class Peer:
         await self.settle()
 
     def messages(self) -> list[dict[str, Any]]:
-        return frames(b"".join(self.wire.written))
+        """What the peer was sent, the greeting apart."""
+        found = frames(b"".join(self.wire.written))
+        return [one for one in found if one["type"] != "connected"]
 
     def offsets(self) -> list[int]:
         """The offsets of what was handed over, snapshots apart."""

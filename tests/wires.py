@@ -11,7 +11,7 @@ class MemoryWire:
         self.unread = 0
         self.pumps = 0
         self.kernel = 0
-        self.finished = False
+        self.closed_soon = False
         self.aborted = False
 
     def write(self, data: bytes) -> bool:
@@ -25,8 +25,8 @@ class MemoryWire:
     def pump(self) -> None:
         self.pumps += 1
 
-    def finish(self) -> None:
-        self.finished = True
+    def close_soon(self) -> None:
+        self.closed_soon = True
 
     def abort(self) -> None:
         self.aborted = True

@@ -53,6 +53,10 @@ class Addressees:
             raise Problem(404, "device_not_found", "There is no such device.")
         return owner
 
+    async def owns(self, user_id: int, device_id: int) -> bool:
+        """Tell whether the user has this device; a select only if memory does not know."""
+        return await self._owners.load(device_id) == user_id
+
     async def close(self) -> None:
         """Nothing is loading."""
         await self._ids.close()

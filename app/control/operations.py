@@ -12,6 +12,7 @@ from app.auth.api_keys import ApiKeys
 from app.auth.sessions import Ended
 from app.base.errors import NoServer, Problem
 from app.node.node import Node
+from app.publishing.publisher import Publisher
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.users import User
@@ -33,6 +34,7 @@ class Operations:
     node: Node | None
     settings: Settings
     url: str | None = None
+    publisher: Publisher | None = None
     api_keys: ApiKeys = field(kw_only=True)
     database: Database = field(kw_only=True)
 
@@ -48,6 +50,12 @@ class Operations:
             raise NoServer(NO_SERVER)
         return self.node
 
+    def running_publisher(self) -> Publisher:
+        """Return the way to send; raise NoServer when this is not a server."""
+        if self.publisher is None:
+            raise NoServer(NO_SERVER)
+        return self.publisher
+
     def online(self, user_id: int) -> frozenset[int]:
         """Return the user's devices that are connected to this server."""
         if self.node is None:
@@ -59,10 +67,18 @@ class Operations:
 
         Raises Problem `user_not_found`.
         """
-        number = name.removeprefix(_ID_PREFIX)
-        if number != name and number.isascii() and number.isdigit() and int(number[:20]) <= MAX_ID:
-            return await self.accounts.get_user(int(number))
-        return await self.accounts.find_user(name)
+        found = user_name(name)
+        if isinstance(found, int):
+            return await self.accounts.get_user(found)
+        return await self.accounts.find_user(found)
+
+
+def user_name(name: str) -> int | str:
+    """Return the id in `id=NUMBER`, else the name, which is a handle."""
+    number = name.removeprefix(_ID_PREFIX)
+    if number != name and number.isascii() and number.isdigit() and int(number[:20]) <= MAX_ID:
+        return int(number)
+    return name
 
 
 class Arguments(BaseModel):

@@ -1,11 +1,18 @@
 """The command that sends a message, as an application's own backend may."""
 
-from dataclasses import replace
 from typing import Any, Literal
 
-from app.control.operations import Arguments, Command, Id, Offline, Operations, Result
-from app.node.node import Send
-from app.publishing.backend import check_size, check_type, hand_over, keep_of, sent
+from app.control.operations import Arguments, Command, Id, Offline, Operations, Result, user_name
+from app.publishing.checks import keep_of
+from app.publishing.publisher import (
+    DeviceTarget,
+    Draft,
+    EveryoneTarget,
+    OthersTarget,
+    Target,
+    UserTarget,
+    sent,
+)
 
 OWNER = "operator"
 """Who may repeat a message by its id: whoever gives commands."""
@@ -43,12 +50,11 @@ class Delivery(Result):
 
 
 async def _send(operations: Operations, arguments: NewMessage) -> Delivery:
-    node = operations.running_node()
+    publisher = operations.running_publisher()
     keep = keep_of(arguments.model_dump(include={"store", "key", "ttl", "message_id"}))
-    check_type(arguments.type)
-    check_size(arguments.type, arguments.payload, operations.settings.max_message_bytes)
-    send = await _addressed(operations, arguments)
-    outcome = await sent(hand_over(node, replace(send, keep=keep, owner=OWNER)))
+    publisher.check(arguments.type, arguments.payload)
+    draft = Draft(_target(arguments), arguments.type, arguments.payload, keep, OWNER)
+    outcome = await sent(publisher.hand_over(await publisher.address(draft)))
     delivery = Delivery(delivered=outcome.delivered, failed=outcome.failed)
     if outcome.stored is None:
         return delivery
@@ -57,17 +63,16 @@ async def _send(operations: Operations, arguments: NewMessage) -> Delivery:
     return delivery.model_copy(update=place)
 
 
-async def _addressed(operations: Operations, message: NewMessage) -> Send:
-    if message.where == "everyone":
-        return Send("everyone", message.type, message.payload)
-    if message.where == "user":
-        user = await operations.user(message.user or "")
-        return Send("user", message.type, message.payload, user_id=user.id)
-    device = await operations.accounts.get_device(message.device_id or 0)
-    send = Send(message.where, message.type, message.payload, user_id=device.user_id)
-    if message.where == "device":
-        return replace(send, device_id=device.id)
-    return replace(send, exclude_device=device.id)
+def _target(message: NewMessage) -> Target:
+    match message.where:
+        case "everyone":
+            return EveryoneTarget()
+        case "user":
+            return UserTarget(user_name(message.user or ""))
+        case "device":
+            return DeviceTarget(message.device_id or 0)
+        case "others":
+            return OthersTarget(message.device_id or 0)
 
 
 SEND = Command("send", NewMessage, Delivery, _send, offline=Offline.NEVER)

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 from aiohttp import web
 
-from app.base.errors import NoServer, Problem
+from app.base.errors import NoServer, Problem, sentence
 from app.control.address import short_path
 from app.control.commands import command_named
 from app.control.operations import Operations
@@ -79,7 +79,7 @@ async def _call(request: web.Request) -> web.Response:
     try:
         return _answer(HTTPStatus.OK, {"result": await _result(request)})
     except Problem as problem:
-        return _answer(problem.status, {"code": problem.code, "detail": problem.detail})
+        return _answer(problem.status, {"code": problem.code, "detail": sentence(problem.detail)})
     except NoServer as error:
         return _answer(HTTPStatus.CONFLICT, {"code": "no_server", "detail": str(error)})
 

@@ -3,7 +3,7 @@
 import logging
 
 from app.base.logs import fields
-from app.features.dispatch import Outcome
+from app.features.feature import Outcome
 from app.node.connection import Connection
 from app.protocol.messages import ClientMessage
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.features.dispatch import Outcome
+from app.features.feature import Outcome
 from app.node.connection import Connection
 from app.node.node import Node
 from app.protocol.messages import ClientMessage, MessageError

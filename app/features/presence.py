@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from app.features.dispatch import Outcome, Reply
+from app.features.feature import Outcome, Reply
 from app.node.connection import Connection
 from app.node.node import Node
 from app.protocol.messages import ClientMessage, MessageError, ServerMessage

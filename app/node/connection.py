@@ -1,25 +1,23 @@
 """One live WebSocket as the rest of the server sees it.
 
 Nothing here knows a socket: a connection is given a `Wire`. A sender never waits for a receiver.
+What others keep for a connection are objects of theirs, which only they write: its place in the
+stream is the delivery's, its pulse the heartbeat's, its inflow the door's.
 """
 
-import asyncio
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from app.node.outgoing import TICK_BYTES, Outgoing
-from app.node.rate import Rate
+from app.node.inflow import MAX_OUTSTANDING, Inflow
+from app.node.outgoing import TICK_BYTES, Outbox, Outgoing
 from app.protocol.close import Close
 from app.protocol.messages import goaway
 
 DEFAULT_INSTANCE: Final = "default"
 
-MAX_OUTSTANDING: Final = 64
-"""Messages of one peer that may wait for the disk; then no more of its messages are read."""
-
 
 class Wire(Protocol):
-    """The socket of a connection, as its owner gives it."""
+    """What a connection writes its frames to: a socket, or a list in tests."""
 
     def write(self, data: bytes) -> bool:
         """Hand over bytes while none are unsent, unless the socket is closing; returns at once.
@@ -33,7 +31,7 @@ class Wire(Protocol):
     def pump(self) -> None:
         """Start draining the outbox at the speed of the peer, until it is empty."""
 
-    def finish(self) -> None:
+    def close_soon(self) -> None:
         """Have the connection closed as its `closing` says, without waiting for it."""
 
     def abort(self) -> None:
@@ -57,7 +55,7 @@ class _EndedWire:
     def pump(self) -> None:
         """Do nothing."""
 
-    def finish(self) -> None:
+    def close_soon(self) -> None:
         """Do nothing."""
 
     def abort(self) -> None:
@@ -68,7 +66,7 @@ class _EndedWire:
         return 0
 
 
-ENDED: Wire = _EndedWire()
+ENDED: Final[Wire] = _EndedWire()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,47 +78,62 @@ class Closing:
     keep_outbox: bool
 
 
+class Place:
+    """Where a connection is in its stream. The delivery writes it."""
+
+    __slots__ = ("behind", "last", "position", "told")
+
+    def __init__(self) -> None:
+        self.position = 0
+        """Offset up to which everything was handed to the peer, or skipped since it is not its."""
+        self.last = 0
+        """Offset of the newest durable message handed to it, or where it started."""
+        self.told = 0
+        """Offset of the position it was told last, or where it started."""
+        self.behind = False
+        """True while it reads its stream instead of being pushed."""
+
+
+class Pulse:
+    """Whether the peer of a connection answers. The heartbeat writes it."""
+
+    __slots__ = ("awaited_pong", "slot")
+
+    def __init__(self) -> None:
+        self.slot = -1
+        """Of the heartbeat's wheel; -1 before the first and after the last ping."""
+        self.awaited_pong: bytes | None = None
+        """The nonce of our ping that has no answer yet."""
+
+
 class Connection:
     """One live WebSocket: whose it is, and a bounded way out that never makes a sender wait."""
 
     __slots__ = (
         "_clogged",
         "_dirty",
-        "_drained",
-        "_frames_out",
         "_outbox",
-        "_outbox_bytes",
         "_outgoing",
-        "_pumping",
-        "_room",
         "_tick",
         "_tick_bytes",
         "_tick_more",
-        "_wire",
         "address",
-        "awaited_pong",
-        "behind",
         "closing",
         "connected_at",
         "connection_id",
         "device_id",
         "dropped",
-        "durable_rate",
         "expires_at",
-        "frames_in",
-        "heard_at",
+        "frames_out",
+        "inflow",
         "instance",
-        "last",
-        "outstanding",
-        "position",
+        "place",
         "positioned",
-        "pumped",
-        "rate",
+        "pulse",
         "session_id",
-        "slot",
         "started_at",
-        "told",
         "user_id",
+        "wire",
     )
 
     def __init__(
@@ -139,7 +152,8 @@ class Connection:
         connected_at: float = 0.0,
         now: float = 0.0,
     ) -> None:
-        self._wire = wire
+        self.wire = wire
+        """Of its owner; `detach` lets go of it."""
         self._outgoing = outgoing
         # Looked up for every frame.
         self._dirty = outgoing.dirty
@@ -151,39 +165,23 @@ class Connection:
         self.expires_at = expires_at
         self.address = address
         self.positioned = positioned
-        self.rate: Rate | None = None
         self.connected_at = connected_at
         self.started_at = now
-        self.heard_at = now
+        self.place = Place()
+        self.pulse = Pulse()
+        self.inflow = Inflow(now)
         self.closing: Closing | None = None
-        self.awaited_pong: bytes | None = None
-        self.slot = -1
-        self.position = 0
-        """Offset up to which everything was handed to the peer, or skipped since it is not its."""
-        self.last = 0
-        """Offset of the newest durable message handed to it, or where it started."""
-        self.told = 0
-        """Offset of the position it was told last, or where it started."""
-        self.behind = False
-        """True while it reads its stream instead of being pushed."""
-        self.outstanding = 0
-        """Its messages that are being stored and have no answer yet."""
-        self.durable_rate: Rate | None = None
-        self.frames_in = 0
-        self._frames_out = 0
+        self.frames_out = 0
+        """Frames that were taken."""
         self.dropped = 0
-        self.pumped = 0
+        """Frames that were refused since the outbox was full."""
         self._tick: bytes | None = None
         """What this tick gathered: one frame, as is usual, needs no list."""
         self._tick_more: list[bytes] | None = None
         self._tick_bytes = 0
-        self._outbox: asyncio.Queue[bytes] | None = None
-        self._outbox_bytes = 0
-        self._pumping = False
+        self._outbox: Outbox | None = None
         self._clogged = True
-        """False while it is certain that the system has taken every byte."""
-        self._room: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
+        """False while it is certain that nothing waits below and the system has every byte."""
 
     def __repr__(self) -> str:
         return (
@@ -191,22 +189,17 @@ class Connection:
             f"instance={self.instance}>"
         )
 
-    @property
-    def frames_out(self) -> int:
-        """Frames that were taken."""
-        return self._frames_out
-
     def send(self, frame: bytes) -> bool:
         """Take a frame, in order after all earlier ones, or refuse it and return False.
 
         It is refused when the connection is closing, or when bytes are unsent and the outbox is
-        full; it is never waited for.
+        full; nobody ever waits for it.
         """
         tick = self._tick
         if tick is None:
             if self.closing is not None:
                 return False
-            if self._pumping or (self._clogged and self._is_clogged()):
+            if self._clogged and self._is_clogged():
                 return self._enqueue(frame, bounded=True)
             self._tick = frame
             dirty = self._dirty
@@ -217,15 +210,15 @@ class Connection:
                 self.flush()
         else:
             self._add_to_tick(tick, frame)
-        self._frames_out += 1
+        self.frames_out += 1
         return True
 
     def reply(self, frame: bytes) -> None:
         """Take a frame that answers the peer's own message, also when the outbox is full.
 
-        The reader takes no next message while the outbox is full, so at most one is above it.
+        Reading pauses while the outbox is full, so at most one answer is above its limits.
         """
-        waits = self._pumping or (self._clogged and self._is_clogged())
+        waits = self._clogged and self._is_clogged()
         if waits and self.closing is None and not self._tick:
             self._enqueue(frame, bounded=False)
         else:
@@ -240,7 +233,7 @@ class Connection:
             if more is not None:
                 self._tick_more = None
                 tick = b"".join(more)
-            if not self._wire.write(tick):
+            if not self.wire.write(tick):
                 self._clogged = True
 
     def disconnect(self, close: Close, *, after_ms: int = 0, keep_outbox: bool = False) -> None:
@@ -254,15 +247,16 @@ class Connection:
             self.reply(goaway(close.reason, reconnect=close.reconnect, after_ms=after_ms).frame)
         self.closing = Closing(close, after_ms, keep_outbox)
         self.flush()
-        if not keep_outbox:
-            self.drop_outbox()
-        self._wake_reader()
-        self._wake_catch_up()
-        self._wire.finish()
+        if self._outbox is not None:
+            if not keep_outbox:
+                self._outbox.clear()
+            self._outbox.release()
+        self.inflow.resume()
+        self.wire.close_soon()
 
     def abort(self) -> None:
         """Drop the socket at once."""
-        self._wire.abort()
+        self.wire.abort()
 
     def detach(self) -> None:
         """Let go of the socket, which has ended; what is sent from now on is lost.
@@ -271,10 +265,10 @@ class Connection:
         """
         self.drop_outbox()
         self._tick = None
-        self._wire = ENDED
+        self.wire = ENDED
 
     def is_closing(self) -> bool:
-        """Tell whether it is over: true from the moment at which the server decided to close it."""
+        """Tell whether the server has decided to close the connection; then it acts no more."""
         return self.closing is not None
 
     # The outbox
@@ -282,77 +276,59 @@ class Connection:
     @property
     def backlog(self) -> int:
         """Frames that wait in the outbox."""
-        return self._outbox.qsize() if self._outbox is not None else 0
+        return len(self._outbox) if self._outbox is not None else 0
 
     @property
     def backlog_bytes(self) -> int:
         """Bytes that wait in the outbox."""
-        return self._outbox_bytes
+        return self._outbox.bytes if self._outbox is not None else 0
+
+    @property
+    def pumped(self) -> int:
+        """Frames that the pump has taken, ever."""
+        return self._outbox.pumped if self._outbox is not None else 0
 
     @property
     def full(self) -> bool:
-        """True while no further message of the peer is to be read.
+        """True while the door reads no further message of the peer.
 
-        Then the outbox takes no frame, or as many answers as may be are outstanding.
+        Then the outbox takes no frame, or too many messages have no answer yet.
         """
-        if self.outstanding >= MAX_OUTSTANDING:
-            return True
-        if self._outbox is None:
-            return False
-        limits = self._outgoing.limits
-        return self._outbox_bytes >= limits.bytes or self._outbox.qsize() >= limits.frames
+        outbox = self._outbox
+        return self.inflow.outstanding >= MAX_OUTSTANDING or (outbox is not None and outbox.full)
 
     @property
     def unsent(self) -> int:
         """Bytes that the system has not taken yet, in the outbox and in the transport."""
-        return self._outbox_bytes + self._wire.buffered()
+        return self.backlog_bytes + self.wire.buffered()
 
     def unsent_in_kernel(self) -> int:
-        """Bytes that the system has taken and the peer has not, 0 where that is not known."""
-        return self._wire.unsent_in_kernel()
+        """Return the bytes that the system has and the peer has not, 0 where that is unknown."""
+        return self.wire.unsent_in_kernel()
 
-    async def room(self) -> None:
-        """Wait until the connection is no longer `full`, or closing."""
+    async def readable(self) -> None:
+        """Wait until the connection is no longer `full`, or is closing."""
         while self.full and self.closing is None:
-            if self._room is None:
-                self._room = asyncio.get_running_loop().create_future()
-            await self._room
+            await self.inflow.resumed()
 
     async def drained(self) -> None:
         """Wait until nothing waits in the outbox and its last bytes have gone, or it is closing."""
-        while self._pumping and self.closing is None:
-            if self._drained is None:
-                self._drained = asyncio.get_running_loop().create_future()
-            await self._drained
-
-    def settle(self) -> None:
-        """One message of the peer that was outstanding has its answer."""
-        self.outstanding -= 1
-        self._wake_reader()
+        outbox = self._outbox
+        while outbox is not None and outbox.pumping and self.closing is None:
+            await outbox.drained()
 
     def take(self) -> bytes | None:
         """Return the oldest waiting frames, up to 64 KiB joined; None ends the pump."""
-        outbox = self._outbox
-        if outbox is None or outbox.empty():
-            self._pumping = False
-            self._wake_catch_up()
-            return None
-        frames = [outbox.get_nowait()]
-        size = len(frames[0])
-        while not outbox.empty() and size < TICK_BYTES:
-            frames.append(outbox.get_nowait())
-            size += len(frames[-1])
-        self._outbox_bytes -= size
-        self.pumped += len(frames)
-        self._wake_reader()
-        return b"".join(frames)
+        taken = self._outbox.take() if self._outbox is not None else None
+        if taken is not None:
+            self.inflow.resume()
+        return taken
 
     def drop_outbox(self) -> None:
-        """Forget what waits in the outbox."""
-        while self._outbox is not None and not self._outbox.empty():
-            self._outbox.get_nowait()
-        self._outbox_bytes = 0
-        self._wake_reader()
+        """Drop what waits in the outbox."""
+        if self._outbox is not None:
+            self._outbox.clear()
+            self.inflow.resume()
 
     def _add_to_tick(self, first: bytes, frame: bytes) -> None:
         more = self._tick_more
@@ -365,39 +341,24 @@ class Connection:
             self.flush()
 
     def _is_clogged(self) -> bool:
-        """Tell whether bytes wait below us."""
-        self._clogged = clogged = self._wire.buffered() > 0
+        """Tell whether a frame has to wait: the pump drains, or bytes are unsent below us."""
+        outbox = self._outbox
+        self._clogged = clogged = (
+            outbox is not None and outbox.pumping
+        ) or self.wire.buffered() > 0
         return clogged
 
     def _enqueue(self, frame: bytes, *, bounded: bool) -> bool:
         outbox = self._outbox
         if outbox is None:
-            outbox = self._outbox = asyncio.Queue()
-        limits = self._outgoing.limits
-        if (
-            bounded
-            and not outbox.empty()
-            and (outbox.qsize() >= limits.frames or self._outbox_bytes + len(frame) > limits.bytes)
-        ):
+            outbox = self._outbox = Outbox(self._outgoing.limits)
+        if bounded and not outbox.has_room_for(frame):
             self.dropped += 1
             return False
-        outbox.put_nowait(frame)
-        self._outbox_bytes += len(frame)
-        self._frames_out += 1
+        outbox.put(frame)
+        self.frames_out += 1
         self._outgoing.slow.add(self)
-        if not self._pumping:
-            self._pumping = self._clogged = True
-            self._wire.pump()
+        if not outbox.pumping:
+            outbox.pumping = self._clogged = True
+            self.wire.pump()
         return True
-
-    def _wake_catch_up(self) -> None:
-        if self._drained is not None:
-            drained, self._drained = self._drained, None
-            if not drained.done():
-                drained.set_result(None)
-
-    def _wake_reader(self) -> None:
-        if self._room is not None:
-            room, self._room = self._room, None
-            if not room.done():
-                room.set_result(None)

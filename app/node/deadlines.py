@@ -1,15 +1,150 @@
-"""Messages that have begun to arrive and not ended, and since when."""
+"""What is due on a node: pings, and the ends of what is silent, stalled, dribbling or expired.
 
+One sweep looks at all connections of the node, so none of them has a timer.
+"""
+
+import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
+from app.base.metrics import Metrics
 from app.node.connection import Connection
+from app.node.delivery import Delivery
+from app.node.heartbeat import SLOTS, Heartbeat
+from app.node.outgoing import Outgoing
+from app.protocol.close import PING_UNANSWERED, SESSION_EXPIRED, TOO_SLOW, Close
+
+SWEEP_SECONDS: Final = 0.5
+"""Longest pause between two sweeps, so that an expired session is off within a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """The node's time limits, in seconds."""
+
+    heartbeat: float = 25
+    stall: float = 60
+    message: float = 30
 
 
 class Arrivals:
-    """The connections of which a message has begun and not ended, and since when."""
+    """The connections of which a message has begun and not ended, and since when.
+
+    The tap writes it.
+    """
 
     __slots__ = ("clock", "since")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.since: dict[Connection, float] = {}
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What a slow connection had unsent, how many frames its pump had taken, and since when."""
+
+    unsent: int
+    pumped: int
+    since: float
+
+
+class Deadlines:
+    """Ends connections in time; `end` is called with each, and with the reason."""
+
+    def __init__(
+        self,
+        limits: TimeLimits,
+        outgoing: Outgoing,
+        delivery: Delivery,
+        end: Callable[[Connection, Close], None],
+        *,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._limits = limits
+        self._outgoing = outgoing
+        self._delivery = delivery
+        self._end = end
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self.heartbeat = Heartbeat(limits.heartbeat, clock())
+        self.arrivals = Arrivals(clock)
+        self._expiring: set[Connection] = set()
+        self._progress: dict[Connection, _Progress] = {}
+
+    def add(self, connection: Connection) -> None:
+        """Watch the connection from now on."""
+        self.heartbeat.add(connection)
+        self._watch_expiry(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Forget the connection, whose socket has ended."""
+        self.heartbeat.remove(connection)
+        self._expiring.discard(connection)
+        self._progress.pop(connection, None)
+        self.arrivals.since.pop(connection, None)
+        self._outgoing.slow.discard(connection)
+
+    async def run(self, metrics: Metrics) -> None:
+        """Sweep until cancelled, and observe how late the event loop is."""
+        pause = min(SWEEP_SECONDS, self._limits.heartbeat / SLOTS)
+        while True:
+            planned = self._clock() + pause
+            await asyncio.sleep(pause)
+            metrics.lag.observe(max(0.0, self._clock() - planned))
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Do what is due now: ping, and end what is silent, stalled, dribbling or expired."""
+        for pinged, silent in self.heartbeat.due(self._clock()):
+            for connection in pinged:
+                self._watch_expiry(connection)
+                self._delivery.tell_if_moved(connection)
+            for connection in silent:
+                self._judge_silent(connection)
+        self._end_stalled()
+        self._end_dribbling()
+        self._end_expired()
+
+    def _judge_silent(self, connection: Connection) -> None:
+        if connection.unsent or connection.unsent_in_kernel():
+            # The ping waits behind data, so only the progress of writing tells.
+            self._outgoing.slow.add(connection)
+        else:
+            self._end(connection, PING_UNANSWERED)
+
+    def _end_stalled(self) -> None:
+        now = self._clock()
+        for connection in list(self._outgoing.slow):
+            unsent = connection.unsent + connection.unsent_in_kernel()
+            if not unsent:
+                self._outgoing.slow.discard(connection)
+                self._progress.pop(connection, None)
+                continue
+            known = self._progress.get(connection)
+            if known is None or unsent < known.unsent or connection.pumped != known.pumped:
+                self._progress[connection] = _Progress(unsent, connection.pumped, now)
+            elif now - known.since >= self._limits.stall:
+                self._end(connection, TOO_SLOW)
+            else:
+                known.unsent = unsent
+
+    def _end_dribbling(self) -> None:
+        latest = self._clock() - self._limits.message
+        for connection in [one for one, since in self.arrivals.since.items() if since < latest]:
+            self._end(connection, TOO_SLOW)
+
+    def _watch_expiry(self, connection: Connection) -> None:
+        ahead = self._limits.heartbeat * 2
+        expires_at = connection.expires_at
+        if expires_at is not None and expires_at <= self._wall_clock() + ahead:
+            self._expiring.add(connection)
+
+    def _end_expired(self) -> None:
+        now = self._wall_clock()
+        for connection in [one for one in self._expiring if (one.expires_at or 0) <= now]:
+            self._expiring.discard(connection)
+            self._end(connection, SESSION_EXPIRED)

@@ -74,8 +74,9 @@ class Delivery:
             floor=standing.floor,
             last=self._log.last,
         )
-        connection.position = connection.last = connection.told = start.offset
-        connection.behind = start.offset < standing.head
+        place = connection.place
+        place.position = place.last = place.told = start.offset
+        place.behind = start.offset < standing.head
         head = max(standing.head, start.offset)
         return Resume(start.outcome, self._log.epoch, start.offset, head)
 
@@ -88,7 +89,7 @@ class Delivery:
         wanted = snapshot if started.outcome == "resumed" else connection.positioned
         if standing.keys and wanted:
             self._fall_behind(connection, started.head)
-        elif connection.behind:
+        elif connection.place.behind:
             self._fall_behind(connection)
         else:
             self.tell(connection)
@@ -111,18 +112,25 @@ class Delivery:
     def tell(self, connection: Connection) -> None:
         """Tell a positioned client up to where it has everything."""
         if connection.positioned and connection.closing is None:
-            connection.told = connection.position
-            told = position(self._log.epoch, connection.position, live=not connection.behind)
+            place = connection.place
+            place.told = place.position
+            told = position(self._log.epoch, place.position, live=not place.behind)
             connection.reply(told.frame)
+
+    def tell_if_moved(self, connection: Connection) -> None:
+        """Tell a positioned client its position, if it moved since the client was told one."""
+        if connection.place.told != connection.place.position:
+            self.tell(connection)
 
     def acknowledge(self, connection: Connection, offset: int) -> bool:
         """Move the device's cursor; False when the offset is above all that was sent.
 
         Who has the last message delivered has everything up to the connection's position.
         """
-        if offset > max(connection.last, connection.told):
+        place = connection.place
+        if offset > max(place.last, place.told):
             return False
-        reached = connection.position if offset >= connection.last else offset
+        reached = place.position if offset >= place.last else offset
         epoch = self._log.epoch
         self.standings.acknowledge(
             connection.user_id, connection.device_id, Position(epoch, reached)
@@ -161,7 +169,7 @@ class Delivery:
         """Something may be in the log that nobody was handed: everybody looks."""
         self.standings.doubt()
         for connection in self._manager.connections():
-            if not connection.behind:
+            if not connection.place.behind:
                 self._fall_behind(connection)
 
     def _live(self, user_id: int) -> list[Connection]:
@@ -169,16 +177,17 @@ class Delivery:
             found = self._manager.connections()
         else:
             found = self._manager.of_user(user_id)
-        return [connection for connection in found if not connection.behind]
+        return [connection for connection in found if not connection.place.behind]
 
     @staticmethod
     def _lacks(connection: Connection, row: Row) -> bool:
         """Tell whether the connection still needs the row; one that is not its is skipped."""
-        if connection.behind or connection.position >= row.offset or connection.closing is not None:
+        place = connection.place
+        if place.behind or place.position >= row.offset or connection.closing is not None:
             return False
         if row.is_for(connection.device_id, connection.instance):
             return True
-        connection.position = row.offset
+        place.position = row.offset
         return False
 
     def _push(self, connection: Connection, row: Row, frame: bytes) -> bool:
@@ -186,13 +195,14 @@ class Delivery:
         if not connection.send(frame):
             self._fall_behind(connection)
             return False
-        connection.position = connection.last = row.offset
+        place = connection.place
+        place.position = place.last = row.offset
         return True
 
     # Catching up
 
     def _fall_behind(self, connection: Connection, snapshot_upto: int = -1) -> None:
-        connection.behind = True
+        connection.place.behind = True
         task = asyncio.create_task(self._catch_up(connection, snapshot_upto))
         self._tasks[connection] = task
         task.add_done_callback(lambda _: self._forget(connection, task))
@@ -208,34 +218,35 @@ class Delivery:
         """Hand over what the connection lacks; in the step in which it has all, it is live."""
         if snapshot_upto >= 0:
             await self._send_snapshot(connection, snapshot_upto)
+        place = connection.place
         while connection.closing is None:
             await connection.drained()
             page = await self._read(connection)
             if page is None or connection.is_closing():
                 return
-            if page.floor > connection.position:
+            if page.floor > place.position:
                 # It lacks what was pruned meanwhile: when it comes back it is told so.
                 self.standings.raise_floors({connection.user_id: page.floor})
                 connection.disconnect(TOO_SLOW)
                 return
             for row in page.rows:
-                if row.offset > connection.position:
+                if row.offset > place.position:
                     self._hand_over(connection, row)
-            connection.position = max(connection.position, page.through)
+            place.position = max(place.position, page.through)
             if page.through >= self.standings.head(connection.user_id):
-                connection.behind = False
+                place.behind = False
                 self.tell(connection)
                 return
 
     def _hand_over(self, connection: Connection, row: Row) -> None:
         if row.is_for(connection.device_id, connection.instance):
             connection.reply(_frame(row))
-            connection.last = row.offset
-        connection.position = row.offset
+            connection.place.last = row.offset
+        connection.place.position = row.offset
 
     async def _read(self, connection: Connection) -> Slice | None:
         def page() -> Awaitable[Slice]:
-            return self._log.read(connection.user_id, connection.position, PAGE)
+            return self._log.read(connection.user_id, connection.place.position, PAGE)
 
         return await self._ask(connection, page)
 

@@ -37,15 +37,23 @@ class Heartbeat:
     def add(self, connection: Connection) -> None:
         """Have the connection pinged from now on."""
         self._count += 1
-        connection.slot = self._next_slot
-        self._slots[connection.slot][connection] = None
+        slot = connection.pulse.slot = self._next_slot
+        self._slots[slot][connection] = None
         self._next_slot = (self._next_slot + 1) % SLOTS
 
     def remove(self, connection: Connection) -> None:
         """Have it pinged no more; nothing happens when it is not known."""
-        if connection.slot >= 0 and connection in self._slots[connection.slot]:
-            del self._slots[connection.slot][connection]
+        slot, connection.pulse.slot = connection.pulse.slot, -1
+        if slot >= 0:
+            del self._slots[slot][connection]
             self._count -= 1
+
+    def take_pong(self, connection: Connection, nonce: bytes) -> bool:
+        """Note that the peer has answered; False if this is not the answer to its last ping."""
+        if nonce != connection.pulse.awaited_pong:
+            return False
+        connection.pulse.awaited_pong = None
+        return True
 
     def due(self, now: float) -> Iterator[tuple[list[Connection], list[Connection]]]:
         """Ping every slot whose time has come.
@@ -62,9 +70,11 @@ class Heartbeat:
             slot = self._slots[self._beats % SLOTS]
             opposite = self._slots[(self._beats + SLOTS // 2) % SLOTS]
             self._beats += 1
-            silent = [] if stalled else [one for one in opposite if one.awaited_pong is not None]
+            silent = (
+                [] if stalled else [one for one in opposite if one.pulse.awaited_pong is not None]
+            )
             self._ping(slot)
-            yield list(slot), silent
+            yield list(slot), [] if stalled else silent
 
     @staticmethod
     def _ping(slot: dict[Connection, None]) -> None:
@@ -72,4 +82,4 @@ class Heartbeat:
         ping = frame(nonce, OPCODE_PING)
         for connection in slot:
             if connection.send(ping):
-                connection.awaited_pong = nonce
+                connection.pulse.awaited_pong = nonce

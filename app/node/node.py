@@ -8,118 +8,53 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Final, assert_never
 
 import orjson
 
 from app.auth.sessions import Ended
-from app.base.errors import NotConnected, Problem, SendError
+from app.base.errors import NotConnected, SendError
 from app.base.logs import fields
 from app.base.metrics import Metrics
+from app.base.version import VERSION
 from app.node.connection import Connection
-from app.node.deadlines import Arrivals
+from app.node.deadlines import Deadlines, TimeLimits
 from app.node.delivery import Delivery
-from app.node.heartbeat import SLOTS, Heartbeat
 from app.node.outgoing import OutboxLimits, Outgoing
-from app.node.rate import Rate, RateLimit
 from app.node.registry import ConnectionManager, Delivered
-from app.protocol.close import (
-    PING_UNANSWERED,
-    SESSION_EXPIRED,
-    SHUTTING_DOWN,
-    STREAM_RESET,
-    TOO_SLOW,
-    Close,
-)
-from app.protocol.keep import NOT_KEPT, Keep
-from app.protocol.messages import ServerMessage, Source, feature_of
+from app.protocol.close import SHUTTING_DOWN, STREAM_RESET, Close
+from app.protocol.messages import Connected, Resume, ServerMessage, connected, feature_of
+from app.protocol.position import Query
+from app.protocol.publication import Publication, ToDevice, ToEveryone, ToOthers, ToUser
 from app.protocol.selector import Selector
-from app.streams.base import EVERYONE, Append, StreamLog
-from app.streams.committer import Committer, Done, Stored
+from app.streams.base import ANY, EVERYONE, Append, StreamLog
+from app.streams.committer import Committer, Done
 
 log = logging.getLogger(__name__)
 
-SWEEP_SECONDS: Final = 0.5
-"""Longest pause between two looks at deadlines, so that an expired session is off in a second."""
 
-
-@dataclass(slots=True)
-class Send:
-    """A message and where it goes.
-
-    `device` needs `user_id` and `device_id`; `others` leaves out the instance of `source`, or the
-    whole device `exclude_device`. `owner` is who may repeat a durable one by its `message_id`:
-    `device:7`, `key:3` or `operator`.
-    """
-
-    where: Literal["device", "others", "user", "everyone"]
-    type: str
-    payload: Any = None
-    user_id: int = 0
-    device_id: int = 0
-    exclude_device: int | None = None
-    source: Source | None = None
-    keep: Keep = NOT_KEPT
-    owner: str = ""
+_TIME: Final = TimeLimits()
+_OUTBOX: Final = OutboxLimits(frames=32, bytes=262_144)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeLimits:
-    """The node's time limits, in seconds, and how much one connection may send."""
+    """The node's limits: times, the outbox of a connection, and what peers are told.
 
-    heartbeat: float = 25
-    stall: float = 60
-    message: float = 30
-    reconnect_window: float = 5
-    rate: RateLimit | None = None
-
-
-def to_append(send: Send) -> Append:
-    """Return the durable message as it is stored."""
-    keep, source = send.keep, send.source
-    payload = orjson.dumps(send.payload)
-    without_device, without_instance = send.exclude_device or 0, ""
-    if send.where == "others" and source is not None:
-        without_device, without_instance = source.device_id, source.instance
-    append = Append(
-        EVERYONE if send.where == "everyone" else send.user_id,
-        send.type,
-        payload,
-        send.device_id if send.where == "device" else 0,
-        without_device,
-        without_instance,
-        source.device_id if source is not None else 0,
-        source.instance if source is not None else "",
-        keep.key,
-        keep.ttl,
-        send.owner,
-        keep.message_id,
-    )
-    if keep.message_id is None:
-        return append
-    return replace(append, digest=_digest(append, keep.store))
-
-
-def _digest(append: Append, store: str) -> bytes:
-    """Return what tells two messages of one id apart: all that was asked for.
-
-    Not the instance, since a device that repeats a message may have come back as another one.
+    `message_bytes` is the longest message of a peer; `reconnect_window` is the time in seconds over
+    which clients are asked to come back after a stop.
     """
-    asked = (append.user_id, append.type, append.target_device, append.without_device)
-    return sha256(orjson.dumps((*asked, append.key, append.ttl, store)) + append.payload).digest()
 
-
-@dataclass(slots=True)
-class _Progress:
-    unsent: int
-    frames: int
-    since: float
+    time: TimeLimits = _TIME
+    outbox: OutboxLimits = _OUTBOX
+    message_bytes: int = 65_536
+    reconnect_window: float = 5
 
 
 class Node:
-    """The connections of this process and their life: connect, send, disconnect, sweep, stop."""
+    """The connections of this process and their life: enter, send, disconnect, sweep, stop."""
 
     def __init__(
         self,
@@ -127,7 +62,6 @@ class Node:
         streams: StreamLog,
         metrics: Metrics,
         limits: NodeLimits,
-        outbox: OutboxLimits,
         *,
         clock: Callable[[], float] | None = None,
         wall_clock: Callable[[], float] = time.time,
@@ -136,18 +70,25 @@ class Node:
         self.manager = manager
         self.log = streams
         self.metrics = metrics
-        self.delivery = Delivery(manager, streams, metrics)
-        self.committer = Committer(streams, self.delivery.deliver, self.delivery.doubt, metrics)
         self.limits = limits
         self.clock = clock or loop.time
-        self._wall_clock = wall_clock
-        self.outgoing = Outgoing(loop.call_soon, self.clock, outbox, metrics.latency.observe)
-        self.arrivals = Arrivals(self.clock)
-        self._heartbeat = Heartbeat(limits.heartbeat, self.clock())
-        self._expiring: set[Connection] = set()
-        self._progress: dict[Connection, _Progress] = {}
+        self.delivery = Delivery(manager, streams, metrics)
+        self.committer = Committer(streams, self.delivery.deliver, self.delivery.doubt, metrics)
+        self.outgoing = Outgoing(loop.call_soon, self.clock, limits.outbox, metrics.latency.observe)
+        self.deadlines = Deadlines(
+            limits.time,
+            self.outgoing,
+            self.delivery,
+            self._end,
+            clock=self.clock,
+            wall_clock=wall_clock,
+        )
         self._nobody = asyncio.Event()
         self._nobody.set()
+
+    async def run(self) -> None:
+        """Ping, and end what is silent, stalled or expired, until cancelled."""
+        await self.deadlines.run(self.metrics)
 
     def watch(self) -> None:
         """Have the node's gauges shown among the metrics."""
@@ -166,92 +107,101 @@ class Node:
         watch("behind_connections", "Connections that are catching up.", lambda: delivery.behind)
         watch("appends_waiting", "Messages that wait to be stored.", lambda: committer.waiting)
 
-    def limit_rate(self, connection: Connection) -> Rate | None:
-        """Give the connection full buckets, with its first message; None if nothing is limited."""
-        limit = self.limits.rate
-        if limit is not None and not limit.unlimited:
-            connection.rate = Rate(limit, self.clock())
-        return connection.rate
-
     # Connections
 
-    def connect(self, connection: Connection) -> None:
-        """Register the connection and have those closed that it displaces."""
-        registration = self.manager.register(connection)
-        self._heartbeat.add(connection)
-        self._watch_expiry(connection)
-        self._nobody.clear()
-        self.metrics.accepted += 1
-        for displaced, close in registration.displaced:
-            displaced.disconnect(close)
+    def enter(self, connection: Connection, query: Query) -> Resume:
+        """Make the connection reachable, greet it, and begin to hand over what it is owed.
+
+        Returns what `connected` says of where it starts. All in one step without an await, so that
+        nothing is sent before `connected`, and no durable message falls between what is read and
+        what is pushed. The caller has loaded the device's standing (`delivery.standings`).
+        """
+        self._register(connection)
+        start = self.delivery.place(connection, query.position, live=query.live)
+        connection.send(connected(self._greeting(connection, start)).frame)
+        by_cursor = query.position is None and not query.live
+        self.delivery.begin(connection, start, snapshot=query.snapshot or by_cursor)
+        connection.flush()
+        return start
 
     def retire(self, connection: Connection) -> None:
         """Forget a connection whose socket has ended; its successor, if any, stays."""
         self.manager.unregister(connection)
-        self._heartbeat.remove(connection)
+        self.deadlines.remove(connection)
         self.delivery.retire(connection)
-        self._expiring.discard(connection)
-        self._progress.pop(connection, None)
-        self.arrivals.since.pop(connection, None)
-        self.outgoing.slow.discard(connection)
         self.metrics.dropped += connection.dropped
-        if not self._heartbeat:
+        if not self.deadlines.heartbeat:
             self._nobody.set()
 
     def disconnect(self, selector: Selector, close: Close) -> int:
         """Close every connection that matches; from now on none of them acts. Returns how many."""
         matching = self.manager.connections(selector)
         for connection in matching:
-            self.manager.unregister(connection)
-            connection.disconnect(close)
+            self._end(connection, close)
         return len(matching)
 
     def end(self, ended: Ended) -> int:
         """Close every connection of what has ended: sessions, devices, users. Returns how many."""
         return sum(self.disconnect(selector, close) for selector, close in ended)
 
+    def _register(self, connection: Connection) -> None:
+        registration = self.manager.register(connection)
+        self.deadlines.add(connection)
+        self._nobody.clear()
+        self.metrics.accepted += 1
+        for displaced, close in registration.displaced:
+            displaced.disconnect(close)
+
+    def _greeting(self, connection: Connection, start: Resume) -> Connected:
+        return Connected(
+            device_id=connection.device_id,
+            server_version=VERSION,
+            user_id=connection.user_id,
+            connection_id=connection.connection_id,
+            instance=connection.instance,
+            heartbeat_seconds=_whole(self.limits.time.heartbeat),
+            max_message_bytes=self.limits.message_bytes,
+            resume=start,
+        )
+
+    def _end(self, connection: Connection, close: Close) -> None:
+        self.manager.unregister(connection)
+        connection.disconnect(close)
+
     # Messages
 
-    def send(self, send: Send) -> Delivered:
+    def send(self, publication: Publication) -> Delivered:
         """Hand the message to those connected now; returns which devices took it.
 
         A device that cannot take it is in `failed`; a device that is away is in neither list.
         """
-        message = ServerMessage(send.type, send.payload, source=send.source)
-        if send.where == "device":
-            delivered = self._to_device(send, message)
-        elif send.where == "everyone":
-            delivered = self._to_everyone(message)
-        else:
-            delivered = self._to_user(send, message)
-        self.metrics.sent.add(feature_of(send.type), len(delivered.taken))
+        message = ServerMessage(publication.type, publication.payload, source=publication.source)
+        manager = self.manager
+        match publication.to:
+            case ToOthers(user_id, device_id, instance):
+                if instance is None:
+                    delivered = manager.deliver(user_id, message, without_device=device_id)
+                else:
+                    origin = (device_id, instance)
+                    delivered = manager.deliver(user_id, message, without_instance=origin)
+            case ToUser(user_id):
+                delivered = manager.deliver(user_id, message)
+            case ToDevice(user_id, device_id):
+                delivered = self._to_device(user_id, device_id, message)
+            case ToEveryone():
+                delivered = self._to_everyone(message)
+            case unreachable:
+                assert_never(unreachable)
+        self.metrics.sent.add(feature_of(publication.type), len(delivered.taken))
         return delivered
 
-    async def append(self, send: Send) -> Stored:
-        """Store the message and hand it to those connected; it is on disk when this returns.
+    def append(self, publication: Publication, done: Done) -> None:
+        """Have the message stored and handed to those connected; `done` gets what came of it.
 
-        Raises Problem: `too_many_keys`, `id_conflict`, `overloaded`, StorageUnavailable.
+        It is on disk by then, unless `done` gets a Problem: `too_many_keys`, `id_conflict`,
+        StorageUnavailable. Raises Problem 503 `overloaded`.
         """
-        return await self.submit(send)
-
-    def submit(self, send: Send) -> "asyncio.Future[Stored]":
-        """The same without waiting; raises Problem `overloaded`, the future holds the others."""
-        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-
-        def done(outcome: Stored | Problem) -> None:
-            if future.done():
-                return
-            if isinstance(outcome, Problem):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
-
-        self.store(send, done)
-        return future
-
-    def store(self, send: Send, done: Done) -> None:
-        """The same for who needs no future, which costs more than all else here."""
-        self.committer.submit(to_append(send), done)
+        self.committer.submit(to_append(publication), done)
 
     async def reset_streams(self) -> str:
         """Begin a new epoch and return it; every connection is closed and comes back to `reset`.
@@ -264,22 +214,14 @@ class Node:
             self.disconnect(Selector(), STREAM_RESET)
         return epoch
 
-    def _to_device(self, send: Send, message: ServerMessage) -> Delivered:
+    def _to_device(self, user_id: int, device_id: int, message: ServerMessage) -> Delivered:
         try:
-            self.manager.send_to_device(send.user_id, send.device_id, message)
+            self.manager.send_to_device(user_id, device_id, message)
         except NotConnected:
             return Delivered()
         except SendError:
-            return Delivered(failed=[send.device_id])
-        return Delivered(taken=[send.device_id])
-
-    def _to_user(self, send: Send, message: ServerMessage) -> Delivered:
-        origin = None
-        if send.where == "others" and send.source is not None:
-            origin = (send.source.device_id, send.source.instance)
-        return self.manager.deliver(
-            send.user_id, message, without_device=send.exclude_device, without_instance=origin
-        )
+            return Delivered(failed=[device_id])
+        return Delivered(taken=[device_id])
 
     def _to_everyone(self, message: ServerMessage) -> Delivered:
         everyone = Delivered()
@@ -289,74 +231,6 @@ class Node:
             everyone.failed += one.failed
         return everyone
 
-    # Deadlines
-
-    async def run(self) -> None:
-        """Ping, and end what is silent, stalled or expired, until cancelled."""
-        pause = min(SWEEP_SECONDS, self.limits.heartbeat / SLOTS)
-        while True:
-            planned = self.clock() + pause
-            await asyncio.sleep(pause)
-            self.metrics.lag.observe(max(0.0, self.clock() - planned))
-            self.sweep()
-
-    def sweep(self) -> None:
-        """Do what is due now: pings, and the ends of what is silent, stalled or expired."""
-        for pinged, silent in self._heartbeat.due(self.clock()):
-            for connection in pinged:
-                self._watch_expiry(connection)
-                if connection.told != connection.position:
-                    self.delivery.tell(connection)
-            for connection in silent:
-                self._judge_silent(connection)
-        self._end_stalled()
-        self._end_dribbling()
-        self._end_expired()
-
-    def _judge_silent(self, connection: Connection) -> None:
-        if connection.unsent or connection.unsent_in_kernel():
-            # The ping waits behind data, so only the progress of writing tells.
-            self.outgoing.slow.add(connection)
-        else:
-            self._end(connection, PING_UNANSWERED)
-
-    def _end_stalled(self) -> None:
-        now = self.clock()
-        for connection in list(self.outgoing.slow):
-            unsent = connection.unsent + connection.unsent_in_kernel()
-            if not unsent:
-                self.outgoing.slow.discard(connection)
-                self._progress.pop(connection, None)
-                continue
-            known = self._progress.get(connection)
-            if known is None or unsent < known.unsent or connection.pumped != known.frames:
-                self._progress[connection] = _Progress(unsent, connection.pumped, now)
-            elif now - known.since >= self.limits.stall:
-                self._end(connection, TOO_SLOW)
-            else:
-                known.unsent = unsent
-
-    def _end_dribbling(self) -> None:
-        latest = self.clock() - self.limits.message
-        for connection in [one for one, since in self.arrivals.since.items() if since < latest]:
-            self._end(connection, TOO_SLOW)
-
-    def _watch_expiry(self, connection: Connection) -> None:
-        ahead = self.limits.heartbeat * 2
-        expires_at = connection.expires_at
-        if expires_at is not None and expires_at <= self._wall_clock() + ahead:
-            self._expiring.add(connection)
-
-    def _end_expired(self) -> None:
-        now = self._wall_clock()
-        for connection in [one for one in self._expiring if (one.expires_at or 0) <= now]:
-            self._expiring.discard(connection)
-            self._end(connection, SESSION_EXPIRED)
-
-    def _end(self, connection: Connection, close: Close) -> None:
-        self.manager.unregister(connection)
-        connection.disconnect(close)
-
     # The end
 
     async def close_all(self, seconds: float) -> None:
@@ -365,7 +239,7 @@ class Node:
         What waits in an outbox is sent first. Positioned clients are told when to come back,
         spread evenly over the reconnect window, so that they do not all return at once.
         """
-        connections = list(self._heartbeat)
+        connections = list(self.deadlines.heartbeat)
         random.shuffle(connections)
         window_ms = self.limits.reconnect_window * 1000
         for number, connection in enumerate(connections):
@@ -377,6 +251,52 @@ class Node:
         try:
             await asyncio.wait_for(self._nobody.wait(), seconds)
         except TimeoutError:
-            log.warning("connections aborted at shutdown", extra=fields(count=len(self._heartbeat)))
-            for connection in list(self._heartbeat):
+            left = list(self.deadlines.heartbeat)
+            log.warning("connections aborted at shutdown", extra=fields(count=len(left)))
+            for connection in left:
                 connection.abort()
+
+
+def _whole(number: float) -> int | float:
+    """Return 25 for 25.0: strict readers take no fraction where a whole number is meant."""
+    return int(number) if number == int(number) else number
+
+
+def to_append(publication: Publication) -> Append:
+    """Return the durable message as it is stored."""
+    keep, source = publication.keep, publication.source
+    target_device = without_device = ANY
+    without_instance = ""
+    match publication.to:
+        case ToDevice(user_id, target_device):
+            pass
+        case ToOthers(user_id, without_device, instance):
+            without_instance = instance or ""
+        case ToUser(user_id):
+            pass
+        case ToEveryone():
+            user_id = EVERYONE
+        case unreachable:
+            assert_never(unreachable)
+    payload = orjson.dumps(publication.payload)
+    digest = b""
+    if keep.message_id is not None:
+        # Not the instance: a device that repeats a message may have come back as another one.
+        asked = (user_id, publication.type, target_device, without_device)
+        text = orjson.dumps((*asked, keep.key, keep.ttl, keep.store))
+        digest = sha256(text + payload).digest()
+    return Append(
+        user_id=user_id,
+        type=publication.type,
+        payload=payload,
+        target_device=target_device,
+        without_device=without_device,
+        without_instance=without_instance,
+        source_device=source.device_id if source is not None else ANY,
+        source_instance=source.instance if source is not None else "",
+        key=keep.key,
+        ttl=keep.ttl,
+        owner=publication.owner,
+        message_id=keep.message_id,
+        digest=digest,
+    )

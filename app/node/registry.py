@@ -247,4 +247,4 @@ def _matches(connection: Connection, selector: Selector) -> bool:
 
 def _quietest(connections: Iterable[Connection]) -> Connection:
     """Return the one least recently heard from; of equals, the oldest."""
-    return min(connections, key=lambda one: (one.heard_at, one.connected_at))
+    return min(connections, key=lambda one: (one.inflow.heard_at, one.connected_at))

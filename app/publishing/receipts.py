@@ -8,8 +8,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.base.batches import Batches
 from app.base.logs import fields
-from app.node.node import Node, Send
+from app.node.node import Node
 from app.protocol.position import Position
+from app.protocol.publication import Address, ToDevice, ToEveryone, ToOthers, ToUser
 from app.storage.cursors import DeviceCursor, count_below, device_cursors
 from app.storage.database import Database
 from app.streams.committer import Stored
@@ -19,7 +20,7 @@ _UNREADABLE: Final = (OSError, SQLAlchemyError)
 log = logging.getLogger(__name__)
 
 
-class Waiting:
+class Receipts:
     """Tells who will get a message later: many who ask at once cost one select."""
 
     def __init__(self, node: Node, database: Database) -> None:
@@ -27,26 +28,37 @@ class Waiting:
         self._database = database
         self._devices: Batches[int, list[DeviceCursor]] = Batches(self._load)
 
-    async def devices(self, send: Send, stored: Stored) -> list[int] | None:
+    async def waiting(self, to: Address, stored: Stored) -> list[int] | int | None:
+        """Return the devices that have not taken the message yet, and will; how many, of everyone.
+
+        None when the database does not answer.
+        """
+        if isinstance(to, ToEveryone):
+            return await self._count(stored)
+        return await self._devices_of(to, stored)
+
+    async def _devices_of(
+        self, to: ToDevice | ToUser | ToOthers, stored: Stored
+    ) -> list[int] | None:
         """Return the devices that have not taken the message, and will.
 
         They are connected, or have a cursor from which they go on. None when the database does not
         answer.
         """
         try:
-            found = await self._devices.get(send.user_id) or []
+            found = await self._devices.get(to.user_id) or []
         except _UNREADABLE as error:
             _note_unknown(error)
             return None
         return [
             one.device_id
             for one in found
-            if _is_for(send, one.device_id)
+            if _is_for(to, one.device_id)
             and one.device_id not in stored.delivered
-            and self._will_get(send.user_id, one, stored)
+            and self._will_get(to.user_id, one, stored)
         ]
 
-    async def count(self, stored: Stored) -> int | None:
+    async def _count(self, stored: Stored) -> int | None:
         """Return how many devices have not taken a message to everyone, and will.
 
         None when the database does not answer.
@@ -100,10 +112,14 @@ def _note_unknown(error: Exception) -> None:
     log.warning("waiting devices not read", extra=fields(reason=type(error).__name__))
 
 
-def _is_for(send: Send, device_id: int) -> bool:
-    if send.where == "device":
-        return device_id == send.device_id
-    return device_id != send.exclude_device
+def _is_for(to: ToDevice | ToUser | ToOthers, device_id: int) -> bool:
+    match to:
+        case ToDevice():
+            return device_id == to.device_id
+        case ToOthers():
+            return to.instance is not None or device_id != to.device_id
+        case ToUser():
+            return True
 
 
 def _is_below(cursor: Position, stored: Stored) -> bool:

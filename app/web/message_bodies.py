@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from app.auth.addressees import Subject, UserName
 from app.protocol.keep import MAX_KEY_LENGTH, MAX_MESSAGE_ID_LENGTH, MAX_TTL_SECONDS
 from app.protocol.messages import MAX_TYPE_LENGTH
-from app.publishing.backend import ToDevice, ToEveryone, ToUser
+from app.publishing.publisher import DeviceTarget, EveryoneTarget, UserTarget
 from app.storage.schema import MAX_ID
 from app.web.bodies import Body
 
@@ -90,11 +90,11 @@ class Target(Body):
             raise PydanticCustomError("target", "exclude_device belongs to user")
         return self
 
-    def target(self) -> ToUser | ToDevice | ToEveryone:
+    def target(self) -> UserTarget | DeviceTarget | EveryoneTarget:
         """Return it as what it means."""
         if self.user is not None:
-            return ToUser(_name(self.user), self.exclude_device)
-        return ToDevice(self.device) if self.device is not None else ToEveryone()
+            return UserTarget(_name(self.user), self.exclude_device)
+        return DeviceTarget(self.device) if self.device is not None else EveryoneTarget()
 
 
 class MessageBody(Body):

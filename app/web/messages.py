@@ -7,11 +7,13 @@ from typing import Any
 from aiohttp import web
 
 from app.auth.api_keys import may_send
-from app.base.errors import Problem
-from app.keys import BACKEND, SETTINGS
-from app.node.node import Send
+from app.base.errors import Problem, sentence
+from app.keys import PUBLISHER, RECEIPTS, SETTINGS
 from app.protocol.messages import feature_of
-from app.publishing.backend import Backend, Message, Sent, check_size, check_type, keep_of, sent
+from app.protocol.publication import Publication, ToEveryone
+from app.publishing.checks import check_type, keep_of
+from app.publishing.publisher import Draft, Publisher, Sent, sent
+from app.publishing.receipts import Receipts
 from app.requests.identity import authorize, still_holds
 from app.storage.api_keys import ApiKey
 from app.web.answers import json_response
@@ -31,12 +33,12 @@ async def send_message(request: web.Request) -> web.Response:
     """200 with who took the message; a durable one is on disk."""
     key = await authorize(request, "send")
     value = await read_exact(request, _message_limit(request))
-    message = _message(request, key, _with_id(value, _idempotency_key(request)))
-    backend = request.app[BACKEND]
-    send = await backend.address(message)
+    draft = _draft(request, key, _with_id(value, _idempotency_key(request)))
+    publisher = request.app[PUBLISHER]
+    publication = await publisher.address(draft)
     still_holds(request, key)
-    outcome = await sent(backend.hand_over(send))
-    return json_response(await _answer(backend, send, outcome))
+    outcome = await sent(publisher.hand_over(publication))
+    return json_response(await _answer(request.app[RECEIPTS], publication, outcome))
 
 
 async def send_batch(request: web.Request) -> web.Response:
@@ -46,12 +48,12 @@ async def send_batch(request: web.Request) -> web.Response:
     if IDEMPOTENCY_KEY in request.headers:
         raise _invalid_id("Each message of a batch has its own message_id.")
     body = parse(BatchBody, value)
-    backend = request.app[BACKEND]
-    messages = await _messages(request, key, body.messages)
-    sends = await asyncio.gather(*(_addressed(backend, message) for message in messages))
+    publisher = request.app[PUBLISHER]
+    drafts = await _drafts(request, key, body.messages)
+    messages = await asyncio.gather(*(_addressed(publisher, draft) for draft in drafts))
     still_holds(request, key)
     # In one go, so that offsets are in the order of the list.
-    pending = [_handed_over(backend, send) for send in sends]
+    pending = [_handed_over(request, message) for message in messages]
     outcomes = await asyncio.gather(*(_outcome(one) for one in pending))
     return json_response({"outcomes": outcomes})
 
@@ -60,15 +62,15 @@ def _message_limit(request: web.Request) -> int:
     return message_limit(request.app[SETTINGS].max_message_bytes)
 
 
-def _message(request: web.Request, key: ApiKey, value: object) -> Message:
+def _draft(request: web.Request, key: ApiKey, value: object) -> Draft:
     """Return what is asked to be sent; raises Problem for whatever is wrong with it."""
     body = parse(MessageBody, value)
     keep = keep_of({name: getattr(body, name) for name in _KEEP_FIELDS})
     check_type(body.type)
     if not may_send(key, feature_of(body.type)):
         raise Problem(403, "forbidden", "This key may not send this type.")
-    check_size(body.type, body.payload, request.app[SETTINGS].max_message_bytes)
-    return Message(body.to.target(), body.type, body.payload, keep, f"key:{key.id}")
+    request.app[PUBLISHER].check(body.type, body.payload)
+    return Draft(body.to.target(), body.type, body.payload, keep, f"key:{key.id}")
 
 
 def _idempotency_key(request: web.Request) -> str | None:
@@ -96,62 +98,61 @@ def _invalid_id(detail: str) -> Problem:
     return InvalidBody(detail, ({"field": "message_id", "code": "message_id", "detail": detail},))
 
 
-async def _answer(backend: Backend, send: Send, outcome: Sent) -> dict[str, Any]:
+async def _answer(receipts: Receipts, publication: Publication, outcome: Sent) -> dict[str, Any]:
     """Return what became of the message; of one to everyone the numbers of devices.
 
     It is stored by now, so who it waits for may be unknown, and is no reason to refuse it.
     """
+    to_everyone = isinstance(publication.to, ToEveryone)
+    waiting: list[int] | int | None = 0 if to_everyone else []
     place: dict[str, Any] = {}
     if outcome.stored is not None:
         place = {"epoch": outcome.stored.epoch, "offset": outcome.stored.offset}
         if outcome.stored.duplicate:
             place["duplicate"] = True
-    waiting: list[int] | int | None
-    if send.where == "everyone":
-        place["delivered"] = len(outcome.delivered)
-        waiting = await backend.count_waiting(outcome)
-    else:
-        place["delivered"] = outcome.delivered
-        waiting = await backend.waiting(send, outcome)
+        waiting = await receipts.waiting(publication.to, outcome.stored)
+    place["delivered"] = len(outcome.delivered) if to_everyone else outcome.delivered
     return place if waiting is None else {**place, "waiting": waiting}
 
 
 # Batches: a Problem stands in the place of what it refused.
 
 
-async def _messages(
+async def _drafts(
     request: web.Request, key: ApiKey, values: Sequence[object]
-) -> list[Message | Problem]:
-    messages: list[Message | Problem] = []
+) -> list[Draft | Problem]:
+    drafts: list[Draft | Problem] = []
     for value in values:
         try:
-            messages.append(_message(request, key, value))
+            drafts.append(_draft(request, key, value))
         except Problem as problem:
-            messages.append(problem)
-        if len(messages) % _STEP == 0:
+            drafts.append(problem)
+        if len(drafts) % _STEP == 0:
             await asyncio.sleep(0)
-    return messages
+    return drafts
 
 
-async def _addressed(backend: Backend, message: Message | Problem) -> Send | Problem:
-    if isinstance(message, Problem):
-        return message
+async def _addressed(publisher: Publisher, draft: Draft | Problem) -> Publication | Problem:
+    if isinstance(draft, Problem):
+        return draft
     try:
-        return await backend.address(message)
+        return await publisher.address(draft)
     except Problem as problem:
         return problem
 
 
-def _handed_over(backend: Backend, send: Send | Problem) -> Awaitable[dict[str, Any]] | Problem:
-    if isinstance(send, Problem):
-        return send
+def _handed_over(
+    request: web.Request, message: Publication | Problem
+) -> Awaitable[dict[str, Any]] | Problem:
+    if isinstance(message, Problem):
+        return message
     try:
-        handed = backend.hand_over(send)
+        handed = request.app[PUBLISHER].hand_over(message)
     except Problem as problem:
         return problem
 
     async def answer() -> dict[str, Any]:
-        return await _answer(backend, send, await sent(handed))
+        return await _answer(request.app[RECEIPTS], message, await sent(handed))
 
     return answer()
 
@@ -166,7 +167,7 @@ async def _outcome(pending: Awaitable[dict[str, Any]] | Problem) -> dict[str, An
 
 
 def _refused(problem: Problem) -> dict[str, Any]:
-    refused = {"status": problem.status, "code": problem.code, "detail": problem.detail}
+    refused = {"status": problem.status, "code": problem.code, "detail": sentence(problem.detail)}
     if isinstance(problem, InvalidBody) and problem.errors:
         return {**refused, "errors": problem.errors}
     return refused

@@ -8,7 +8,7 @@ import orjson
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from app.base.errors import Problem
+from app.base.errors import Problem, sentence
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -46,7 +46,7 @@ def problem_body(problem: Problem) -> bytes:
         "type": "about:blank",
         "title": _title(problem.status),
         "status": problem.status,
-        "detail": problem.detail,
+        "detail": sentence(problem.detail),
         "code": problem.code,
     }
     if isinstance(problem, InvalidBody) and problem.errors:

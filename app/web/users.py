@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from app.base.errors import Problem
-from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE, WAITING
+from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE, RECEIPTS
 from app.protocol.position import MAX_OFFSET, Position
 from app.protocol.selector import Selector
 from app.requests.identity import authorize
@@ -52,7 +52,7 @@ async def list_user_devices(request: web.Request) -> web.Response:
     await authorize(request, "read")
     user_id = await _user_id(request)
     devices = await request.app[ACCOUNTS].list_devices(user_id)
-    cursors = await request.app[WAITING].cursors(user_id)
+    cursors = await request.app[RECEIPTS].cursors(user_id)
     instances: defaultdict[int, list[str]] = defaultdict(list)
     for connection in request.app[MANAGER].connections(Selector(user_id=user_id)):
         instances[connection.device_id].append(connection.instance)

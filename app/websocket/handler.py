@@ -12,15 +12,14 @@ from aiohttp import WSMessage, WSMsgType, web
 
 from app.auth.identity import Identity
 from app.base.logs import fields
-from app.base.version import VERSION
-from app.features.intake import Intake, who
-from app.keys import ADMISSION, GUARD, INTAKE, METRICS, NODE, SESSIONS, SETTINGS
+from app.features.door import Door, who
+from app.keys import ADMISSION, DOOR, GUARD, METRICS, NODE, SESSIONS, SETTINGS
 from app.node.connection import Connection
 from app.protocol.close import INTERNAL, REVOKED
-from app.protocol.messages import Connected, connected
 from app.protocol.position import Query
 from app.settings import Settings
-from app.websocket.upgrade import Opening, Wire
+from app.websocket.upgrade import Opening
+from app.websocket.wire import SocketWire
 
 PATH: Final = "/v1/ws"
 NO_CODE: Final = 1005
@@ -38,7 +37,7 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     the upgrade needs stays inside of it, and reading is no coroutine of its own.
     """
     app = request.app
-    intake = app[INTAKE]
+    door = app[DOOR]
     opening = Opening(app)
     response = await app[GUARD](request, opening.upgrade)
     wire, identity, query = opening.wire, opening.identity, opening.query
@@ -48,7 +47,7 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     connection = wire.connection
     try:
         wire.begin_reading()
-        register(app, connection, identity, query)
+        enter(app, connection, identity, query)
         wire.uncork()
         del identity, query
         while not connection.is_closing():
@@ -59,13 +58,13 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
             if message.type in _ENDS:
                 break
             if connection.full:
-                await connection.room()
+                await connection.readable()
             if connection.is_closing():
                 break
             if message.type is WSMsgType.TEXT:
-                await intake.take_text(connection, message.data)
+                await door.take_text(connection, message.data)
             else:
-                take_other(intake, connection, message)
+                take_other(door, connection, message)
             # Else it would be held until the next one comes.
             del message
     except asyncio.CancelledError:
@@ -83,58 +82,32 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
 # The connection
 
 
-def register(
-    app: web.Application, connection: Connection, identity: Identity, query: Query
-) -> None:
-    """Make the connection reachable and greet it, in one step in which nothing else can happen.
-
-    What it missed follows from here on.
+def enter(app: web.Application, connection: Connection, identity: Identity, query: Query) -> None:
+    """Have the connection enter the node, in one step in which nothing else can happen.
 
     A session that ended while the upgrade was under way is closed with 4502 instead.
     """
     if not app[SESSIONS].holds(identity):
         connection.disconnect(REVOKED)
         return
-    node = app[NODE]
-    node.connect(connection)
-    start = node.delivery.place(connection, query.position, live=query.live)
-    settings = app[SETTINGS]
-    greeting = Connected(
-        device_id=connection.device_id,
-        server_version=VERSION,
-        user_id=connection.user_id,
-        connection_id=connection.connection_id,
-        instance=connection.instance,
-        heartbeat_seconds=_whole(settings.heartbeat_seconds),
-        max_message_bytes=settings.max_message_bytes,
-        resume=start,
-    )
-    connection.send(connected(greeting).frame)
-    by_cursor = query.position is None and not query.live
-    node.delivery.begin(connection, start, snapshot=query.snapshot or by_cursor)
-    connection.flush()
+    app[NODE].enter(connection, query)
     log.info("connected", extra=who(connection))
 
 
-def _whole(number: float) -> int | float:
-    """Return 25 for 25.0: strict readers take no fraction where a whole number is meant."""
-    return int(number) if number == int(number) else number
-
-
-def take_other(intake: Intake, connection: Connection, message: WSMessage) -> None:
+def take_other(door: Door, connection: Connection, message: WSMessage) -> None:
     """Have what is not a text message answered."""
     if message.type is WSMsgType.PONG:
-        intake.take_pong(connection, message.data)
+        door.take_pong(connection, message.data)
     elif message.type is WSMsgType.PING:
-        intake.take_ping(connection, bytes(message.data))
+        door.take_ping(connection, bytes(message.data))
     elif message.type is WSMsgType.BINARY:
-        intake.take_binary(connection, message.data)
+        door.take_binary(connection, message.data)
 
 
 # The end
 
 
-async def end(app: web.Application, wire: Wire, connection: Connection) -> None:
+async def end(app: web.Application, wire: SocketWire, connection: Connection) -> None:
     """Close the connection, count and log its end, and leave nothing of it behind."""
     node = app[NODE]
     try:
@@ -151,7 +124,7 @@ async def end(app: web.Application, wire: Wire, connection: Connection) -> None:
     wire.ws.wire = None
 
 
-async def close(wire: Wire, connection: Connection, settings: Settings) -> None:
+async def close(wire: SocketWire, connection: Connection, settings: Settings) -> None:
     """Say why the connection ends and give the peer a moment to answer; never waits for long."""
     closing, clock = connection.closing, asyncio.get_running_loop().time
     deadline = clock() + settings.close_seconds
@@ -166,7 +139,7 @@ async def close(wire: Wire, connection: Connection, settings: Settings) -> None:
     await wire.linger(max(0, deadline - clock()))
 
 
-async def send_outbox(wire: Wire, connection: Connection, seconds: float) -> None:
+async def send_outbox(wire: SocketWire, connection: Connection, seconds: float) -> None:
     """Have all that waits handed over; what is left after so long is dropped."""
     try:
         async with asyncio.timeout(seconds):
@@ -187,7 +160,7 @@ def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connect
     extra = who(connection)
     extra["fields"] |= fields(
         seconds=round(seconds, 1),
-        frames_in=connection.frames_in,
+        frames_in=connection.inflow.frames,
         frames_out=connection.frames_out,
         dropped=connection.dropped or None,
         code=code,

@@ -30,7 +30,7 @@ class Tap(asyncio.Protocol):
 
     __slots__ = (
         "_connection",
-        "_intake",
+        "_door",
         "_meter",
         "_protocol",
         "lost",
@@ -38,10 +38,10 @@ class Tap(asyncio.Protocol):
         "waiter",
     )
 
-    def __init__(self, protocol: asyncio.Protocol, connection: Connection, intake: Taking) -> None:
+    def __init__(self, protocol: asyncio.Protocol, connection: Connection, door: Taking) -> None:
         self._protocol = protocol
         self._connection = connection
-        self._intake = intake
+        self._door = door
         self._meter: FrameMeter | None = None
         self.prompt = False
         """True while the reader waits and aiohttp has nothing for it, so that nothing is overtaken.
@@ -60,9 +60,7 @@ class Tap(asyncio.Protocol):
             if meter.unmasked or meter.fragments > MAX_FRAGMENTS:
                 self._connection.disconnect(ABUSE)
                 return
-        elif (
-            self.prompt and data[0] == TEXT_FRAME and self._intake.take_now(self._connection, data)
-        ):
+        elif self.prompt and data[0] == TEXT_FRAME and self._door.take_now(self._connection, data):
             return
         self.prompt = False
         self._protocol.data_received(data)
@@ -88,7 +86,7 @@ class Tap(asyncio.Protocol):
 
     def _follow(self, data: bytes) -> FrameMeter:
         """Return what is known with these bytes; it is kept only until no message is unfinished."""
-        since, connection = self._intake.arrivals.since, self._connection
+        since, connection = self._door.arrivals.since, self._connection
         meter = self._meter or FrameMeter()
         begun = meter.begun
         meter.feed(data)
@@ -97,5 +95,5 @@ class Tap(asyncio.Protocol):
             since.pop(connection, None)
         elif self._meter is None or begun != meter.begun:
             self._meter = meter
-            since[connection] = self._intake.arrivals.clock()
+            since[connection] = self._door.arrivals.clock()
         return meter

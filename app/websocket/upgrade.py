@@ -19,7 +19,7 @@ from app.auth.origin import origin_verdict
 from app.auth.peer import Peer
 from app.base.errors import Problem
 from app.base.logs import fields
-from app.keys import ADMISSION, COOKIES, INTAKE, METRICS, NODE, READINESS, SESSIONS, SETTINGS
+from app.keys import ADMISSION, COOKIES, DOOR, METRICS, NODE, READINESS, SESSIONS, SETTINGS
 from app.node.connection import DEFAULT_INSTANCE, Connection
 from app.node.node import Node
 from app.protocol.position import PARAMETERS, PLAIN, Position, Query
@@ -27,7 +27,7 @@ from app.requests.identity import identify
 from app.requests.peer import peer_of
 from app.settings import Settings
 from app.websocket.tap import Tap
-from app.websocket.wire import Cork, SocketWire, plain_socket
+from app.websocket.wire import Cork, Socket, SocketWire, plain_socket
 
 SUBPROTOCOL: Final = "switchboard.v1"
 
@@ -47,24 +47,6 @@ _process = secrets.token_hex(4)
 _numbers = itertools.count(1)
 
 
-class Socket(web.WebSocketResponse):
-    """Tells its wire when a close frame goes out, whoever sends it: nothing may follow it."""
-
-    # Beside the base class's dict, which one more key would make half as large again.
-    __slots__ = ("wire",)
-
-    wire: "Wire | None"
-
-    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
-        """Close as aiohttp does."""
-        if self.wire is not None:
-            self.wire.closed = True
-        return await super().close(code=code, message=message, drain=drain)
-
-
-Wire = SocketWire[Socket]
-
-
 class Opening:
     """One upgrade under way; the rest is there once it has succeeded."""
 
@@ -72,7 +54,7 @@ class Opening:
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
-        self.wire: Wire | None = None
+        self.wire: SocketWire | None = None
         self.identity: Identity | None = None
         self.query = PLAIN
 
@@ -100,17 +82,15 @@ class Opening:
         admission = self._app[ADMISSION]
         admission.enter(peer.address)
         try:
-            await admission.turnstile.enter()
+            await admission.turn()
             return await self._open(request, peer)
         finally:
-            admission.handshakes -= 1
-            if self.wire is None:
-                admission.leave(peer.address)
+            admission.settle(peer.address, upgraded=self.wire is not None)
 
     async def _open(self, request: web.Request, peer: Peer) -> web.StreamResponse:
         """Authenticate, answer, and put the wire between the socket and the connection."""
         app = self._app
-        identity, query = await enter(request, app, peer)
+        identity, query = await authenticate(request, app, peer)
         device_id = cast(int, identity.device_id)
         standings = app[NODE].delivery.standings
         if not standings.knows(identity.user_id, device_id):
@@ -125,7 +105,7 @@ class Opening:
         wire = SocketWire(ws, transport, raw, writer, cork)
         wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
         protocol = cast(asyncio.Protocol, transport.get_protocol())
-        wire.tap = Tap(protocol, wire.connection, app[INTAKE])
+        wire.tap = Tap(protocol, wire.connection, app[DOOR])
         transport.set_protocol(wire.tap)
         ws.wire = self.wire = wire
         self.identity, self.query = identity, query
@@ -148,7 +128,9 @@ def check_handshake(request: web.Request) -> None:
         )
 
 
-async def enter(request: web.Request, app: web.Application, peer: Peer) -> tuple[Identity, Query]:
+async def authenticate(
+    request: web.Request, app: web.Application, peer: Peer
+) -> tuple[Identity, Query]:
     """Return who this is and what they ask for.
 
     Raises Problem 403 (origin), 401 (no session), 400 (a session without a device, a parameter).
@@ -221,7 +203,7 @@ def _exclusive(limit: int) -> int:
 def new_connection(
     request: web.Request,
     node: Node,
-    wire: Wire,
+    wire: SocketWire,
     identity: Identity,
     query: Query,
     peer: Peer,

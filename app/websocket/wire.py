@@ -1,4 +1,4 @@
-"""The socket under a connection: whole frames go straight to the transport.
+"""The wire of a connection over a socket: whole frames go straight to the transport.
 
 aiohttp's own writer is used for closing only. Frames written beside it do not interleave with its
 frames, but one written after its close frame would break the protocol, so each write looks first.
@@ -9,7 +9,10 @@ import os
 import socket
 import sys
 from contextlib import suppress
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from app.node.connection import Connection
 from app.websocket.tap import Tap
@@ -45,17 +48,22 @@ _CORK = getattr(socket, "TCP_CORK", None)
 _write = os.write
 
 
-class Drainable(Protocol):
-    """What tells when the transport has room again."""
+class Socket(web.WebSocketResponse):
+    """Tells its wire when a close frame goes out, whoever sends it: nothing may follow it."""
 
-    async def drain(self) -> None:
-        """Wait until the transport takes more."""
+    # Beside the base class's dict, which one more key would make half as large again.
+    __slots__ = ("wire",)
+
+    wire: "SocketWire | None"
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        """Close as aiohttp does."""
+        if self.wire is not None:
+            self.wire.closed = True
+        return await super().close(code=code, message=message, drain=drain)
 
 
-W = TypeVar("W")
-
-
-class SocketWire(Generic[W]):
+class SocketWire:
     """A `Wire` over an asyncio transport."""
 
     __slots__ = (
@@ -79,10 +87,10 @@ class SocketWire(Generic[W]):
 
     def __init__(
         self,
-        ws: W,
+        ws: Socket,
         transport: asyncio.Transport,
         raw: socket.socket | None,
-        writer: Drainable,
+        writer: AbstractStreamWriter,
         cork: "Cork | None" = None,
     ) -> None:
         transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH)
@@ -138,7 +146,7 @@ class SocketWire(Generic[W]):
         """Start a task that drains the outbox as fast as the peer reads."""
         self._pump = asyncio.create_task(self._run_pump())
 
-    def finish(self) -> None:
+    def close_soon(self) -> None:
         """Wake the reader, which then closes the connection; a handler gets a moment to end."""
         if self._reader is None or self._interrupting:
             return
@@ -150,7 +158,7 @@ class SocketWire(Generic[W]):
             self._patience = loop.call_later(HANDLER_SECONDS, self._interrupt)
 
     def begin_reading(self) -> None:
-        """Let `finish` interrupt the current task from now on."""
+        """Let `close_soon` interrupt the current task from now on."""
         self._reader = asyncio.current_task()
 
     def end_reading(self) -> None:
@@ -160,7 +168,7 @@ class SocketWire(Generic[W]):
             self._patience.cancel()
 
     def was_interrupted(self) -> bool:
-        """Tell whether the cancellation just caught was `finish`'s alone, which ends here."""
+        """Tell whether the cancellation just caught was `close_soon`'s alone, which ends here."""
         return self._interrupting and self._reader is not None and not self._reader.uncancel()
 
     def uncork(self) -> None:

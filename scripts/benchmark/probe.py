@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import Final
 
-from app.features.dispatch import Outcome, Reply
+from app.features.feature import Outcome, Reply
 from app.node.connection import Connection
 from app.protocol.messages import ClientMessage, MessageError
 

@@ -8,6 +8,7 @@ import pytest
 from wires import MemoryWire
 
 from app.auth.accounts import Accounts
+from app.auth.addressees import Addressees
 from app.auth.api_keys import ApiKeys
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
@@ -18,6 +19,8 @@ from app.node.connection import Connection
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
+from app.protocol.position import PLAIN
+from app.publishing.publisher import Publisher
 from app.settings import Settings
 from app.storage.database import Database
 from app.streams.generation import GUARD_NAME
@@ -37,12 +40,24 @@ async def operations(settings: Settings) -> AsyncIterator[Operations]:
     """A server's parts without its listener."""
     database = await Database.open(settings.data_dir / "parts.db")
     passwords = Passwords(1, 8)
-    accounts = Accounts(
-        database, settings, Sessions(database, settings), passwords, FailureLimiter(0, 1)
-    )
+    sessions = Sessions(database, settings)
+    accounts = Accounts(database, settings, sessions, passwords, FailureLimiter(0, 1))
     streams = await SqlStreamLog.open(database, settings.data_dir / GUARD_NAME, LIMITS)
-    node = Node(ConnectionManager(), streams, Metrics(), NodeLimits(), OutboxLimits(4, 100_000))
-    yield Operations(accounts, node, settings, URL, api_keys=ApiKeys(database), database=database)
+    node = Node(
+        ConnectionManager(), streams, Metrics(), NodeLimits(outbox=OutboxLimits(4, 100_000))
+    )
+    addressees = Addressees(database, sessions.owners)
+    publisher = Publisher(node, addressees, settings.max_message_bytes)
+    yield Operations(
+        accounts,
+        node,
+        settings,
+        URL,
+        publisher,
+        api_keys=ApiKeys(database),
+        database=database,
+    )
+    await addressees.close()
     await streams.close()
     passwords.close()
     await database.close()
@@ -65,7 +80,7 @@ def connect(operations: Operations) -> Connect:
             connection_id=f"{user_id}-{device_id}-{more.get('instance', '')}",
             **more,
         )
-        node.connect(connection)
+        node.enter(connection, PLAIN)
         return connection
 
     return connect

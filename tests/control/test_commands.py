@@ -248,6 +248,6 @@ async def test_a_server_tells_where_it_is(operations: Operations) -> None:
 async def test_what_needs_a_server_says_so_without_one(
     operations: Operations, name: str, arguments: object
 ) -> None:
-    offline = replace(operations, node=None, url=None)
+    offline = replace(operations, node=None, url=None, publisher=None)
     with pytest.raises(NoServer, match="needs a running server"):
         await command_named(name).run_json(offline, arguments)

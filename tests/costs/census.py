@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any, Final
 
-from app.features.dispatch import Reply
+from app.features.feature import Reply
 from app.node.connection import Connection
 from app.node.node import Node
 from app.protocol.messages import ClientMessage

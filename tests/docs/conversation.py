@@ -9,9 +9,9 @@ from typing import Any
 from serving import PATIENCE, Device, Peer, Server
 
 from app.keys import ACCOUNTS, NODE
-from app.node.node import Send
 from app.protocol.close import CLOSES
 from app.protocol.messages import ClientMessage, decode
+from app.protocol.publication import Publication, ToDevice
 from tests.docs.pages import Example
 
 VOLATILE = frozenset(
@@ -139,9 +139,7 @@ class Frames:
         # Large ones until the system takes no more of them, small ones into the last gap.
         for size, refusals in ((60_000, 50), (1, 1)):
             payload = "." * size
-            send = Send(
-                "device", FILLER, payload, user_id=device.user_id, device_id=device.device_id
-            )
+            send = Publication(ToDevice(device.user_id, device.device_id), FILLER, payload)
             while refusals:
                 refusals -= len(node.send(send).failed)
                 await asyncio.sleep(0)

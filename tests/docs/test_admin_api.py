@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from delivery_peers import append
 from serving import PASSWORD, Server
 
 from app.keys import ACCOUNTS, API_KEYS, NODE
-from app.node.node import Send
 from app.protocol.keep import Keep
+from app.protocol.publication import Publication, ToUser
 from app.web.admin.answers import AdminConnectionAnswer
 from app.web.admin.connections import MAX_NAMES
 from app.web.admin.endpoints import ADMIN
@@ -33,7 +34,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         await running.device("laptop", "alice")
         await running.app[ACCOUNTS].rename_device(1, phone.device_id, "Alice's phone")
         peer = await running.connect(phone)
-        await running.app[NODE].append(Send("user", "n.x", user_id=1, keep=Keep("log")))
+        await append(running.app[NODE], Publication(ToUser(1), "n.x", keep=Keep("log")))
         await peer.receive()
         yield running
 

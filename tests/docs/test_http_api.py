@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from delivery_peers import append
 from serving import Server
 
 from app.auth.api_keys import ALL_SCOPES
 from app.keys import API_KEYS, NODE
-from app.node.node import Send
 from app.protocol.keep import Keep
+from app.protocol.publication import Publication, ToUser
 from app.web import answers
 from app.web.endpoints import ENDPOINTS
 from app.web.message_bodies import MessageBody, Target
@@ -26,8 +27,8 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     async with Server(tmp_path, close_seconds=0.3) as running:
         phone, laptop = [await running.device(name, "alice") for name in ("phone", "laptop")]
         peer = await running.connect(laptop, "?resume=live")
-        send = Send("user", "note.text", user_id=laptop.user_id, keep=Keep("log"))
-        stored = await running.app[NODE].append(send)
+        send = Publication(ToUser(laptop.user_id), "note.text", keep=Keep("log"))
+        stored = await append(running.app[NODE], send)
         await peer.send("ack", {"offset": stored.offset})
         await peer.send("ping", id="acknowledged")
         while (await peer.receive()).get("reply_to") != "acknowledged":

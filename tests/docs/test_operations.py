@@ -12,8 +12,7 @@ from memory_log import MemoryLog
 
 from app.auth.jwt import JwtVerifier
 from app.base.metrics import Metrics
-from app.features.dispatch import Reply
-from app.features.registry import handlers
+from app.features.feature import Reply, handlers
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
@@ -47,7 +46,9 @@ def test_every_variable_that_is_named_is_a_setting() -> None:
 
 async def test_the_metrics_table_is_what_a_node_shows() -> None:
     metrics = Metrics()
-    node = Node(ConnectionManager(), MemoryLog(), metrics, NodeLimits(), OutboxLimits(32, 262_144))
+    node = Node(
+        ConnectionManager(), MemoryLog(), metrics, NodeLimits(outbox=OutboxLimits(32, 262_144))
+    )
     node.watch()
     metrics.refused["draining"] += 1
     metrics.closed["1000"] += 1

@@ -111,9 +111,9 @@ def test_the_close_codes_are_those_of_the_code() -> None:
 
 def test_the_error_codes_are_those_that_a_socket_can_get() -> None:
     raised = [
-        constant(call, 0)
-        for call in calls("protocol", "features", "streams/committer.py")
-        if called(call) in ("MessageError", "error") and not of_a_log(call)
+        constant(call, int(called(call) == "Problem"))
+        for call in calls("protocol", "features", "publishing/checks.py")
+        if called(call) in ("MessageError", "error", "Problem") and not of_a_log(call)
     ]
     codes = {code for code in raised if isinstance(code, str)} | stored_in_code()
     assert {row[0] for row in PAGE.table("error code")} == codes
@@ -128,10 +128,22 @@ def stored_in_code() -> set[str]:
     return fixed | set(get_args(Refusal)) | {StorageUnavailable().code}
 
 
+HTTP = (
+    "auth",
+    "web",
+    "requests",
+    "websocket",
+    "node",
+    "publishing/publisher.py",
+    "streams/committer.py",
+)
+"""What answers requests over HTTP that the protocol is about."""
+
+
 def problems_in_code() -> set[tuple[str, str]]:
     """Every pair of status and code that an HTTP answer can have."""
     found: set[tuple[str, str]] = set()
-    for call in calls("auth", "web", "requests", "websocket", "node", "streams/committer.py"):
+    for call in calls(*HTTP):
         status, code = constant(call, 0), constant(call, 1)
         if called(call) in ("Problem", "__init__") and isinstance(code, str):
             found.add((str(status), code))

@@ -6,11 +6,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from delivery_peers import append
 from serving import Device, Peer, Server
 
 from app.keys import NODE
-from app.node.node import Send
 from app.protocol.keep import Keep
+from app.protocol.publication import Publication, ToUser
 from tests.docs.pages import page
 
 Message = dict[str, Any]
@@ -46,10 +47,9 @@ class App:
     async def change(self, key: str, value: int, keep: Keep | None = None) -> int:
         """The state is another one, and its message is stored; returns the offset."""
         self.state[key] = value
-        to = {"user_id": self.device.user_id, "keep": keep or Keep("log")}
-        return (
-            await self.server.app[NODE].append(Send("user", "app.x", {key: value}, **to))
-        ).offset
+        to = ToUser(self.device.user_id)
+        send = Publication(to, "app.x", {key: value}, keep or Keep("log"))
+        return (await append(self.server.app[NODE], send)).offset
 
     async def open(self) -> Peer:
         return await self.server.open(self.device, f"?{urlencode(self.stream.query())}")

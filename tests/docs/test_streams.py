@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from delivery_peers import append
 from serving import Server
 from websockets.exceptions import InvalidStatus
 
 from app.keys import ACCOUNTS, NODE
-from app.node.node import Send
 from app.protocol.keep import Keep
+from app.protocol.publication import Publication, ToUser
 from app.settings import Settings
 from tests.docs.pages import ROOT, page
 
@@ -61,8 +62,8 @@ def test_a_limit_is_that_of_the_code(row: tuple[str, ...]) -> None:
 async def test_what_one_device_claims_changes_nothing_for_another(server: Server) -> None:
     liar, honest = await server.device("liar"), await server.device("honest")
     node = server.app[NODE]
-    to_user = Send("user", "note.x", user_id=liar.user_id, keep=Keep("log"))
-    first, second = await node.append(to_user), await node.append(to_user)
+    to_user = Publication(ToUser(liar.user_id), "note.x", keep=Keep("log"))
+    first, second = await append(node, to_user), await append(node, to_user)
     for claim in ("epoch=foreign&offset=1", f"epoch={first.epoch}&offset=9000"):
         peer = await server.open(liar, f"?{claim}")
         start = (await peer.receive())["payload"]["resume"]
@@ -71,13 +72,13 @@ async def test_what_one_device_claims_changes_nothing_for_another(server: Server
     peer = await server.open(honest, f"?epoch={first.epoch}&offset={first.offset}")
     assert (await peer.receive())["payload"]["resume"]["outcome"] == "resumed"
     assert (await peer.receive())["offset"] == second.offset
-    assert (await node.append(to_user)).offset == second.offset + 1
+    assert (await append(node, to_user)).offset == second.offset + 1
 
 
 async def test_a_revoked_device_gets_nothing_of_what_waits_for_it(server: Server) -> None:
     phone, laptop = await server.device("phone"), await server.device("laptop")
-    stored = await server.app[NODE].append(
-        Send("user", "note.x", user_id=phone.user_id, keep=Keep("log"))
+    stored = await append(
+        server.app[NODE], Publication(ToUser(phone.user_id), "note.x", keep=Keep("log"))
     )
     live = await server.connect(phone)
     server.end(await server.app[ACCOUNTS].revoke_device(phone.device_id))

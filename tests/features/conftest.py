@@ -12,12 +12,16 @@ from app.node.connection import Connection
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
+from app.protocol.position import PLAIN
 
 
 @pytest.fixture
 async def node() -> Node:
     return Node(
-        ConnectionManager(per_device=3), MemoryLog(), Metrics(), NodeLimits(), OutboxLimits(2, 1000)
+        ConnectionManager(per_device=3),
+        MemoryLog(),
+        Metrics(),
+        NodeLimits(outbox=OutboxLimits(2, 1000)),
     )
 
 
@@ -35,7 +39,9 @@ class Member:
             connection_id=f"{user}-{device}-{instance}-{id(self)}",
             instance=instance,
         )
-        node.connect(self.connection)
+        node.enter(self.connection, PLAIN)
+        # What every peer is greeted with.
+        self.wire.written.clear()
 
     def leave(self) -> None:
         """The socket has ended."""

@@ -6,7 +6,8 @@ import pytest
 
 from app.base.errors import Problem
 from app.base.metrics import PrefixCounter
-from app.features.dispatch import Accepted, Dispatcher, Reply
+from app.features.door import Dispatcher
+from app.features.feature import Accepted, Reply
 from app.protocol.messages import ClientMessage, MessageError
 
 

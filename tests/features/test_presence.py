@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.features.dispatch import Outcome, Reply
+from app.features.feature import Outcome, Reply
 from app.features.presence import PresenceFeature
 from app.node.connection import Connection
 from app.node.node import Node

@@ -27,7 +27,7 @@ Connect = Callable[..., Connection]
 
 @pytest.fixture
 def connect(outgoing: Outgoing) -> Connect:
-    """Return a function that makes a connection; its wire is `connection._wire`'s stand-in."""
+    """Return a function that makes a connection."""
     count = 0
 
     def make(

@@ -96,7 +96,7 @@ def test_a_closing_connection_takes_nothing(connect, wire, ticks) -> None:
     connection.reply(b"y")
     ticks.end()
     assert wire.written == []
-    assert wire.finished
+    assert wire.closed_soon
 
 
 def test_what_the_tick_gathered_goes_out_before_the_close(connect, wire) -> None:
@@ -134,7 +134,7 @@ def test_a_client_that_gave_no_position_is_not_told_goaway(connect, wire) -> Non
 def test_the_outbox_is_dropped_at_a_close_unless_it_is_to_be_kept(connect) -> None:
     dropped, kept = connect(), connect()
     for connection in (dropped, kept):
-        connection._wire.unread = 1
+        connection.wire.unread = 1
         connection.send(b"x")
     dropped.disconnect(REPLACED)
     kept.disconnect(SHUTTING_DOWN, keep_outbox=True)
@@ -148,7 +148,7 @@ async def test_a_reader_waits_for_room_until_the_pump_takes_something(connect, w
     for _ in range(4):
         connection.send(b"x")
     assert connection.full
-    waiting = asyncio.ensure_future(connection.room())
+    waiting = asyncio.ensure_future(connection.readable())
     await asyncio.sleep(0)
     assert not waiting.done()
     connection.take()
@@ -160,7 +160,7 @@ async def test_a_reader_that_waits_for_room_is_woken_by_the_close(connect, wire)
     wire.unread = 1
     for _ in range(4):
         connection.send(b"x")
-    waiting = asyncio.ensure_future(connection.room())
+    waiting = asyncio.ensure_future(connection.readable())
     await asyncio.sleep(0)
     connection.disconnect(REPLACED, keep_outbox=True)
     await waiting
@@ -171,9 +171,9 @@ def test_many_dirty_connections_are_flushed_in_steps(connect, ticks) -> None:
     for connection in connections:
         connection.send(b"x")
     ticks.end()
-    assert sum(bool(one._wire.written) for one in connections) == FLUSH_STEP
+    assert sum(bool(one.wire.written) for one in connections) == FLUSH_STEP
     ticks.end()
-    assert all(one._wire.written == [b"x"] for one in connections)
+    assert all(one.wire.written == [b"x"] for one in connections)
 
 
 def test_the_latency_of_a_delivery_is_observed(connect, ticks) -> None:

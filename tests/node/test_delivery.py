@@ -5,16 +5,17 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from delivery_peers import Peer, make_node
+from delivery_peers import Peer, append, make_node
 from memory_log import MemoryLog
 
 from app.base.errors import Problem, StorageUnavailable
 from app.node.delivery import PAGE, STEP
-from app.node.node import Node, Send
+from app.node.node import Node
 from app.protocol.close import STREAM_RESET, TOO_SLOW
 from app.protocol.keep import Keep
 from app.protocol.messages import Source
 from app.protocol.position import Position
+from app.protocol.publication import Publication, ToDevice, ToEveryone, ToOthers, ToUser
 from app.streams.base import Append, Appended, Refused
 
 LOG = Keep("log")
@@ -35,33 +36,33 @@ async def node(streams: MemoryLog) -> AsyncIterator[Node]:
     await node.delivery.close()
 
 
-def to_user(number: int = 0, **more: Any) -> Send:
-    return Send("user", "note.x", {"n": number}, user_id=1, **({"keep": LOG} | more))
+def to_user(number: int = 0, **more: Any) -> Publication:
+    return Publication(ToUser(1), "note.x", {"n": number}, **({"keep": LOG} | more))
 
 
 async def test_a_live_connection_is_pushed_and_its_position_moves(node: Node) -> None:
     phone = Peer(node, 1)
     await phone.connect()
-    stored = await node.append(to_user())
+    stored = await append(node, to_user())
     await phone.settle()
     assert (stored.offset, stored.delivered) == (1, [1])
     assert phone.offsets() == [1]
-    assert phone.connection.position == 1
+    assert phone.connection.place.position == 1
 
 
 async def test_what_was_missed_comes_in_order_and_then_the_position(node: Node) -> None:
     for number in range(5):
-        await node.append(to_user(number))
+        await append(node, to_user(number))
     phone = Peer(node, 1)
     start = await phone.connect(Position(node.log.epoch, 2))
     assert (start.outcome, start.offset, start.head) == ("resumed", 2, 5)
     assert phone.offsets() == [3, 4, 5]
     assert phone.positions() == [{"epoch": node.log.epoch, "offset": 5, "live": True}]
-    assert not phone.connection.behind
+    assert not phone.connection.place.behind
 
 
 async def test_a_device_that_missed_nothing_costs_no_read(node: Node, streams: MemoryLog) -> None:
-    await node.append(to_user())
+    await append(node, to_user())
     phone = Peer(node, 1)
     await phone.connect(Position(node.log.epoch, 1))
     assert streams.reads == 0
@@ -72,7 +73,7 @@ async def test_a_device_that_missed_nothing_costs_no_read(node: Node, streams: M
 async def test_a_position_that_says_nothing_is_a_reset_to_the_head(
     node: Node, wanted: Position
 ) -> None:
-    await node.append(to_user())
+    await append(node, to_user())
     phone = Peer(node, 1)
     start = await phone.connect(wanted)
     assert (start.outcome, start.offset) == ("reset", 1)
@@ -81,7 +82,7 @@ async def test_a_position_that_says_nothing_is_a_reset_to_the_head(
 
 async def test_what_was_pruned_is_a_reset(node: Node, streams: MemoryLog) -> None:
     for number in range(20):
-        await node.append(to_user(number))
+        await append(node, to_user(number))
     streams._retention_rows = 5
     pruned = await streams.prune()
     node.delivery.standings.raise_floors(pruned.floors)
@@ -99,14 +100,14 @@ async def test_an_outbox_that_is_full_turns_the_connection_behind_and_nothing_is
     await laptop.connect()
     phone.stall()
     for number in range(20):
-        stored = await node.append(to_user(number))
+        stored = await append(node, to_user(number))
     assert stored.delivered == [2]
-    assert phone.connection.behind
+    assert phone.connection.place.behind
     assert phone.connection.backlog <= 5
     await phone.go_on()
     assert phone.offsets() == list(range(1, 21))
     assert laptop.offsets() == list(range(1, 21))
-    assert not phone.connection.behind
+    assert not phone.connection.place.behind
     assert phone.positions()[-1] == {"epoch": "epoch-1", "offset": 20, "live": True}
 
 
@@ -115,10 +116,10 @@ async def test_targets_and_exclusions_hold_when_pushed_and_in_replay(node: Node)
     laptop = Peer(node, 2)
     for peer in (*tabs.values(), laptop):
         await peer.connect()
-    others = Send("others", "note.x", user_id=1, source=Source(1, "a"), keep=LOG)
-    await node.append(others)
-    await node.append(Send("device", "note.x", user_id=1, device_id=2, keep=LOG))
-    await node.append(to_user(exclude_device=1))
+    others = Publication(ToOthers(1, 1, "a"), "note.x", source=Source(1, "a"), keep=LOG)
+    await append(node, others)
+    await append(node, Publication(ToDevice(1, 2), "note.x", keep=LOG))
+    await append(node, Publication(ToOthers(1, 1), "note.x", keep=LOG))
     for peer in (*tabs.values(), laptop):
         await peer.settle()
     expected = {"a": [], "b": [1]}
@@ -128,13 +129,13 @@ async def test_targets_and_exclusions_hold_when_pushed_and_in_replay(node: Node)
         back = Peer(node, 1, name)
         await back.connect(Position("epoch-1", 0))
         assert back.offsets() == expected[name]
-        assert back.connection.position == 3
+        assert back.connection.place.position == 3
 
 
 async def test_everyone_is_kept_once_and_reaches_all(node: Node, streams: MemoryLog) -> None:
     phone = Peer(node, 1)
     await phone.connect()
-    await node.append(Send("everyone", "note.x", keep=LOG))
+    await append(node, Publication(ToEveryone(), "note.x", keep=LOG))
     assert phone.offsets() == [1]
     assert len(streams.rows) == 1
     back = Peer(node, 2)
@@ -144,8 +145,8 @@ async def test_everyone_is_kept_once_and_reaches_all(node: Node, streams: Memory
 
 async def test_latest_values_come_first_as_a_snapshot_and_move_no_position(node: Node) -> None:
     for number in range(3):
-        await node.append(to_user(number, keep=Keep("latest", key="volume")))
-    await node.append(to_user(9))
+        await append(node, to_user(number, keep=Keep("latest", key="volume")))
+    await append(node, to_user(9))
     phone = Peer(node, 1)
     start = await phone.connect()
     assert start.outcome == "live"
@@ -156,7 +157,7 @@ async def test_latest_values_come_first_as_a_snapshot_and_move_no_position(node:
 async def test_a_client_that_gives_its_position_gets_a_snapshot_only_when_it_asks(
     node: Node,
 ) -> None:
-    await node.append(to_user(keep=Keep("latest", key="volume")))
+    await append(node, to_user(keep=Keep("latest", key="volume")))
     quiet, asking = Peer(node, 1), Peer(node, 2)
     await quiet.connect(Position("epoch-1", 1))
     await asking.connect(Position("epoch-1", 1), snapshot=True)
@@ -167,10 +168,10 @@ async def test_a_client_that_gives_its_position_gets_a_snapshot_only_when_it_ask
 async def test_the_cursor_supplies_the_position_of_a_client_that_gives_none(node: Node) -> None:
     phone = Peer(node, 1)
     await phone.connect()
-    await node.append(to_user())
+    await append(node, to_user())
     assert node.delivery.acknowledge(phone.connection, 1)
     node.retire(phone.connection)
-    await node.append(to_user())
+    await append(node, to_user())
     back = Peer(node, 1)
     assert (await back.connect()).outcome == "resumed"
     assert back.offsets() == [2]
@@ -181,7 +182,7 @@ async def test_an_acknowledgement_never_goes_back_nor_above_what_was_sent(node: 
     await phone.connect()
     await tab.connect()
     for number in range(3):
-        await node.append(to_user(number))
+        await append(node, to_user(number))
     assert not node.delivery.acknowledge(phone.connection, 4)
     assert node.delivery.acknowledge(phone.connection, 3)
     assert node.delivery.acknowledge(tab.connection, 1)
@@ -191,8 +192,8 @@ async def test_an_acknowledgement_never_goes_back_nor_above_what_was_sent(node: 
 async def test_acknowledging_the_last_message_acknowledges_what_was_skipped_too(node: Node) -> None:
     phone = Peer(node, 1)
     await phone.connect()
-    await node.append(to_user())
-    await node.append(Send("device", "note.x", user_id=1, device_id=2, keep=LOG))
+    await append(node, to_user())
+    await append(node, Publication(ToDevice(1, 2), "note.x", keep=LOG))
     assert node.delivery.acknowledge(phone.connection, 1)
     assert node.delivery.standings.of(1, 1).cursor == Position("epoch-1", 2)
 
@@ -200,7 +201,7 @@ async def test_acknowledging_the_last_message_acknowledges_what_was_skipped_too(
 async def test_the_heartbeat_tells_a_position_that_moved_without_a_message(node: Node) -> None:
     phone = Peer(node, 1)
     await phone.connect()
-    await node.append(Send("device", "note.x", user_id=1, device_id=2, keep=LOG))
+    await append(node, Publication(ToDevice(1, 2), "note.x", keep=LOG))
     before = len(phone.positions())
     node.delivery.tell(phone.connection)
     await phone.settle()
@@ -212,10 +213,10 @@ async def test_what_cannot_be_stored_is_delivered_to_nobody(node: Node, streams:
     await phone.connect()
     streams.broken = True
     with pytest.raises(StorageUnavailable):
-        await node.append(to_user())
+        await append(node, to_user())
     assert phone.offsets() == []
     streams.broken = False
-    assert (await node.append(to_user())).offset == 1
+    assert (await append(node, to_user())).offset == 1
     assert phone.offsets() == [1]
 
 
@@ -225,14 +226,14 @@ async def test_a_repeat_is_stored_and_delivered_once_and_another_body_is_a_confl
     phone = Peer(node, 1)
     await phone.connect()
     keep = Keep("log", message_id="m")
-    first = await node.append(to_user(1, keep=keep, owner="device:2"))
-    again = await node.append(to_user(1, keep=keep, owner="device:2"))
-    other = await node.append(to_user(1, keep=keep, owner="device:3"))
+    first = await append(node, to_user(1, keep=keep, owner="device:2"))
+    again = await append(node, to_user(1, keep=keep, owner="device:2"))
+    other = await append(node, to_user(1, keep=keep, owner="device:3"))
     assert (first.offset, first.duplicate) == (1, False)
     assert (again.offset, again.duplicate) == (1, True)
     assert (other.offset, other.duplicate) == (2, False)
     with pytest.raises(Problem) as refusal:
-        await node.append(to_user(2, keep=keep, owner="device:2"))
+        await append(node, to_user(2, keep=keep, owner="device:2"))
     assert (refusal.value.status, refusal.value.code) == (409, "id_conflict")
     await phone.settle()
     assert phone.offsets() == [1, 2]
@@ -241,7 +242,7 @@ async def test_a_repeat_is_stored_and_delivered_once_and_another_body_is_a_confl
 async def test_a_new_epoch_sends_everybody_away_to_come_back(node: Node) -> None:
     phone = Peer(node, 1)
     await phone.connect()
-    await node.append(to_user())
+    await append(node, to_user())
     node.delivery.acknowledge(phone.connection, 1)
     await node.reset_streams()
     assert phone.connection.closing is not None
@@ -252,7 +253,7 @@ async def test_a_new_epoch_sends_everybody_away_to_come_back(node: Node) -> None
 
 async def test_a_connection_that_leaves_stops_reading(node: Node) -> None:
     for number in range(2 * PAGE.rows):
-        await node.append(to_user(number))
+        await append(node, to_user(number))
     phone = Peer(node, 1)
     phone.stall()
     await phone.connect(Position("epoch-1", 0))
@@ -270,7 +271,7 @@ async def test_something_written_in_doubt_reaches_everybody(node: Node, streams:
     node.delivery.doubt()
     await phone.settle()
     assert phone.offsets() == [1]
-    assert not phone.connection.behind
+    assert not phone.connection.place.behind
 
 
 async def test_someone_who_comes_back_gets_what_was_written_in_doubt(
@@ -284,7 +285,7 @@ async def test_someone_who_comes_back_gets_what_was_written_in_doubt(
     back = Peer(node, 1)
     assert node.delivery.standings.knows(1, 1)
     back.enter(Position(node.log.epoch, 0))
-    await node.append(to_user())
+    await append(node, to_user())
     await back.settle()
     assert back.offsets() == [1, 2]
 
@@ -308,11 +309,11 @@ async def test_an_append_that_was_written_unnoticed_is_delivered_with_the_next()
     node = make_node(Mute())
     phone = Peer(node, 1)
     await phone.connect()
-    unnoticed = node.submit(to_user())
+    unnoticed = append(node, to_user())
     await node.committer.drain()
     assert isinstance(unnoticed.exception(), StorageUnavailable)
     assert phone.offsets() == []
-    node.submit(to_user())
+    append(node, to_user())
     await node.committer.drain()
     await phone.settle()
     assert phone.offsets() == [1, 2]
@@ -322,8 +323,8 @@ async def test_who_is_cancelled_while_it_waits_takes_no_delivery_along(node: Nod
     peers = [Peer(node, number + 1, user=number + 1) for number in range(6 * STEP)]
     for peer in peers:
         await peer.connect()
-    first = node.submit(Send("everyone", "note.x", keep=LOG))
-    while not any(peer.connection.position for peer in peers):  # noqa: ASYNC110
+    first = append(node, Publication(ToEveryone(), "note.x", keep=LOG))
+    while not any(peer.connection.place.position for peer in peers):  # noqa: ASYNC110
         await asyncio.sleep(0)
     waiting = asyncio.create_task(node.reset_streams())
     await asyncio.sleep(0)
@@ -338,7 +339,7 @@ async def test_one_who_lacks_what_was_pruned_meanwhile_is_told_so_when_it_comes_
     node: Node, streams: MemoryLog
 ) -> None:
     for number in range(20):
-        await node.append(to_user(number))
+        await append(node, to_user(number))
     await node.delivery.standings.prepare(1, 1)
     streams._retention_rows = 5
     # The floor is on disk, and memory does not know it.

@@ -24,7 +24,7 @@ def test_each_connection_is_pinged_once_per_interval(connect, ticks) -> None:
     turns(heartbeat, 0, 32)
     ticks.end()
     for connection in connections:
-        assert connection._wire.written == [frame(connection.awaited_pong, OPCODE_PING)]
+        assert connection.wire.written == [frame(connection.pulse.awaited_pong, OPCODE_PING)]
 
 
 def test_the_connections_of_a_slot_share_one_fresh_nonce(connect) -> None:
@@ -33,7 +33,7 @@ def test_the_connections_of_a_slot_share_one_fresh_nonce(connect) -> None:
     for connection in connections:
         heartbeat.add(connection)
     turns(heartbeat, 0, 32)
-    nonces = {one.awaited_pong for one in connections}
+    nonces = {one.pulse.awaited_pong for one in connections}
     assert len(nonces) == SLOTS
     assert all(len(nonce) == 8 for nonce in nonces)
 
@@ -43,7 +43,7 @@ def test_who_does_not_answer_is_found_half_an_interval_later(connect) -> None:
     connection = connect()
     heartbeat.add(connection)
     assert turns(heartbeat, 0, 1) == []
-    assert connection.awaited_pong is not None
+    assert connection.pulse.awaited_pong is not None
     assert turns(heartbeat, 1, 16) == []
     assert turns(heartbeat, 16, 17) == [connection]
 
@@ -53,7 +53,8 @@ def test_who_answers_is_not_found(connect) -> None:
     connection = connect()
     heartbeat.add(connection)
     turns(heartbeat, 0, 1)
-    connection.awaited_pong = None
+    assert not heartbeat.take_pong(connection, b"another")
+    assert heartbeat.take_pong(connection, connection.pulse.awaited_pong)
     assert turns(heartbeat, 1, 32) == []
 
 

@@ -8,18 +8,19 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from delivery_peers import Peer, frames, make_node
+from delivery_peers import Peer, append, frames, make_node
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from memory_log import MemoryLog
 
 from app.node.delivery import PAGE
-from app.node.node import Node, Send
+from app.node.node import Node
 from app.protocol.close import TOO_SLOW
 from app.protocol.keep import Keep
 from app.protocol.messages import Source
 from app.protocol.position import Position
+from app.protocol.publication import Address, Publication, ToDevice, ToEveryone, ToOthers, ToUser
 from app.streams.base import Row
 
 TABS = [(1, "a"), (1, "b"), (2, "a")]
@@ -115,9 +116,9 @@ class Interleavings(RuleBasedStateMachine):
     def connected(self) -> list[Tab]:
         return [tab for tab in self.tabs.values() if tab.peer is not None]
 
-    async def submit(self, send: Send, number: int, turns: int) -> None:
+    async def submit(self, send: Publication, number: int, turns: int) -> None:
         """Send, and go on before it is answered."""
-        self.sent += [self.node.submit(send) for _ in range(number)]
+        self.sent += [append(self.node, send) for _ in range(number)]
         for _ in range(turns):
             await asyncio.sleep(0)
             for tab in self.connected():
@@ -137,21 +138,18 @@ class Interleavings(RuleBasedStateMachine):
     ) -> None:
         keep = Keep("latest" if key else "log", key, message_id=message_id)
         source = Source(*tab) if where == "others" else None
-        send = Send(
-            where,
-            "note.x",
-            {"key": key},
-            user_id=0 if where == "everyone" else 1,
-            device_id=receiver if where == "device" else 0,
-            source=source,
-            keep=keep,
-            owner=f"device:{tab[0]}",
-        )
+        to: dict[str, Address] = {
+            "user": ToUser(1),
+            "others": ToOthers(1, *tab),
+            "device": ToDevice(1, receiver),
+            "everyone": ToEveryone(),
+        }
+        send = Publication(to[where], "note.x", {"key": key}, keep, source, f"device:{tab[0]}")
         self.run(self.submit(send, 1, turns))
 
     @rule(number=st.integers(2, 12), turns=st.integers(0, 9))
     def burst(self, number: int, turns: int) -> None:
-        send = Send("user", "note.x", {"pad": "." * 300}, user_id=1, keep=Keep("log"))
+        send = Publication(ToUser(1), "note.x", {"pad": "." * 300}, Keep("log"))
         self.run(self.submit(send, number, turns))
 
     @rule(tab=tabs, by_cursor=rarely, live=rarely, snapshot=rarely)
@@ -232,7 +230,7 @@ class Interleavings(RuleBasedStateMachine):
             if closing is not None:
                 assert closing.close == TOO_SLOW, "only who lacks what was pruned is sent away"
                 continue
-            assert not tab.peer.connection.behind
+            assert not tab.peer.connection.place.behind
             assert tab.position is not None
             assert tab.position.offset >= max(tab.taken, default=0)
             owed = self.owed(tab)
@@ -274,8 +272,8 @@ class Backend:
 
     def change(self, key: str, value: int) -> None:
         self.state[key] = value
-        send = Send("user", "state.x", {key: value}, user_id=1, keep=Keep("log"))
-        self.sent.append(self.node.submit(send))
+        send = Publication(ToUser(1), "state.x", {key: value}, Keep("log"))
+        self.sent.append(append(self.node, send))
 
 
 async def test_state_fetched_with_messages_applied_is_the_state_fetched_again() -> None:

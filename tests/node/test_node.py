@@ -1,6 +1,7 @@
 """One server process: sends, deadlines and the stop."""
 
 import asyncio
+import sys
 
 import pytest
 from memory_log import MemoryLog
@@ -8,7 +9,8 @@ from wires import MemoryWire
 
 from app.base.metrics import Metrics
 from app.node.connection import Connection
-from app.node.node import Node, NodeLimits, Send
+from app.node.deadlines import TimeLimits
+from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
 from app.protocol.close import (
@@ -20,6 +22,8 @@ from app.protocol.close import (
     TOO_SLOW,
 )
 from app.protocol.messages import Source
+from app.protocol.position import PLAIN
+from app.protocol.publication import Publication, ToDevice, ToEveryone, ToOthers, ToUser
 from app.protocol.selector import Selector
 
 
@@ -40,13 +44,16 @@ def time() -> Time:
 
 @pytest.fixture
 async def node(time: Time) -> Node:
-    limits = NodeLimits(heartbeat=32, stall=60, message=30, reconnect_window=5)
+    limits = NodeLimits(
+        time=TimeLimits(heartbeat=32, stall=60, message=30),
+        outbox=OutboxLimits(4, 1000),
+        reconnect_window=5,
+    )
     return Node(
         ConnectionManager(),
         MemoryLog(),
         Metrics(),
         limits,
-        OutboxLimits(4, 1000),
         clock=time,
         wall_clock=time,
     )
@@ -61,7 +68,7 @@ def connected(node: Node, user: int = 1, device: int = 1, **more) -> Connection:
         connection_id=f"{user}-{device}-{more.get('instance', '')}-{id(more)}",
         **more,
     )
-    node.connect(connection)
+    node.enter(connection, PLAIN)
     return connection
 
 
@@ -73,7 +80,7 @@ async def test_others_means_all_but_the_sending_instance(node: Node) -> None:
     connected(node, 1, 1, instance="a")
     connected(node, 1, 1, instance="b")
     connected(node, 1, 2)
-    delivered = node.send(Send("others", "note.x", user_id=1, source=Source(1, "a")))
+    delivered = node.send(Publication(ToOthers(1, 1, "a"), "note.x", source=Source(1, "a")))
     assert sorted(delivered.taken) == [1, 2]
 
 
@@ -81,18 +88,18 @@ async def test_an_excluded_device_gets_nothing_on_any_instance(node: Node) -> No
     connected(node, 1, 1, instance="a")
     connected(node, 1, 1, instance="b")
     connected(node, 1, 2)
-    assert node.send(Send("others", "note.x", user_id=1, exclude_device=1)).taken == [2]
+    assert node.send(Publication(ToOthers(1, 1), "note.x")).taken == [2]
 
 
 async def test_a_device_that_is_away_is_in_neither_list(node: Node) -> None:
-    delivered = node.send(Send("device", "note.x", user_id=1, device_id=9))
+    delivered = node.send(Publication(ToDevice(1, 9), "note.x"))
     assert (delivered.taken, delivered.failed) == ([], [])
 
 
 async def test_everyone_is_everyone(node: Node) -> None:
     connected(node, 1, 1)
     connected(node, 2, 2)
-    assert sorted(node.send(Send("everyone", "note.x")).taken) == [1, 2]
+    assert sorted(node.send(Publication(ToEveryone(), "note.x")).taken) == [1, 2]
 
 
 async def test_a_replaced_connection_acts_no_more_and_its_end_leaves_the_successor(
@@ -110,14 +117,14 @@ async def test_disconnect_makes_them_unreachable_at_once(node: Node) -> None:
     assert node.disconnect(Selector(user_id=1, device_id=1), REVOKED) == 1
     assert code(gone) is REVOKED
     assert code(stays) is None
-    assert node.send(Send("user", "note.x", user_id=1)).taken == [2]
+    assert node.send(Publication(ToUser(1), "note.x")).taken == [2]
 
 
 async def test_an_unanswered_ping_ends_an_idle_connection(node: Node, time: Time) -> None:
     connection = connected(node)
     for _ in range(17):
         time.now += 1
-        node.sweep()
+        node.deadlines.sweep()
     assert code(connection) is PING_UNANSWERED
     assert not node.manager.is_device_connected(1, 1)
 
@@ -126,63 +133,63 @@ async def test_a_peer_that_is_reading_slowly_is_not_judged_by_its_pong(
     node: Node, time: Time
 ) -> None:
     connection = connected(node)
-    connection._wire.kernel = 100_000
+    connection.wire.kernel = 100_000
     for _ in range(50):
         time.now += 1
-        connection._wire.kernel -= 1000
-        node.sweep()
+        connection.wire.kernel -= 1000
+        node.deadlines.sweep()
     assert code(connection) is None
     for _ in range(70):
         time.now += 1
-        node.sweep()
+        node.deadlines.sweep()
     assert code(connection) is TOO_SLOW
 
 
 async def test_a_stalled_peer_is_too_slow(node: Node, time: Time) -> None:
     connection = connected(node)
-    connection._wire.unread = 70_000
-    node.send(Send("user", "note.x", user_id=1))
+    connection.wire.unread = 70_000
+    node.send(Publication(ToUser(1), "note.x"))
     for _ in range(60):
         time.now += 1
-        node.sweep()
+        node.deadlines.sweep()
         assert code(connection) is None
     time.now += 1
-    node.sweep()
+    node.deadlines.sweep()
     assert code(connection) is TOO_SLOW
 
 
 async def test_progress_of_the_pump_is_progress(node: Node, time: Time) -> None:
     connection = connected(node)
-    connection._wire.unread = 70_000
+    connection.wire.unread = 70_000
     for _ in range(200):
         connection.send(b"x")
         connection.take()
         time.now += 1
-        node.sweep()
+        node.deadlines.sweep()
     assert code(connection) is None
 
 
 async def test_a_slow_peer_that_caught_up_is_forgotten(node: Node, time: Time) -> None:
     connection = connected(node)
-    connection._wire.unread = 10
+    connection.wire.unread = 10
     connection.send(b"x")
-    node.sweep()
-    connection._wire.unread = 0
+    node.deadlines.sweep()
+    connection.wire.unread = 0
     connection.take()
-    node.sweep()
+    node.deadlines.sweep()
     assert node.outgoing.slow == set()
 
 
 async def test_a_message_that_does_not_end_is_too_slow(node: Node, time: Time) -> None:
     connection = connected(node)
-    node.arrivals.since[connection] = time.now
+    node.deadlines.arrivals.since[connection] = time.now
     for _ in range(30):
         time.now += 1
-        node.sweep()
-        connection.awaited_pong = None
+        node.deadlines.sweep()
+        node.deadlines.heartbeat.take_pong(connection, connection.pulse.awaited_pong)
     assert code(connection) is None
     time.now += 1
-    node.sweep()
+    node.deadlines.sweep()
     assert code(connection) is TOO_SLOW
 
 
@@ -190,7 +197,7 @@ async def test_a_session_that_expires_ends_its_connection(node: Node, time: Time
     soon = connected(node, 1, 1, expires_at=time.now + 10)
     later = connected(node, 1, 2, expires_at=time.now + 1000)
     time.now += 10
-    node.sweep()
+    node.deadlines.sweep()
     assert code(soon) is SESSION_EXPIRED
     assert code(later) is None
 
@@ -199,8 +206,8 @@ async def test_an_expiry_far_ahead_is_seen_when_it_comes(node: Node, time: Time)
     connection = connected(node, expires_at=time.now + 1000)
     for _ in range(1000):
         time.now += 1
-        node.sweep()
-        connection.awaited_pong = None
+        node.deadlines.sweep()
+        node.deadlines.heartbeat.take_pong(connection, connection.pulse.awaited_pong)
     assert code(connection) is SESSION_EXPIRED
 
 
@@ -218,25 +225,34 @@ async def test_at_a_stop_clients_are_told_to_come_back_spread_over_the_window(no
 async def test_at_a_stop_who_does_not_end_is_aborted(node: Node) -> None:
     connection = connected(node)
     await node.close_all(seconds=0)
-    assert connection._wire.aborted
+    assert connection.wire.aborted
 
 
 async def test_nothing_of_a_retired_connection_is_kept(node: Node, time: Time) -> None:
-    connection = connected(node, expires_at=time.now + 1)
-    connection._wire.unread = 1
+    connection = Connection(
+        MemoryWire(),
+        node.outgoing,
+        user_id=1,
+        device_id=1,
+        connection_id="c",
+        expires_at=time.now + 1,
+    )
+    before = sys.getrefcount(connection)
+    node.enter(connection, PLAIN)
+    connection.wire.unread = 1
     connection.send(b"x")
-    node.sweep()
+    node.deadlines.sweep()
+    assert sys.getrefcount(connection) > before
     node.retire(connection)
-    assert node._expiring == set()
-    assert node._progress == {}
-    assert list(node._heartbeat) == []
-    assert node.outgoing.slow == set()
-    assert not any(node._heartbeat._slots)
+    # The tick in which it was greeted ends.
+    await asyncio.sleep(0)
+    assert sys.getrefcount(connection) == before
+    assert list(node.deadlines.heartbeat) == []
     assert node.manager.connection_count == 0
 
 
 async def test_messages_out_are_counted_by_prefix(node: Node) -> None:
     connected(node, 1, 1)
     connected(node, 1, 2)
-    node.send(Send("user", "note.x", user_id=1))
+    node.send(Publication(ToUser(1), "note.x"))
     assert dict(node.metrics.sent.items()) == {"note": 2}

@@ -18,12 +18,12 @@ def manager() -> ConnectionManager:
 
 def got(connection, ticks) -> bool:
     ticks.end()
-    return bool(connection._wire.written)
+    return bool(connection.wire.written)
 
 
 def clog(connection) -> None:
     """Have the connection's peer read nothing, and its outbox be full."""
-    connection._wire.unread = 1
+    connection.wire.unread = 1
     while connection.send(b"x"):
         pass
 
@@ -35,7 +35,7 @@ def test_register_gives_a_connection_that_can_be_sent_to(manager, connect, ticks
     assert registration.displaced == []
     manager.send_to_device(1, 2, MESSAGE)
     ticks.end()
-    assert connection._wire.written == [MESSAGE.frame]
+    assert connection.wire.written == [MESSAGE.frame]
 
 
 def test_unregister_leaves_no_empty_user_behind(manager, connect) -> None:
@@ -43,7 +43,7 @@ def test_unregister_leaves_no_empty_user_behind(manager, connect) -> None:
     manager.register(connection)
     assert manager.unregister(connection)
     assert (manager.user_count, manager.device_count, manager.connection_count) == (0, 0, 0)
-    assert manager._users == {}
+    assert manager.user_count == 0
     assert not manager.unregister(connection)
 
 
@@ -143,7 +143,7 @@ def test_is_device_connected(manager, connect) -> None:
 
 def test_the_instance_quiet_longest_makes_room_on_a_full_device(manager, connect) -> None:
     connections = [connect(1, 2, instance=name, now=number) for number, name in enumerate("abc")]
-    connections[0].heard_at = 10.0
+    connections[0].inflow.heard_at = 10.0
     for connection in connections:
         manager.register(connection)
     displaced = manager.register(connect(1, 2, instance="d")).displaced

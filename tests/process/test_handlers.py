@@ -42,11 +42,11 @@ async def test_a_revoked_device_is_off_while_its_handler_hangs(
         peer = await server.connect(phone)
         [connection] = server.manager.connections()
         await peer.send("slow.nap", 3600)
-        await server.until(lambda: connection.frames_in == 1)
+        await server.until(lambda: connection.inflow.frames == 1)
         server.end(await server.app[ACCOUNTS].revoke_device(phone.device_id))
         async with asyncio.timeout(1):
             assert await peer.closed() == (4502, "revoked")
-        await server.until(lambda: not server.app[NODE]._heartbeat)
+        await server.until(lambda: not server.app[NODE].deadlines.heartbeat)
 
 
 async def test_a_handler_that_is_nearly_done_is_let_finish(tmp_path: Path, feature: str) -> None:
@@ -57,7 +57,7 @@ async def test_a_handler_that_is_nearly_done_is_let_finish(tmp_path: Path, featu
         peer = await server.connect(phone)
         [connection] = server.manager.connections()
         await peer.send("slow.nap", 0.01)
-        await server.until(lambda: connection.frames_in == 1)
+        await server.until(lambda: connection.inflow.frames == 1)
         server.end(await server.app[ACCOUNTS].revoke_device(phone.device_id))
         assert await peer.closed() == (4502, "revoked")
         assert slow_feature.Slow.ended[-1] == 0.01

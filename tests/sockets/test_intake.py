@@ -37,7 +37,7 @@ async def hello(server: Server, device: Device) -> RawPeer:
 
 def tap_of(server: Server) -> Tap:
     [connection] = server.manager.connections()
-    wire: Any = connection._wire
+    wire: Any = connection.wire
     assert isinstance(wire.tap, Tap)
     return wire.tap
 

@@ -168,7 +168,7 @@ async def test_everything_ends_while_all_watch(serve: Any) -> None:
         peers += [await server.connect(device, f"?instance={name}") for name in "ab"]
     for peer in peers:
         await peer.send("presence.watch")
-    await server.until(lambda: sum(one.frames_in for one in server.manager.connections()) == 8)
+    await server.until(lambda: sum(one.inflow.frames for one in server.manager.connections()) == 8)
     for peer in peers:
         await peer.close()
     await server.until(lambda: server.manager.watcher is None)

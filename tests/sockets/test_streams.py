@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
+from delivery_peers import append
 from serving import Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import InvalidStatus
 
 from app.keys import DATABASE, NODE
-from app.node.connection import MAX_OUTSTANDING
-from app.node.node import Send
+from app.node.inflow import MAX_OUTSTANDING
 from app.protocol.keep import Keep
+from app.protocol.publication import Publication, ToEveryone
 
 Message = dict[str, Any]
 
@@ -235,10 +236,10 @@ async def test_the_reader_does_not_wait_for_the_disk_but_stops_at_its_limit(serv
         text = b'{"type":"device.send","payload":{"to":"others","type":"a.b","store":"log"}}'
         raw.write(masked(text) * (2 * MAX_OUTSTANDING))
         (connection,) = server.manager.connections()
-        await server.until(lambda: connection.outstanding == MAX_OUTSTANDING)
-        assert connection.frames_in == MAX_OUTSTANDING
-    await server.until(lambda: connection.frames_in == 2 * MAX_OUTSTANDING)
-    await server.until(lambda: connection.outstanding == 0)
+        await server.until(lambda: connection.inflow.outstanding == MAX_OUTSTANDING)
+        assert connection.inflow.frames == MAX_OUTSTANDING
+    await server.until(lambda: connection.inflow.frames == 2 * MAX_OUTSTANDING)
+    await server.until(lambda: connection.inflow.outstanding == 0)
     assert node.log.last == 2 * MAX_OUTSTANDING
 
 
@@ -256,7 +257,7 @@ async def test_a_reader_that_stalls_catches_up_and_delays_nobody(serve) -> None:
         )
         await answer_to(sender, "x")
     (connection,) = [one for one in server.manager.connections() if one.positioned]
-    assert connection.behind
+    assert connection.place.behind
     assert connection.backlog_bytes < 1_000_000
     slow.ws.transport.resume_reading()
     seen = []
@@ -283,7 +284,7 @@ async def test_what_everyone_gets_is_for_users_that_were_away_too(
     server: Server, phone: Device
 ) -> None:
     node = server.app[NODE]
-    stored = await node.append(Send("everyone", "news.line", {"n": 1}, keep=Keep("log")))
+    stored = await append(node, Publication(ToEveryone(), "news.line", {"n": 1}, Keep("log")))
     theirs = await server.device("theirs", handle="bob")
     for device in (phone, theirs):
         peer, _ = await resume(server, device, stored.epoch, 0)

@@ -91,23 +91,17 @@ def descriptors() -> int:
 def state_of(server: Server) -> dict[str, Any]:
     """Return everything that the server keeps for a connection."""
     node, admission = server.app[NODE], server.app[ADMISSION]
-    heartbeat: Any = node._heartbeat
     return {
         "tasks": len(asyncio.all_tasks()),
         "registered": server.manager.connection_count,
-        "users": dict(server.manager._users),
-        "by id": dict(server.manager._by_id),
-        "live": set(node._heartbeat),
-        "nobody": node._nobody.is_set(),
-        "expiring": set(node._expiring),
-        "progress": dict(node._progress),
-        "arrivals": dict(node.arrivals.since),
+        "users": server.manager.user_count,
+        "live": set(node.deadlines.heartbeat),
+        "arrivals": dict(node.deadlines.arrivals.since),
         "slow": set(node.outgoing.slow),
         "dirty": len(node.outgoing.dirty),
-        "slots": [dict(slot) for slot in heartbeat._slots],
         "admitted": admission.connections,
         "handshakes": admission.handshakes,
-        "addresses": dict(admission._by_address),
+        "addresses": admission.addresses,
         "descriptors": descriptors(),
     }
 
@@ -121,7 +115,7 @@ async def go(server: Server, device: Device, ways: tuple[Way, ...]) -> None:
     """Have connections end in these ways, and the peers forget theirs."""
     for way in ways:
         await way(server, device)
-        await server.until(lambda: not server.app[NODE]._heartbeat)
+        await server.until(lambda: not server.app[NODE].deadlines.heartbeat)
         await server.forget_peers()
 
 

@@ -25,7 +25,7 @@ async def test_a_stalled_peer_is_aborted_and_others_are_not_delayed(serve) -> No
         await sender.ask("device.send", note(number))
         assert (await receiver.receive())["payload"][0] == number
         number += 1
-    await server.until(lambda: len(server.app[NODE]._heartbeat) == 2)
+    await server.until(lambda: len(server.app[NODE].deadlines.heartbeat) == 2)
     assert not server.app[NODE].outgoing.slow
     await receiver.silence()
 
@@ -35,7 +35,7 @@ async def test_a_peer_that_vanished_while_idle_is_ended(serve) -> None:
     peer = await RawPeer.upgrade(server, await server.device())
     assert await peer.close_code() == 4001
     await peer.ended()
-    await server.until(lambda: not server.app[NODE]._heartbeat)
+    await server.until(lambda: not server.app[NODE].deadlines.heartbeat)
 
 
 async def test_what_waits_for_a_slow_reader_is_bounded_and_arrives_in_order(serve) -> None:
@@ -70,7 +70,7 @@ async def test_a_peer_that_reads_nothing_does_not_hold_its_close(serve) -> None:
     while (await sender.ask("device.send", note(0)))["payload"]["delivered"]:
         pass
     server.end(await server.app[ACCOUNTS].revoke_device(laptop.device_id))
-    await server.until(lambda: len(server.app[NODE]._heartbeat) == 1)
+    await server.until(lambda: len(server.app[NODE].deadlines.heartbeat) == 1)
 
 
 async def test_a_peer_that_answers_no_close_is_dropped(serve) -> None:
@@ -80,7 +80,7 @@ async def test_a_peer_that_answers_no_close_is_dropped(serve) -> None:
     await server.connect(phone)
     assert await peer.close_code() == 1000
     await peer.ended()
-    await server.until(lambda: len(server.app[NODE]._heartbeat) == 1)
+    await server.until(lambda: len(server.app[NODE].deadlines.heartbeat) == 1)
 
 
 async def test_a_flood_ends_its_connection_and_delays_no_other(serve) -> None:
@@ -90,4 +90,4 @@ async def test_a_flood_ends_its_connection_and_delays_no_other(serve) -> None:
     flood.write(masked(b"", opcode=9) * 200_000)
     for _ in range(20):
         await other.silence()
-    await server.until(lambda: len(server.app[NODE]._heartbeat) == 1)
+    await server.until(lambda: len(server.app[NODE].deadlines.heartbeat) == 1)

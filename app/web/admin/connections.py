@@ -6,14 +6,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from app.auth.devices import UNKNOWN_TYPE
-from app.base.errors import Problem
-from app.keys import DATABASE, MANAGER, NODE, SETTINGS
+from app.keys import DATABASE, MANAGER, NODE, PUBLISHER, SETTINGS
 from app.node.connection import Connection
 from app.node.node import Node
 from app.protocol.close import CLOSED_BY_OPERATOR
-from app.protocol.messages import ServerMessage, feature_of
 from app.protocol.selector import Selector
-from app.publishing.backend import check_size, check_type
+from app.publishing.publisher import connection_not_found
 from app.requests.identity import authorize_admin
 from app.storage.database import Database
 from app.storage.directory import (
@@ -70,14 +68,11 @@ async def close_connection(request: web.Request) -> web.Response:
 
 async def send_message(request: web.Request) -> web.Response:
     """200 with whether the connection took the message, which no other one gets."""
-    limit = request.app[SETTINGS].max_message_bytes
-    admin, body = await read_as_admin(request, OneMessageBody, message_limit(limit))
-    check_type(body.type)
-    check_size(body.type, body.payload, limit)
-    connection = _connection(request)
-    taken = connection.send(ServerMessage(body.type, body.payload).frame)
-    request.app[NODE].metrics.sent.add(feature_of(body.type), int(taken))
-    note(request, admin, user=connection.user_id, connection=connection.connection_id)
+    limit = message_limit(request.app[SETTINGS].max_message_bytes)
+    admin, body = await read_as_admin(request, OneMessageBody, limit)
+    connection_id = request.match_info["id"]
+    taken = request.app[PUBLISHER].send_to_connection(connection_id, body.type, body.payload)
+    note(request, admin, user=_connection(request).user_id, connection=connection_id)
     return json_response({"taken": taken})
 
 
@@ -86,7 +81,7 @@ def _connection(request: web.Request) -> Connection:
     selector = Selector(connection_id=request.match_info["id"])
     for connection in request.app[MANAGER].connections(selector):
         return connection
-    raise Problem(404, "connection_not_found", "There is no such connection now.")
+    raise connection_not_found()
 
 
 async def _wanted(request: web.Request) -> Wanted:
@@ -134,13 +129,13 @@ def _view(
         "instance": connection.instance,
         "address": connection.address,
         "positioned": connection.positioned,
-        "behind": connection.behind,
+        "behind": connection.place.behind,
         "queue_frames": connection.backlog,
         "queue_bytes": connection.backlog_bytes,
         "lag": lag_of(node, connection),
         "connected_at": int(connection.connected_at * 1000),
-        "heard_seconds": max(0, int(node.clock() - connection.heard_at)),
-        "frames_in": connection.frames_in,
+        "heard_seconds": max(0, int(node.clock() - connection.inflow.heard_at)),
+        "frames_in": connection.inflow.frames,
         "frames_out": connection.frames_out,
         "dropped": connection.dropped,
     }

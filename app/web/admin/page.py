@@ -75,7 +75,7 @@ async def page_of(node: Node, wanted: Wanted) -> Page:
 
 def lag_of(node: Node, connection: Connection) -> int:
     """Return how many offsets the connection is behind the head of its user's stream."""
-    return max(0, node.delivery.standings.head(connection.user_id) - connection.position)
+    return max(0, node.delivery.standings.head(connection.user_id) - connection.place.position)
 
 
 _KEYS: Final[Mapping[str, Callable[[Node, Connection], _Sortable]]] = {

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientWebSocketResponse
+from delivery_peers import append
 
 from app.keys import ACCOUNTS, MANAGER, NODE
-from app.node.node import Send
+from app.node.connection import Connection
 from app.protocol.keep import Keep
+from app.protocol.publication import Publication, ToUser
 from app.web.admin.answers import AdminConnectionPageAnswer, TakenAnswer
 from app.websocket.wire import SocketWire
 from tests.web.admins import Desk
@@ -98,6 +100,20 @@ async def test_pages_are_sorted_and_cut_on_the_server(
     assert (await desk.get("/connections?limit=2"))["total"] == 5
 
 
+def clog(monkeypatch: pytest.MonkeyPatch, connection: Connection) -> None:
+    """From here on the system takes no more of the connection's bytes."""
+    write = SocketWire.write
+
+    def refuse(wire: SocketWire, data: bytes) -> bool:
+        return wire.connection is not connection and write(wire, data)
+
+    monkeypatch.setattr(SocketWire, "write", refuse)
+    monkeypatch.setattr(SocketWire, "pump", lambda wire: None)
+    monkeypatch.setattr(SocketWire, "buffered", lambda wire: int(wire.connection is connection))
+    connection.send(b"\x81\x00")
+    connection.flush()
+
+
 async def test_what_waits_and_what_is_lacking_comes_first_when_asked_for(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,12 +122,10 @@ async def test_what_waits_and_what_is_lacking_comes_first_when_asked_for(
     await open_one(desk, eve, "slow")
     node = desk.api.app[NODE]
     [slow] = node.manager.of_user(eve.body["user_id"])
-    # As if the system took no more of its bytes.
-    monkeypatch.setattr(SocketWire, "buffered", lambda wire: int(wire.connection is slow))
-    slow._pumping = True
+    clog(monkeypatch, slow)
     slow.send(b"x" * 100)
-    stored = await node.append(Send("user", "n.x", user_id=eve.body["user_id"], keep=Keep("log")))
-    slow.position = 0
+    stored = await append(node, Publication(ToUser(eve.body["user_id"]), "n.x", keep=Keep("log")))
+    slow.place.position = 0
     assert await instances(desk, "?sort=queue&order=desc") == ["slow", "quick"]
     assert await instances(desk, "?sort=lag") == ["quick", "slow"]
     assert await instances(desk, "?sort=user&order=desc") == ["slow", "quick"]
@@ -179,9 +193,7 @@ async def test_a_connection_that_can_take_no_message_does_not(
     bob = await user(desk, "bob")
     _, connection_id = await open_one(desk, bob)
     [connection] = desk.api.app[MANAGER].connections()
-    # As if the system took no more of its bytes.
-    monkeypatch.setattr(SocketWire, "buffered", lambda _wire: 1)
-    connection._pumping = True
+    clog(monkeypatch, connection)
     while connection.send(b"\x81\x00"):
         pass
     answer = await desk.do("POST", f"/connections/{connection_id}/messages", {})

@@ -1,6 +1,6 @@
 """How much a connection may send."""
 
-from app.node.rate import Rate, RateLimit
+from app.node.inflow import Rate, RateLimit
 
 LIMIT = RateLimit(
     messages_per_second=10, messages_burst=20, bytes_per_second=1000, bytes_burst=2000

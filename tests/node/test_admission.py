@@ -1,20 +1,20 @@
-"""A few pass in each turn of the event loop."""
+"""How many may come in, and how many upgrades pass in each turn of the event loop."""
 
 import asyncio
 
-from app.node.turnstile import Turnstile
+from app.node.admission import Pacer
 
 
 class Turns:
     """Counts the turns of the loop, and notes in which one each came through."""
 
     def __init__(self, each_turn: int) -> None:
-        self.turnstile = Turnstile(each_turn)
+        self.pacer = Pacer(each_turn)
         self.passed: list[tuple[int, str]] = []
         self._turn = 0
 
     async def enter(self, name: str) -> None:
-        await self.turnstile.enter()
+        await self.pacer.wait()
         self.passed.append((self._turn, name))
 
     async def until_passed(self, count: int) -> None:
@@ -34,10 +34,10 @@ async def test_so_many_pass_at_once_and_the_others_in_order() -> None:
 
 
 async def test_nobody_waits_when_few_come() -> None:
-    turnstile = Turnstile(2)
+    pacer = Pacer(2)
     for _ in range(5):
-        await turnstile.enter()
-        await turnstile.enter()
+        await pacer.wait()
+        await pacer.wait()
         await asyncio.sleep(0)
 
 

@@ -1,4 +1,4 @@
-"""Which feature owns which type prefix.
+"""What a feature is, what it may answer, and which feature owns which type prefix.
 
 A feature is an object with a `prefix` and an async `handle(connection, message)`. One that seldom
 waits may have a plain `handle_now(connection, message)`, too, which returns LATER with nothing done
@@ -9,14 +9,53 @@ a feature or a callable that takes the Node and returns one.
 """
 
 import importlib
-from collections.abc import Iterable, Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, runtime_checkable
 
-from app.base.errors import SettingsError
-from app.features.dispatch import Handler, Outcome, PromptHandler
+from app.base.errors import Problem, SettingsError
 from app.node.connection import Connection
 from app.node.node import Node
 from app.protocol.messages import SYSTEM_TYPES, ClientMessage, is_type
+from app.streams.committer import Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a feature answers instead of `ok`."""
+
+    type: str
+    payload: Any = None
+
+
+@dataclass(slots=True)
+class Accepted:
+    """The message was taken, and these devices got something of it: the `ok` says so."""
+
+    delivered: list[int]
+
+
+class Storing:
+    """The message is on its way to disk; `then` is called with what came of it."""
+
+    __slots__ = ("then",)
+
+    then: Callable[[Stored | Problem], None]
+
+    def settle(self, outcome: Stored | Problem) -> None:
+        """Tell whoever waits that the message is stored, or cannot be."""
+        self.then(outcome)
+
+
+class Later:
+    """Nothing was done: this message has to wait for something."""
+
+
+LATER: Final = Later()
+
+Outcome = Reply | Accepted | Storing | None
+Handler = Callable[[Connection, ClientMessage], Awaitable[Outcome]]
+PromptHandler = Callable[[Connection, ClientMessage], Outcome | Later]
 
 
 @runtime_checkable

@@ -1,6 +1,11 @@
-"""How much a connection may send: a token bucket of messages and one of bytes."""
+"""What comes in on one connection, as the door counts it: how much, how often, what waits."""
 
+import asyncio
 from dataclasses import dataclass
+from typing import Final
+
+MAX_OUTSTANDING: Final = 64
+"""Messages of one peer that may wait for the disk; then no more of its messages are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +61,40 @@ class Rate:
         """Count the message that was taken last not at all."""
         self._messages += 1
         self._bytes += size
+
+
+class Inflow:
+    """What the door keeps for one connection; only the door and the features' limits write it."""
+
+    __slots__ = ("_resumed", "durable_rate", "frames", "heard_at", "outstanding", "rate")
+
+    def __init__(self, now: float) -> None:
+        self.frames = 0
+        """Frames that the peer has sent."""
+        self.heard_at = now
+        """When the peer was last heard from, by the node's clock."""
+        self.rate: Rate | None = None
+        """Of all messages; made with the first one."""
+        self.durable_rate: Rate | None = None
+        """Of durable ones."""
+        self.outstanding = 0
+        """Messages that are being stored and have no answer yet."""
+        self._resumed: asyncio.Future[None] | None = None
+
+    def settle(self) -> None:
+        """Count one outstanding message less: it has its answer."""
+        self.outstanding -= 1
+        self.resume()
+
+    def resume(self) -> None:
+        """Wake the reader that waits in `resumed`."""
+        if self._resumed is not None:
+            resumed, self._resumed = self._resumed, None
+            if not resumed.done():
+                resumed.set_result(None)
+
+    async def resumed(self) -> None:
+        """Wait until something has changed that reading may wait for."""
+        if self._resumed is None:
+            self._resumed = asyncio.get_running_loop().create_future()
+        await self._resumed

@@ -1,4 +1,4 @@
-"""Messages that are handled in the call that brings them, and those that are not."""
+"""The door: messages that are handled in the call that brings them, and those that are not."""
 
 import json
 from typing import Any
@@ -11,12 +11,12 @@ from wires import MemoryWire
 
 from app.base.errors import Problem
 from app.base.metrics import Metrics, PrefixCounter
-from app.features.dispatch import LATER, Accepted, Dispatcher
-from app.features.intake import PROMPT_BYTES, Intake
-from app.node.connection import MAX_OUTSTANDING, Connection
+from app.features.door import PROMPT_BYTES, Dispatcher, Door
+from app.features.feature import LATER, Accepted
+from app.node.connection import Connection
+from app.node.inflow import MAX_OUTSTANDING, RateLimit
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
-from app.node.rate import RateLimit
 from app.node.registry import ConnectionManager
 from app.protocol.close import RATE_LIMIT, REVOKED
 
@@ -24,7 +24,7 @@ WHO = {"user_id": 1, "device_id": 2, "connection_id": "c"}
 
 
 class Side:
-    """An intake with the feature `note`, and one connection."""
+    """A door with the feature `note`, and one connection."""
 
     def __init__(self, **limits: Any) -> None:
         self.outcome: Any = Accepted([5])
@@ -33,15 +33,14 @@ class Side:
             ConnectionManager(),
             MemoryLog(),
             Metrics(),
-            NodeLimits(rate=limit),
-            OutboxLimits(4, 10_000),
+            NodeLimits(outbox=OutboxLimits(4, 10_000)),
             clock=lambda: 7.0,
         )
         self.received = PrefixCounter()
         dispatcher = Dispatcher(
             {"note": self.wait, "slow": self.wait}, self.received, {"note": self.note}
         )
-        self.intake = Intake(self.node, dispatcher, max_bytes=65_536)
+        self.door = Door(self.node, dispatcher, 65_536, limit)
         self.wire = MemoryWire()
         self.connection = Connection(self.wire, self.node.outgoing, **WHO)
 
@@ -55,7 +54,7 @@ class Side:
 
     def take(self, type_: str = "note.x", **more: Any) -> bool:
         text = json.dumps({"type": type_, "id": "7", **more})
-        return self.intake.take_now(self.connection, masked(text.encode()))
+        return self.door.take_now(self.connection, masked(text.encode()))
 
     def answers(self) -> list[Any]:
         self.connection.flush()
@@ -70,7 +69,7 @@ async def side() -> Side:
 async def test_a_message_is_counted_handled_and_answered_at_once(side: Side) -> None:
     assert side.take()
     assert side.answers() == [{"type": "ok", "payload": {"delivered": [5]}, "reply_to": "7"}]
-    assert (side.connection.frames_in, side.connection.heard_at) == (1, 7.0)
+    assert (side.connection.inflow.frames, side.connection.inflow.heard_at) == (1, 7.0)
     assert dict(side.received.items()) == {"note": 1}
 
 
@@ -82,7 +81,7 @@ async def test_a_ping_is_answered_at_once(side: Side) -> None:
 @pytest.mark.parametrize("type_", ["slow.x", "unknown.x"])
 async def test_what_has_no_prompt_feature_is_left_and_not_counted(side: Side, type_: str) -> None:
     assert not side.take(type_)
-    assert (side.answers(), side.connection.frames_in) == ([], 0)
+    assert (side.answers(), side.connection.inflow.frames) == ([], 0)
     assert not dict(side.received.items())
 
 
@@ -112,8 +111,8 @@ async def test_a_feature_that_fails_is_an_error_for_the_sender(
 
 
 async def test_what_is_no_message_is_told_at_once(side: Side) -> None:
-    assert side.intake.take_now(side.connection, masked(b"{"))
-    assert side.intake.take_now(side.connection, masked(b'{"type": 5, "id": "8"}'))
+    assert side.door.take_now(side.connection, masked(b"{"))
+    assert side.door.take_now(side.connection, masked(b'{"type": 5, "id": "8"}'))
     codes = [(one["payload"]["code"], one.get("reply_to")) for one in side.answers()]
     assert codes == [("parse_error", None), ("invalid_message", "8")]
 
@@ -122,8 +121,8 @@ async def test_what_is_no_message_is_told_at_once(side: Side) -> None:
     "data", [b"\xff\xfe", b'{"type": "note.x", "payload": "%s"}' % (b"x" * PROMPT_BYTES)]
 )
 async def test_what_aiohttp_does_better_is_left_to_it(side: Side, data: bytes) -> None:
-    assert not side.intake.take_now(side.connection, masked(data))
-    assert (side.answers(), side.connection.frames_in) == ([], 0)
+    assert not side.door.take_now(side.connection, masked(data))
+    assert (side.answers(), side.connection.inflow.frames) == ([], 0)
 
 
 async def test_nothing_is_taken_of_a_connection_that_is_closing(side: Side) -> None:
@@ -132,9 +131,9 @@ async def test_nothing_is_taken_of_a_connection_that_is_closing(side: Side) -> N
 
 
 async def test_nothing_is_taken_while_too_many_wait_for_the_disk(side: Side) -> None:
-    side.connection.outstanding = MAX_OUTSTANDING
+    side.connection.inflow.outstanding = MAX_OUTSTANDING
     assert not side.take()
-    side.connection.settle()
+    side.connection.inflow.settle()
     assert side.take()
 
 
