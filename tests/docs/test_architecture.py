@@ -3,6 +3,7 @@
 import re
 import tomllib
 from configparser import ConfigParser
+from pathlib import Path
 
 import pytest
 
@@ -47,12 +48,38 @@ def test_decisions_are_numbered_without_a_gap() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
-def test_a_decision_has_its_three_parts(path) -> None:
+by_decision = pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.stem)
+
+
+@by_decision
+def test_a_decision_has_its_three_parts(path: Path) -> None:
     text = Page(path).text
     assert text.startswith(f"# {int(path.name[:4])}. ")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Consequence"]
     assert len(text.splitlines()) <= 60
+
+
+def others(path: Path, relation: str) -> list[str]:
+    """Return the decisions to which the head of this one says it has the relation."""
+    head = Page(path).text.partition("\n## Context\n")[0].partition("\n")[2]
+    return re.findall(rf"^{relation} \[\d{{4}}\]\((\d{{4}}-[a-z0-9-]+\.md)\)", head, re.MULTILINE)
+
+
+@by_decision
+def test_the_head_of_a_decision_has_its_status_and_nothing_else(path: Path) -> None:
+    head = Page(path).text.partition("\n## Context\n")[0].splitlines()[1:]
+    status = [line for line in head if line]
+    assert len(status) == len(others(path, "Superseded by")) + len(others(path, "Supersedes"))
+
+
+@by_decision
+def test_a_superseded_decision_and_a_later_one_name_each_other(path: Path) -> None:
+    for name in others(path, "Superseded by"):
+        assert name > path.name
+        assert path.name in others(path.with_name(name), "Supersedes")
+    for name in others(path, "Supersedes"):
+        assert name < path.name
+        assert path.name in others(path.with_name(name), "Superseded by")
 
 
 def test_every_dependency_has_its_reason() -> None:
