@@ -14,7 +14,7 @@ RUN python -m venv /opt/venv \
 
 FROM python:3.13-slim
 
-# The numbers are fixed, so that a volume's files keep their owner from image to image.
+# Fixed ids: a volume's files keep their owner from image to image.
 RUN groupadd --system --gid 10001 switchboard \
     && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin \
         switchboard \
@@ -42,7 +42,7 @@ EXPOSE 8080
 HEALTHCHECK --interval=15s --timeout=5s --start-period=15s --retries=3 \
     CMD ["python", "healthcheck.py"]
 
-# It leaves within 8 s of SIGTERM, which is what `docker stop` sends and waits 10 s for.
+# `docker stop` sends SIGTERM and waits 10 s; the server exits within 8 s.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "-m", "app"]
 CMD ["serve"]

@@ -1,4 +1,4 @@
-"""The image's health check: succeeds when the server of this container answers."""
+"""The image's health check: it succeeds when the server of this container answers."""
 
 import http.client
 import os
@@ -6,11 +6,11 @@ import ssl
 
 
 def main() -> int:
-    """Ask /health on loopback; returns the exit status."""
+    """Ask /health on loopback and return the exit status."""
     port = int(os.environ.get("SWITCHBOARD_PORT", "8080"))
     connection: http.client.HTTPConnection
     if os.environ.get("SWITCHBOARD_TLS_CERT"):
-        # Whether it answers is asked, not whose the certificate is: it bears a public name.
+        # The certificate is for a public name, so it cannot match 127.0.0.1.
         tls = ssl.create_default_context()
         tls.check_hostname = False
         tls.verify_mode = ssl.CERT_NONE
