@@ -23,6 +23,7 @@ VOLATILE = frozenset(
         "server_version",
         "created_at",
         "started_at",
+        "heard_seconds",
         "last_seen",
         "connected_at",
         "heard_seconds",
