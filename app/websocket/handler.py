@@ -48,7 +48,6 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     try:
         wire.begin_reading()
         enter(app, connection, identity, query)
-        wire.uncork()
         del identity, query
         while not connection.is_closing():
             wire.receiving = wire.tap.prompt = True

@@ -27,7 +27,7 @@ from app.requests.identity import identify
 from app.requests.peer import peer_of
 from app.settings import Settings
 from app.websocket.tap import Tap
-from app.websocket.wire import Cork, Socket, SocketWire, plain_socket
+from app.websocket.wire import Socket, SocketWire, plain_socket
 
 SUBPROTOCOL: Final = "switchboard.v1"
 
@@ -97,12 +97,11 @@ class Opening:
             await standings.prepare(identity.user_id, device_id)
         ws = upgrade_response(app[SETTINGS])
         raw = plain_socket(request.transport)
-        cork = Cork(raw)
         writer = await ws.prepare(request)
         transport = request.transport
         if transport is None:
             return ws
-        wire = SocketWire(ws, transport, raw, writer, cork)
+        wire = SocketWire(ws, transport, raw, writer)
         wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
         protocol = cast(asyncio.Protocol, transport.get_protocol())
         wire.tap = Tap(protocol, wire.connection, app[DOOR])

@@ -8,7 +8,6 @@ import asyncio
 import os
 import socket
 import sys
-from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import web
@@ -42,8 +41,6 @@ else:
         return 0
 
 
-_CORK = getattr(socket, "TCP_CORK", None)
-
 # Looked up for every frame.
 _write = os.write
 
@@ -67,7 +64,6 @@ class SocketWire:
     """A `Wire` over an asyncio transport."""
 
     __slots__ = (
-        "_cork",
         "_descriptor",
         "_interrupting",
         "_patience",
@@ -91,13 +87,11 @@ class SocketWire:
         transport: asyncio.Transport,
         raw: socket.socket | None,
         writer: AbstractStreamWriter,
-        cork: "Cork | None" = None,
     ) -> None:
         transport.set_write_buffer_limits(high=WRITE_BUFFER_HIGH)
         self.ws = ws
         self._transport = transport
         self._writer = writer
-        self._cork = cork
         self._pump: asyncio.Task[None] | None = None
         self._descriptor = raw.fileno() if raw is not None else -1
         self._reader: asyncio.Task[Any] | None = None
@@ -171,12 +165,6 @@ class SocketWire:
         """Tell whether the cancellation just caught was `close_soon`'s alone, which ends here."""
         return self._interrupting and self._reader is not None and not self._reader.uncancel()
 
-    def uncork(self) -> None:
-        """Send what was held back since the upgrade."""
-        if self._cork is not None:
-            self._cork.remove()
-            self._cork = None
-
     def _interrupt(self) -> None:
         if self._reader is not None:
             self._reader.cancel()
@@ -229,37 +217,3 @@ def plain_socket(transport: asyncio.Transport | None) -> socket.socket | None:
         return None
     found: socket.socket | None = transport.get_extra_info("socket")
     return found
-
-
-class Cork:
-    """Holds back what is written meanwhile, so that 101 and `connected` are one packet."""
-
-    __slots__ = ("_socket",)
-
-    def __init__(self, raw: socket.socket | None) -> None:
-        self._socket: socket.socket | None = None
-        if raw is not None and _CORK is not None:
-            # uvloop's stand-in makes a socket of the descriptor for each call; this is one for two.
-            with suppress(OSError, ValueError):
-                self._socket = socket.socket(raw.family, raw.type, raw.proto, raw.fileno())
-            self._set(1)
-
-    def remove(self) -> None:
-        """Send what was held back."""
-        self._set(0)
-        self._let_go()
-
-    def __del__(self) -> None:
-        self._let_go()
-
-    def _let_go(self) -> None:
-        """The descriptor is the transport's, which closes it."""
-        if self._socket is not None:
-            self._socket.detach()
-            self._socket = None
-
-    def _set(self, value: int) -> None:
-        if self._socket is not None and _CORK is not None:
-            # A peer that has gone already is found out by whoever reads or writes next.
-            with suppress(OSError):
-                self._socket.setsockopt(socket.IPPROTO_TCP, _CORK, value)
