@@ -33,12 +33,12 @@ from app.features.presence import PresenceFeature
 from app.keys import (
     ACCOUNTS,
     ADMISSION,
+    ANSWERING_PROBLEMS,
     API_KEYS,
     COOKIES,
     DATABASE,
     DOOR,
     FAILED,
-    GUARD,
     MANAGER,
     METRICS,
     NODE,
@@ -112,7 +112,7 @@ def build_application(settings: Settings) -> web.Application:
     # Every method comes here, so that what is no upgrade is told so.
     app.router.add_route("*", PATH, ws_handler)
     app[COOKIES] = cookies
-    app[GUARD] = problems
+    app[ANSWERING_PROBLEMS] = problems
     app[PAGES] = Pages.load(settings.web_app)
     add_routes(app, middlewares(settings, cookies))
     app.cleanup_ctx.extend(

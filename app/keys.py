@@ -47,6 +47,6 @@ ADMISSION = web.AppKey("admission", Admission)
 READINESS = web.AppKey("readiness", Readiness)
 FAILED = web.AppKey("failed", asyncio.Event)
 """Set when a task that must not end has died: the server stops, to be started again."""
-GUARD: web.AppKey[Middleware] = web.AppKey("guard")
-"""What turns whatever an upgrade raises into its answer."""
+ANSWERING_PROBLEMS: web.AppKey[Middleware] = web.AppKey("answering_problems")
+"""Makes an answer of whatever an upgrade raises."""
 COOKIES = web.AppKey("cookies", AbstractStorage)

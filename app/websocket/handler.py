@@ -13,7 +13,7 @@ from aiohttp import WSMessage, WSMsgType, web
 from app.auth.identity import Identity
 from app.base.logs import fields
 from app.features.door import Door, who
-from app.keys import ADMISSION, DOOR, GUARD, METRICS, NODE, SESSIONS, SETTINGS
+from app.keys import ADMISSION, ANSWERING_PROBLEMS, DOOR, METRICS, NODE, SESSIONS, SETTINGS
 from app.node.connection import Connection
 from app.protocol.close import INTERNAL, REVOKED
 from app.protocol.position import Query
@@ -39,7 +39,7 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     app = request.app
     door = app[DOOR]
     opening = Opening(app)
-    response = await app[GUARD](request, opening.upgrade)
+    response = await app[ANSWERING_PROBLEMS](request, opening.upgrade)
     wire, identity, query = opening.wire, opening.identity, opening.query
     del opening
     if wire is None or identity is None:
