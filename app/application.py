@@ -69,10 +69,16 @@ from app.streams.generation import GUARD_NAME
 from app.streams.keeper import Keeper
 from app.streams.sql import SqlStreamLog, StreamLimits
 from app.web import access
+from app.web.documentation import DOCUMENTATION, Documentation
+from app.web.middlewares import middlewares
 from app.web.pages import PAGES, Pages
-from app.web.problems import problems
-from app.web.routes import add_routes, middlewares
-from app.websocket.handler import PATH, ws_handler
+from app.web.problems import answer_problems
+from app.web.routes import ROUTES as HTTP_ROUTES
+from app.web.routes import add_routes
+from app.websocket.handler import ROUTES as SOCKET_ROUTES
+
+ROUTES: Final = (*HTTP_ROUTES, *SOCKET_ROUTES)
+"""The tables of all rooms; the documentation is made from them."""
 
 FLUSH_SECONDS: Final = 30
 """How often last-seen times are written; a crash loses no more than this of them."""
@@ -109,12 +115,14 @@ def build_application(settings: Settings) -> web.Application:
     app[MANAGER] = ConnectionManager(
         per_device=settings.max_connections_per_device, per_user=settings.max_connections_per_user
     )
-    # Every method comes here, so that what is no upgrade is told so.
-    app.router.add_route("*", PATH, ws_handler)
+    for route in SOCKET_ROUTES:
+        # Every method comes here, so that what is no upgrade is told so.
+        app.router.add_route("*", route.path, route.handler.run)
     app[COOKIES] = cookies
-    app[ANSWERING_PROBLEMS] = problems
+    app[ANSWERING_PROBLEMS] = answer_problems
     app[PAGES] = Pages.load(settings.web_app)
-    add_routes(app, middlewares(settings, cookies))
+    app[DOCUMENTATION] = Documentation(ROUTES)
+    add_routes(app, HTTP_ROUTES, middlewares(settings, cookies))
     app.cleanup_ctx.extend(
         [_lock, _database, _streams, _node, _accounts, _publishing, _door, _flushing]
     )

@@ -1,9 +1,9 @@
-"""One log line for each request, and none of a stranger's bytes in it or in a 400."""
+"""The access log: one line for each request, and none of a stranger's bytes in it or in a 400."""
 
 import logging
 from collections.abc import MutableMapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -12,21 +12,21 @@ from aiohttp.http import HttpProcessingError
 from app.base.errors import Problem
 from app.base.logs import clean, fields
 from app.requests.peer import request_peer
+from app.requests.route import SOCKET
 from app.settings import Settings
 from app.web.headers import SECURITY_HEADERS, SERVER
-from app.web.paths import HEALTH, METRICS, READY, SOCKET
+from app.web.health import PROBES
 from app.web.problems import PROBLEM_TYPE, problem_body
 
-# nginx closes an idle connection to us after 60 s by default: ours has to last longer, else the
-# proxy sends a request into a connection that is just being closed.
-KEEPALIVE_SECONDS = 75
+KEEPALIVE_SECONDS: Final = 75
+"""nginx closes an idle connection to us after 60 s by default. Ours has to last longer, else the
+proxy sends a request into a connection that is just being closed."""
 
-# How long the rest of a body is read after its answer, so that the client gets to read that.
-LINGERING_SECONDS = 2
+LINGERING_SECONDS: Final = 2
+"""How long the rest of a body is read after its answer, so that the client can read the answer."""
 
-_MAX_METHOD = 20
-_MAX_PATH = 200
-_PROBES = frozenset({HEALTH, READY, METRICS})
+_MAX_METHOD: Final = 20
+_MAX_PATH: Final = 200
 
 access_log = logging.getLogger(__name__)
 server_log = logging.getLogger("app.web.server")
@@ -44,15 +44,15 @@ def handler_args(settings: Settings) -> dict[str, Any]:
         "logger": ServerLogger(server_log, {}),
         "keepalive_timeout": KEEPALIVE_SECONDS,
         "lingering_time": LINGERING_SECONDS,
-        # aiohttp's default, but not that of its test server: who hangs up cancels no write.
+        # aiohttp's default, but not its test server's: a client that hangs up cancels no write.
         "handler_cancellation": False,
-        # Bodies are small; a compressed one is refused instead of unpacked.
+        # Bodies are small: ours refuse a compressed one instead of unpacking it.
         "auto_decompress": False,
     }
 
 
 class MalformedRequest(web.HTTPBadRequest):
-    """The 400 to what is not HTTP; `fault` names the kind of mistake."""
+    """The answer of 400 to what is not HTTP; `fault` names the kind of mistake."""
 
     def __init__(self, fault: str) -> None:
         problem = Problem(400, "malformed_request", "The request is not valid HTTP.")
@@ -69,7 +69,7 @@ class AccessLogger(AbstractAccessLogger):
     """Writes method, path without query, status, duration and address of each request."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """One line is logged; the socket's path, refusals too, has lines of its own."""
+        """Log one line, but none for the socket's path, whose handler logs its own."""
         if isinstance(response, MalformedRequest):
             self._malformed(request, response)
         elif request.path != SOCKET:
@@ -82,12 +82,12 @@ class AccessLogger(AbstractAccessLogger):
         )
 
     def _request(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        level = logging.DEBUG if request.path in _PROBES else logging.INFO
+        level = logging.DEBUG if request.path in PROBES else logging.INFO
         if not self.logger.isEnabledFor(level):
             return
         seen = fields(
             method=clean(request.method, _MAX_METHOD),
-            # Still percent-encoded, and without the query, where tokens get by mistake.
+            # Still percent-encoded, and without the query, which may hold a token by mistake.
             path=clean(request.rel_url.raw_path, _MAX_PATH),
             status=response.status,
             ms=round(time * 1000, 1),
@@ -97,16 +97,16 @@ class AccessLogger(AbstractAccessLogger):
 
 
 class ServerLogger(logging.LoggerAdapter[logging.Logger]):
-    """What aiohttp logs about a connection, without what the peer has sent.
+    """Takes what aiohttp logs about a connection, and leaves out what the peer has sent.
 
     aiohttp answers a request that it can't parse with the peer's own bytes and logs them with a
-    traceback; the one public way in between is the call of its logger, made while it handles the
-    error and before it builds that answer. An HTTPException raised there becomes the answer, and
-    its line is the access logger's.
+    traceback. The one public way to prevent that is its logger, which it calls while it handles
+    the error and before it builds that answer: an HTTPException that the logger raises becomes the
+    answer, and the access logger writes its line.
     """
 
     def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        """Raises MalformedRequest for a parser's error; a broken body costs one short line."""
+        """Raise MalformedRequest for a parser's error; log a broken body in one short line."""
         error = _error(kwargs.get("exc_info"))
         if isinstance(error, HttpProcessingError):
             raise MalformedRequest(type(error).__name__)
@@ -116,7 +116,7 @@ class ServerLogger(logging.LoggerAdapter[logging.Logger]):
             super().exception(msg, *args, **kwargs)
 
     def debug(self, msg: object, *args: object, **kwargs: Any) -> None:
-        """Raises MalformedRequest: aiohttp reports other protocols on our port at this level."""
+        """Raise MalformedRequest: aiohttp reports other protocols on our port at this level."""
         error = _error(kwargs.get("exc_info"))
         if isinstance(error, HttpProcessingError):
             raise MalformedRequest(type(error).__name__)
@@ -125,7 +125,7 @@ class ServerLogger(logging.LoggerAdapter[logging.Logger]):
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
-        """Leaves the call as it is: there is no context to add."""
+        """Leave the call as it is: there is no context to add."""
         return msg, kwargs
 
 

@@ -1,4 +1,4 @@
-"""Files that browsers load, in memory: what each is sent as, and with which headers."""
+"""Files that browsers load, held in memory: content type, compressed form, headers."""
 
 import gzip
 import hashlib
@@ -10,9 +10,9 @@ from typing import Final
 from aiohttp import hdrs, web
 
 MAX_BYTES: Final = 16 * 1024 * 1024
-"""All files of one folder together; our app has less than 1 MiB, so more is some other folder."""
+"""Of all files of a folder together. Our app has less than 1 MiB, so more is some other folder."""
 
-# Python's own table asks the machine's, which differs from machine to machine.
+# Python's own table includes the machine's, which differs from machine to machine.
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -43,7 +43,7 @@ class Asset:
 
 
 def load_assets(folder: Path, pattern: str) -> dict[str, Asset]:
-    """Return the files of a known kind below the folder, by their path in it.
+    """Return the files of a known kind that match the pattern in the folder, by their path there.
 
     Raises TooLarge, and OSError when a file cannot be read.
     """
@@ -69,7 +69,7 @@ def _read(path: Path) -> Asset:
 
 
 def asset_response(request: web.Request, asset: Asset, headers: Mapping[str, str]) -> web.Response:
-    """Return the file as the browser takes it, or 304 when it has it."""
+    """Return the file in a coding that the browser takes, or 304 when it has the file already."""
     zipped = asset.zipped if _takes_gzip(request.headers.getall(hdrs.ACCEPT_ENCODING, ())) else None
     # Two forms of one file are two representations, so each has a tag of its own.
     tag = asset.tag if zipped is None else f"{asset.tag}-gzip"

@@ -1,25 +1,71 @@
 """Signing in and out, asking who one is, changing the password."""
 
-from typing import Any
+from typing import Any, Final, Literal
 
 from aiohttp import hdrs, web
+from pydantic import Field
 
 from app.auth.identity import Identity
+from app.auth.peer import Peer
 from app.auth.sign_in import SignedIn, SignIn
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, NODE
 from app.requests.cookies import forget, remember
 from app.requests.identity import authenticate
 from app.requests.peer import request_peer
-from app.web.answers import json_response
-from app.web.bodies import LoginBody, PasswordBody, read_body
+from app.requests.route import LOGIN, Route
+from app.requests.rules import OPEN, SESSION, AccessRule
+from app.web.bodies import Absent, Answer, Body, Cut, Secret, json_response, read_body
 from app.web.csrf import is_foreign, may_sign_out_by_get, token_via
 from app.web.health import refuse_while_draining
 from app.web.problems import problem_response
 
 
-async def login(request: web.Request) -> web.Response:
-    """201 with the token; a page of our own also gets it as the cookie."""
+class LoginBody(Body):
+    """POST /v1/auth/login."""
+
+    user_handle: str = Field(max_length=256)
+    password: Secret
+    device_uuid: str = Field(max_length=256)
+    device_type: str = Field(max_length=256)
+    device_name: Cut = None
+    os_info: Cut = None
+
+
+class PasswordBody(Body):
+    """POST /v1/auth/password."""
+
+    old_password: Secret
+    new_password: Secret
+
+
+class SignedInAnswer(Answer):
+    """A new session."""
+
+    token: str = Field(description="For `Authorization: Bearer`.")
+    user_id: int
+    user_handle: str
+    permissions: list[str]
+    device_id: int | Absent = None
+
+
+class SignedOutAnswer(Answer):
+    """The session is over."""
+
+    signed_out: Literal[True]
+
+
+class WhoAnswer(Answer):
+    """Whose session it is."""
+
+    user_id: int
+    user_handle: str
+    permissions: list[str]
+    device_id: int | Absent = None
+
+
+async def login(request: web.Request, peer: Peer) -> web.Response:
+    """Answer 201 with the token; a page of our own also gets it as the cookie."""
     body = await read_body(request, LoginBody)
     signed_in = await request.app[ACCOUNTS].sign_in(
         SignIn(
@@ -30,7 +76,7 @@ async def login(request: web.Request) -> web.Response:
             device_name=body.device_name,
             os_info=body.os_info,
         ),
-        request_peer(request).limit_key,
+        peer.limit_key,
     )
     request.app[NODE].end(signed_in.ended)
     if not is_foreign(request):
@@ -38,37 +84,21 @@ async def login(request: web.Request) -> web.Response:
     return json_response(_signed_in(signed_in), status=201)
 
 
-async def logout(request: web.Request) -> web.Response:
-    """The presented session is over, its sockets close, and the cookie is cleared."""
-    try:
-        identity = await authenticate(request)
-    except Problem as problem:
-        # An answer, since what is raised clears no cookie: that of a dead session is of no use.
-        if await token_via(request) == "cookie":
-            await forget(request)
-        return problem_response(problem)
+async def session(request: web.Request, identity: Identity) -> web.Response:
+    """Answer 200 with who asks."""
+    return json_response(_who(identity))
+
+
+async def logout(request: web.Request, identity: Identity) -> web.Response:
+    """End the presented session, close its sockets and clear the cookie."""
     request.app[NODE].end(await request.app[ACCOUNTS].sign_out(identity))
     await forget(request)
     # Not 204: clients that expect a body of any kind exist.
     return json_response({"signed_out": True})
 
 
-async def logout_by_get(request: web.Request) -> web.Response:
-    """The form of older clients, refused where another site could trigger it."""
-    if not await may_sign_out_by_get(request):
-        raise web.HTTPMethodNotAllowed(hdrs.METH_GET, [hdrs.METH_POST])
-    return await logout(request)
-
-
-async def session(request: web.Request) -> web.Response:
-    """200 with who one is; 503 while the server stops, so that a browser learns when to return."""
-    refuse_while_draining(request)
-    return json_response(_who(await authenticate(request)))
-
-
-async def password(request: web.Request) -> web.Response:
-    """204; every other session of the user is over."""
-    identity = await authenticate(request)
+async def password(request: web.Request, identity: Identity) -> web.Response:
+    """Answer 204 when the password is changed; every other session of the user is over."""
     body = await read_body(request, PasswordBody)
     ended = await request.app[ACCOUNTS].change_password(
         identity, body.old_password, body.new_password, request_peer(request).limit_key
@@ -96,3 +126,106 @@ def _who(identity: Identity) -> dict[str, Any]:
         "permissions": identity.permissions,
         **({"device_id": device_id} if device_id is not None else {}),
     }
+
+
+# Access rules of single routes
+
+
+async def _unless_draining(request: web.Request) -> Identity:
+    """Return who asks; while the server stops, 503 tells a browser when to return."""
+    refuse_while_draining(request)
+    return await authenticate(request)
+
+
+async def _or_clear_cookie(request: web.Request) -> Identity | web.StreamResponse:
+    """Return who asks, or an answer of 401 that clears the cookie of a dead session."""
+    try:
+        return await authenticate(request)
+    except Problem as problem:
+        # An answer, since what is raised clears no cookie.
+        if await token_via(request) == "cookie":
+            await forget(request)
+        return problem_response(problem)
+
+
+async def _by_get(request: web.Request) -> Identity | web.StreamResponse:
+    """Do the same for the GET of older clients, but raise 405 where another site could cause it."""
+    if not await may_sign_out_by_get(request):
+        raise web.HTTPMethodNotAllowed(hdrs.METH_GET, [hdrs.METH_POST])
+    return await _or_clear_cookie(request)
+
+
+_SESSION_UNLESS_DRAINING: Final = AccessRule(
+    "session", _unless_draining, (*SESSION.refusals, "503 draining")
+)
+_SESSION_OR_CLEAR_COOKIE: Final[AccessRule[Identity]] = AccessRule(
+    "session", _or_clear_cookie, SESSION.refusals
+)
+_SESSION_BY_GET: Final[AccessRule[Identity]] = AccessRule(
+    "session", _by_get, (*SESSION.refusals, "405 method_not_allowed")
+)
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path=LOGIN,
+        handler=OPEN.before(login),
+        tag="Sessions",
+        summary="Sign in",
+        what="A page of this origin gets the cookie `session_token` too.",
+        body=LoginBody,
+        status=201,
+        answer=SignedInAnswer,
+        problems=(
+            "400 invalid_device",
+            "401 invalid_credentials",
+            "429 too_many_attempts",
+            "503 busy",
+        ),
+    ),
+    Route(
+        method="GET",
+        path="/v1/auth/session",
+        handler=_SESSION_UNLESS_DRAINING.before(session),
+        tag="Sessions",
+        summary="Who am I",
+        answer=WhoAnswer,
+    ),
+    Route(
+        method="POST",
+        path="/v1/auth/logout",
+        handler=_SESSION_OR_CLEAR_COOKIE.before(logout),
+        tag="Sessions",
+        summary="Sign out",
+        what="The session that is presented is over, and its sockets close.",
+        answer=SignedOutAnswer,
+    ),
+    Route(
+        method="GET",
+        path="/v1/auth/logout",
+        handler=_SESSION_BY_GET.before(logout),
+        head=False,
+        tag="Sessions",
+        summary="Sign out, as older clients do",
+        what="Only where no other site can have caused it; else 405.",
+        answer=SignedOutAnswer,
+    ),
+    Route(
+        method="POST",
+        path="/v1/auth/password",
+        handler=SESSION.before(password),
+        tag="Sessions",
+        summary="Change the password",
+        what="Every other session of the user is over.",
+        body=PasswordBody,
+        status=204,
+        problems=(
+            "400 wrong_password",
+            "400 password_too_short",
+            "400 password_too_long",
+            "400 no_password",
+            "429 too_many_attempts",
+            "503 busy",
+        ),
+    ),
+)

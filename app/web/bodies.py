@@ -1,64 +1,66 @@
-"""What requests may carry: a limit on every field, and a reader that trusts nothing."""
+"""JSON in both directions: what bodies and answers are made of, and a reader that trusts nothing.
+
+The models of single requests and answers stand beside their handlers.
+"""
 
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from app.base.errors import Problem
+from app.keys import SETTINGS
 from app.protocol.messages import has_wide_integer
-from app.web.problems import InvalidBody
+from app.requests.route import JSON, MAX_BODY_BYTES, ROUTE
+from app.settings import Settings
 
-# The largest body but for messages is a sign-in of well under 2 KiB.
-MAX_BODY_BYTES = 16_384
+SECRET_LENGTH: Final = 1024
+"""Characters of a password: as many as it may have bytes before it is hashed."""
 
-_JSON = "application/json"
-
-B = TypeVar("B", bound="Body")
-
-# As many characters as a password may have bytes before it is hashed.
-SECRET_LENGTH = 1024
 Secret = Annotated[str, Field(max_length=SECRET_LENGTH, repr=False)]
+"""A password."""
 
-# Cut to its limit instead of refused, so that here only the size of the body bounds it.
 Cut = Annotated[str | None, Field(max_length=MAX_BODY_BYTES)]
+"""A text that is cut later instead of refused, so only the size of the body bounds it here."""
+
+Absent = SkipJsonSchema[None]
+"""Left out, never null."""
 
 
 class Body(BaseModel):
-    """A JSON object; keys that we don't know are ignored, as on the wire."""
+    """A JSON object in a request; keys that we don't know are ignored, as in messages."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
-class LoginBody(Body):
-    """POST /v1/auth/login."""
+class Answer(BaseModel):
+    """An object in an answer; what has no value is left out. Times are ms since 1970 (UTC)."""
 
-    user_handle: str = Field(max_length=256)
-    password: Secret
-    device_uuid: str = Field(max_length=256)
-    device_type: str = Field(max_length=256)
-    device_name: Cut = None
-    os_info: Cut = None
+    model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
 
 
-class PasswordBody(Body):
-    """POST /v1/auth/password."""
-
-    old_password: Secret
-    new_password: Secret
+B = TypeVar("B", bound=Body)
 
 
-class RenameBody(Body):
-    """PATCH /v1/devices/{id}; null takes the name away."""
+class InvalidBody(Problem):
+    """The body is JSON, but not what is asked for; `errors` names fields, never their values."""
 
-    device_name: Cut
+    def __init__(self, detail: str, errors: tuple[dict[str, str], ...] = ()) -> None:
+        super().__init__(400, "invalid_body", detail)
+        self.errors = errors
 
 
-def message_limit(max_message_bytes: int) -> int:
-    """Return how long a body may be that holds one message."""
+def json_response(value: Any, *, status: int = 200) -> web.Response:
+    """Return the value as a JSON answer."""
+    return web.Response(status=status, body=orjson.dumps(value), content_type=JSON)
+
+
+def message_limit(settings: Settings) -> int:
+    """Return how many bytes a body may have that holds one message."""
     # Escapes and indentation make a body longer than the message in it.
-    return MAX_BODY_BYTES + 2 * max_message_bytes
+    return MAX_BODY_BYTES + 2 * settings.max_message_bytes
 
 
 async def read_body(request: web.Request, model: type[B]) -> B:
@@ -66,15 +68,15 @@ async def read_body(request: web.Request, model: type[B]) -> B:
 
     Raises Problem: 415 unsupported_media_type, 413 too_large, 400 invalid_json or invalid_body.
     """
-    return parse(model, _object(await _read(request, MAX_BODY_BYTES)))
+    return parse(model, _object(await _read(request)))
 
 
-async def read_exact(request: web.Request, limit: int) -> dict[str, Any]:
-    """Return the body as the JSON object that it is, of at most `limit` bytes.
+async def read_exact(request: web.Request) -> dict[str, Any]:
+    """Return the body as the JSON object that it is.
 
     Raises what `read_body` does; an integer that would become another number is invalid_body too.
     """
-    raw = await _read(request, limit)
+    raw = await _read(request)
     value = _object(raw)
     if has_wide_integer(raw.decode()):
         raise InvalidBody("An integer in the body does not fit into 64 bits.")
@@ -102,15 +104,16 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 def _check_media_type(request: web.Request) -> None:
     given = request.headers.get(hdrs.CONTENT_TYPE)
-    if given is not None and given.partition(";")[0].strip().lower() != _JSON:
-        raise Problem(415, "unsupported_media_type", f"The body has to be {_JSON}.")
+    if given is not None and given.partition(";")[0].strip().lower() != JSON:
+        raise Problem(415, "unsupported_media_type", f"The body has to be {JSON}.")
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
     if encoding.strip().lower() != "identity":
         raise Problem(415, "unsupported_media_type", "The body must not be compressed.")
 
 
-async def _read(request: web.Request, limit: int) -> bytes:
+async def _read(request: web.Request) -> bytes:
     _check_media_type(request)
+    limit = request[ROUTE].body_limit(request.app[SETTINGS])
     body = bytearray()
     while chunk := await request.content.readany():
         body.extend(chunk)
@@ -136,4 +139,4 @@ _DETAILS: Final = {
     "model_type": "Input should be an object.",
     "model_attributes_type": "Input should be an object.",
 }
-"""Where pydantic's words name classes of ours."""
+"""Sentences in place of pydantic's where those name classes of ours."""

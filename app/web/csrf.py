@@ -1,8 +1,10 @@
-"""Protection of the cookie: a page of another origin can't write with it, told by headers alone.
+"""Protection against CSRF: a page of another origin can't write with the cookie.
 
-Clients that are no browsers send none of these headers, and no page can forge their requests.
+The headers alone tell. Clients that are no browsers send none of them, and no page can forge their
+requests.
 """
 
+from typing import Final
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -13,18 +15,20 @@ from app.auth.origin import origin_verdict
 from app.base.errors import Problem
 from app.requests.identity import presented_token
 from app.requests.peer import SEC_FETCH_SITE, request_origin, request_peer
-from app.web.paths import LOGIN
+from app.requests.route import LOGIN
 
-_SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
-_FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+SAFE_METHODS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+"""Methods that change nothing (RFC 9110, section 9.2.1)."""
+
+_FOREIGN_SITES: Final = frozenset({"cross-site", "same-site"})
 
 
 @web.middleware
 async def refuse_foreign_writes(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """A write that only the cookie authenticates and another origin's page makes gets a 403."""
+    """Answer 403 to a write of another origin's page that only the cookie authenticates."""
     # Signing in asks for a password, not for the cookie.
     if (
-        request.method not in _SAFE_METHODS
+        request.method not in SAFE_METHODS
         and request.path != LOGIN
         and is_foreign(request)
         and await token_via(request) == "cookie"
@@ -36,19 +40,19 @@ async def refuse_foreign_writes(request: web.Request, handler: Handler) -> web.S
 
 
 async def token_via(request: web.Request) -> Via | None:
-    """Return which way a token comes, were the page one of ours; None if none comes."""
+    """Return which way a token came, were the page one of ours; None if there is no token."""
     presented = await presented_token(request, "same")
     return presented[1] if presented is not None else None
 
 
 def is_foreign(request: web.Request) -> bool:
-    """Return whether a browser says that a page of another origin makes the request."""
+    """Tell whether a browser says that a page of another origin makes the request."""
     site = request.headers.get(SEC_FETCH_SITE, "").lower()
     return site in _FOREIGN_SITES or request_origin(request) in ("allowed", "refused")
 
 
 async def may_sign_out_by_get(request: web.Request) -> bool:
-    """Return whether no other site can have triggered this GET: it may then end the session.
+    """Tell whether this GET may end the session: no other site can have triggered it.
 
     True with a token in `Authorization`; with the cookie when the browser says that one of our
     pages asks; and with the cookie when no header tells, unless a person follows a link.
@@ -63,7 +67,7 @@ async def may_sign_out_by_get(request: web.Request) -> bool:
 
 
 def _same_origin_signs(request: web.Request) -> list[bool]:
-    """Return what each header that tells where a request comes from says: from here or not."""
+    """Return for each header that tells a request's origin whether that is ours."""
     headers = request.headers
     signs = []
     if SEC_FETCH_SITE in headers:

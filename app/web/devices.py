@@ -1,7 +1,7 @@
 """The user's devices: which there are, which are online, renaming and revoking them."""
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -11,16 +11,63 @@ from app.keys import ACCOUNTS, MANAGER, NODE
 from app.node.connection import Connection
 from app.protocol.selector import Selector
 from app.requests.cookies import forget
-from app.requests.identity import authenticate
+from app.requests.route import Route
+from app.requests.rules import SESSION
 from app.storage.devices import Device
-from app.web.answers import json_response
-from app.web.bodies import RenameBody, read_body
-from app.web.parameters import path_id
+from app.web.bodies import Absent, Answer, Body, Cut, json_response, read_body
+from app.web.parameters import PathId
 
 
-async def list_devices(request: web.Request) -> web.Response:
-    """200 with the user's devices and the connections of each."""
-    identity = await authenticate(request)
+class RenameBody(Body):
+    """PATCH /v1/devices/{id}; null takes the name away."""
+
+    device_name: Cut
+
+
+class ConnectionAnswer(Answer):
+    """A live WebSocket."""
+
+    connection_id: str
+    instance: str
+    connected_at: int
+
+
+class DeviceAnswer(Answer):
+    """A device as its user sees it."""
+
+    id: int
+    device_uuid: str
+    device_type: str
+    device_name: str | Absent = None
+    os_info: str | Absent = None
+    created_at: int
+    last_seen: int
+    online: bool
+    connections: list[ConnectionAnswer]
+    this_device: bool
+
+
+class DeviceListAnswer(Answer):
+    """The user's devices."""
+
+    devices: list[DeviceAnswer]
+
+
+class RevokedAnswer(Answer):
+    """The devices that were revoked."""
+
+    revoked: list[int]
+
+
+def _device_not_found() -> Problem:
+    return Problem(404, "device_not_found", "There is no such device.")
+
+
+_DEVICE_ID: Final = PathId(what="The device's id.", missing=_device_not_found)
+
+
+async def list_devices(request: web.Request, identity: Identity) -> web.Response:
+    """Answer 200 with the user's devices and the connections of each."""
     devices = await request.app[ACCOUNTS].list_devices(identity.user_id)
     online = _connections(request, identity.user_id)
     return json_response(
@@ -28,21 +75,19 @@ async def list_devices(request: web.Request) -> web.Response:
     )
 
 
-async def rename_device(request: web.Request) -> web.Response:
-    """200 with the device as it is now called."""
-    identity = await authenticate(request)
+async def rename_device(request: web.Request, identity: Identity) -> web.Response:
+    """Answer 200 with the device under its new name."""
     body = await read_body(request, RenameBody)
     device = await request.app[ACCOUNTS].rename_device(
-        identity.user_id, _device_id(request), body.device_name
+        identity.user_id, _DEVICE_ID.of(request), body.device_name
     )
     online = _connections(request, identity.user_id)
     return json_response(_device(device, online[device.id], identity))
 
 
-async def revoke_device(request: web.Request) -> web.Response:
-    """204; the device's sessions are over, its sockets close, and it needs to sign in again."""
-    identity = await authenticate(request)
-    device_id = _device_id(request)
+async def revoke_device(request: web.Request, identity: Identity) -> web.Response:
+    """Answer 204 when the device is revoked: its sessions are over, and its sockets close."""
+    device_id = _DEVICE_ID.of(request)
     ended = await request.app[ACCOUNTS].revoke_device(device_id, identity.user_id)
     request.app[NODE].end(ended)
     if device_id == identity.device_id:
@@ -50,16 +95,11 @@ async def revoke_device(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-async def revoke_others(request: web.Request) -> web.Response:
-    """200 with the ids of the user's other devices, which need to sign in again."""
-    identity = await authenticate(request)
+async def revoke_others(request: web.Request, identity: Identity) -> web.Response:
+    """Answer 200 with the ids of the user's other devices, which need to sign in again."""
     revoked, ended = await request.app[ACCOUNTS].revoke_other_devices(identity)
     request.app[NODE].end(ended)
     return json_response({"revoked": revoked})
-
-
-def _device_id(request: web.Request) -> int:
-    return path_id(request, Problem(404, "device_not_found", "There is no such device."))
 
 
 def _connections(request: web.Request, user_id: int) -> defaultdict[int, list[Connection]]:
@@ -94,3 +134,46 @@ def _connection(connection: Connection) -> dict[str, Any]:
         # Milliseconds, as everywhere in our JSON.
         "connected_at": int(connection.connected_at * 1000),
     }
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/v1/devices",
+        handler=SESSION.before(list_devices),
+        tag="Devices",
+        summary="List my devices",
+        answer=DeviceListAnswer,
+    ),
+    Route(
+        method="PATCH",
+        path="/v1/devices/{id}",
+        handler=SESSION.before(rename_device),
+        tag="Devices",
+        summary="Rename a device",
+        parameters=(_DEVICE_ID,),
+        body=RenameBody,
+        answer=DeviceAnswer,
+        problems=("404 device_not_found",),
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/devices/{id}",
+        handler=SESSION.before(revoke_device),
+        tag="Devices",
+        summary="Revoke a device",
+        what="Its sessions are over, and its sockets close.",
+        parameters=(_DEVICE_ID,),
+        status=204,
+        problems=("404 device_not_found",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/devices/revoke-others",
+        handler=SESSION.before(revoke_others),
+        tag="Devices",
+        summary="Revoke all my other devices",
+        what="Their sessions are over, and their sockets close.",
+        answer=RevokedAnswer,
+    ),
+)

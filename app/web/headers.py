@@ -1,18 +1,24 @@
-"""Headers that every answer carries."""
+"""Headers that every answer carries: those that harden it, and those of CORS."""
+
+from http import HTTPStatus
+from typing import Final
 
 from aiohttp import hdrs, web
 
-from app.web.paths import is_api
+from app.keys import SETTINGS
 
-SERVER = "Switchboard"
+API: Final = "/v1/"
+"""How paths of the versioned interface begin."""
 
-SECURITY_HEADERS: dict[str, str] = {
+SERVER: Final = "Switchboard"
+
+SECURITY_HEADERS: Final[dict[str, str]] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
-APP_HEADERS: dict[str, str] = {
+APP_HEADERS: Final[dict[str, str]] = {
     # Vue makes one policy, for markup that the compiler saw; no other script may write markup.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -24,17 +30,42 @@ APP_HEADERS: dict[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-"""What the web app's page carries besides: its own scripts run, and nothing else does."""
+"""More headers for the web app's page: its own scripts run, and no others."""
+
+RESPONSE_HEADERS: Final = "Retry-After"
+"""Headers that a page of another origin may read."""
+
+
+def is_api(path: str) -> bool:
+    """Tell whether the path belongs to the versioned interface."""
+    return path.startswith(API)
 
 
 async def harden(request: web.Request, response: web.StreamResponse) -> None:
-    """`response` carries the headers that keep a browser from misusing it; own ones win."""
+    """Add the headers that keep a browser from misusing the answer; the answer's own ones win."""
     headers = response.headers
     # aiohttp names its own version and Python's here.
     headers[hdrs.SERVER] = SERVER
-    if response.status == 101:
+    if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
         return
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
     if is_api(request.path):
         headers[hdrs.CACHE_CONTROL] = "no-store"
+
+
+async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
+    """Let a page of an allow-listed origin read the answer, whatever its status.
+
+    Such pages use bearer tokens, never cookies.
+    """
+    if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+        return
+    allowed = request.config_dict[SETTINGS].allowed_origins
+    if not allowed or not is_api(request.path):
+        return
+    response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+    origin = request.headers.get(hdrs.ORIGIN, "")
+    if origin.lower() in allowed:
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+        response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = RESPONSE_HEADERS

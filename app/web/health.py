@@ -1,33 +1,41 @@
 """What probes and monitoring ask: is it alive, does it take new work, what does it count."""
 
 import hmac
+from typing import Final, Literal
 
 from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from app.auth.peer import Peer
 from app.base.errors import Problem
 from app.keys import METRICS, READINESS, SETTINGS
 from app.requests.peer import direct_peer, request_peer
-from app.web.answers import json_response
+from app.requests.route import Route
+from app.requests.rules import OPEN, AccessRule
+from app.web.bodies import Answer, json_response
 
-_FORWARDING = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR)
+_FORWARDING: Final = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR)
 
 
-async def health(request: web.Request) -> web.Response:
-    """200 as long as the process serves, also while it stops."""
+class StatusAnswer(Answer):
+    """How the server is."""
+
+    status: Literal["ok", "ready"]
+
+
+async def health(request: web.Request, peer: Peer) -> web.Response:
+    """Answer 200 as long as the process serves, also while it stops."""
     return json_response({"status": "ok"})
 
 
-async def ready(request: web.Request) -> web.Response:
-    """200, or 503 while the server stops: send new clients elsewhere."""
+async def ready(request: web.Request, peer: Peer) -> web.Response:
+    """Answer 200, or 503 while the server stops: send new clients elsewhere."""
     refuse_while_draining(request)
     return json_response({"status": "ready"})
 
 
-async def metrics(request: web.Request) -> web.Response:
-    """The counts in the format of Prometheus, for this machine or with the token."""
-    if not (_is_local(request) or _has_token(request)):
-        raise Problem(403, "forbidden", "Metrics need the metrics token, or this very machine.")
+async def metrics(request: web.Request, peer: Peer) -> web.Response:
+    """Answer with the counts in the format of Prometheus."""
     return web.Response(
         body=generate_latest(request.app[METRICS].registry),
         headers={hdrs.CONTENT_TYPE: CONTENT_TYPE_LATEST},
@@ -35,7 +43,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 
 def refuse_while_draining(request: web.Request) -> None:
-    """Raises Problem(503, "draining") once the server has been told to stop."""
+    """Raise Problem 503 `draining` once the server has been told to stop."""
     if request.app[READINESS].draining:
         raise Problem(
             503,
@@ -45,8 +53,15 @@ def refuse_while_draining(request: web.Request) -> None:
         )
 
 
-def _is_local(request: web.Request) -> bool:
+async def _local_or_with_token(request: web.Request) -> Peer:
+    """Return who reads the metrics; raises Problem 403 `forbidden`."""
     peer = request_peer(request)
+    if not (_is_local(request, peer) or _has_token(request)):
+        raise Problem(403, "forbidden", "Metrics need the metrics token, or this very machine.")
+    return peer
+
+
+def _is_local(request: web.Request, peer: Peer) -> bool:
     # A proxy on this machine that is not among the trusted ones makes everybody look local.
     unbelieved = peer.address == direct_peer(request).address
     forwarded = any(name in request.headers for name in _FORWARDING)
@@ -61,3 +76,38 @@ def _has_token(request: web.Request) -> bool:
     return hmac.compare_digest(
         given.strip().encode(errors="surrogateescape"), token.get_secret_value().encode()
     )
+
+
+_METRICS_READER: Final = AccessRule("metrics", _local_or_with_token, ("403 forbidden",))
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/health",
+        handler=OPEN.before(health),
+        tag="Server",
+        summary="Is it alive",
+        answer=StatusAnswer,
+    ),
+    Route(
+        method="GET",
+        path="/ready",
+        handler=OPEN.before(ready),
+        tag="Server",
+        summary="Does it take new work",
+        answer=StatusAnswer,
+        problems=("503 draining",),
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        handler=_METRICS_READER.before(metrics),
+        tag="Server",
+        summary="Counts for Prometheus",
+        what="Open to this very machine; for others with the metrics token.",
+        media="text/plain",
+    ),
+)
+
+PROBES: Final = frozenset(route.path for route in ROUTES)
+"""Paths that monitoring asks for every few seconds."""

@@ -5,14 +5,16 @@ import hashlib
 import html
 import re
 from string import Template
+from typing import Final
 
 from aiohttp import hdrs, web
 
-from app.requests.peer import request_peer
+from app.auth.peer import Peer
+from app.requests.route import LOGIN, SOCKET, Route
+from app.requests.rules import OPEN
 from app.web.pages import PAGES, index_response
-from app.web.paths import LOGIN, SOCKET
 
-_STYLE = """
+_STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c2430; --paper: #f6f7f9; --card: #fff; --soft: #5b6675;
   --line: #e1e5ea; --accent: #0b7a5b; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e7ebf0; --paper: #12161c; --card: #1a2029;
@@ -34,7 +36,7 @@ pre { margin: 0.5rem 0; padding: 0.9rem 1rem; overflow-x: auto; background: var(
   border: 1px solid var(--line); border-radius: 0.6rem; }
 """
 
-_PAGE = Template("""<!doctype html>
+_PAGE: Final = Template("""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -62,15 +64,15 @@ the wire for authors of clients, <code>docs/operations.md</code> how to run it.<
 </html>
 """)
 
-_NOT_BUILT = """<h2>The web app is not built yet</h2>
+_NOT_BUILT: Final = """<h2>The web app is not built yet</h2>
 <pre>./scripts/build</pre>
 <p>builds it; then start the server again. <code>./scripts/serve</code> does both. It needs Node
 20.19 or newer.</p>
 """
 
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 
-HEADERS = {
+HEADERS: Final = {
     "Content-Security-Policy": (
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; "
         "form-action 'none'; frame-ancestors 'none'"
@@ -78,26 +80,37 @@ HEADERS = {
     hdrs.CACHE_CONTROL: "no-store",
 }
 
-# A host name, an IPv4 address or an IPv6 address in brackets, and perhaps a port.
-_HOST = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
+# A host name, an IPv4 address or an IPv6 address in brackets, with or without a port.
+_HOST: Final = re.compile(r"[A-Za-z0-9.:_\[\]-]{1,255}")
 
 
-async def index(request: web.Request) -> web.Response:
-    """The web app; where there is none, a page that loads nothing and runs nothing."""
+async def index(request: web.Request, peer: Peer) -> web.Response:
+    """Answer with the web app; where there is none, with a page that loads and runs nothing."""
     pages = request.app[PAGES]
     if pages.index is not None:
         return index_response(request, pages.index)
     page = _PAGE.substitute(
         style=_STYLE,
         app="" if pages.is_off else _NOT_BUILT,
-        socket=html.escape(_socket_url(request)),
+        socket=html.escape(_socket_url(peer)),
         login=LOGIN,
     )
     return web.Response(text=page, content_type="text/html", headers=HEADERS)
 
 
-def _socket_url(request: web.Request) -> str:
-    peer = request_peer(request)
+def _socket_url(peer: Peer) -> str:
     if not _HOST.fullmatch(peer.host):
         return SOCKET
     return f"{'wss' if peer.scheme == 'https' else 'ws'}://{peer.host}{SOCKET}"
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/",
+        handler=OPEN.before(index),
+        tag="Server",
+        summary="The web app, or a page that says that the server runs",
+        media="text/html",
+    ),
+)

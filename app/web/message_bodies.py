@@ -1,4 +1,4 @@
-"""What an application's backend asks to be sent."""
+"""What an application's backend asks to be sent, and what it is answered."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -17,13 +17,14 @@ from app.protocol.keep import MAX_KEY_LENGTH, MAX_MESSAGE_ID_LENGTH, MAX_TTL_SEC
 from app.protocol.messages import MAX_TYPE_LENGTH
 from app.publishing.publisher import DeviceTarget, EveryoneTarget, UserTarget
 from app.storage.schema import MAX_ID
-from app.web.bodies import Body
+from app.web.bodies import Absent, Answer, Body
+from app.web.problems import FieldFault
 
 MAX_BATCH: Final = 1000
-"""Messages of one request: each is answered for itself, and all of them are held in memory."""
+"""Messages of one request: each has its own outcome, and all of them are held in memory."""
 
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""To read as much JSON takes some 30 ms, in which nobody else is served."""
+"""Parsing this much JSON takes some 30 ms, in which the server does nothing else."""
 
 _MAX_NAME: Final = 1024
 
@@ -91,7 +92,7 @@ class Target(Body):
         return self
 
     def target(self) -> UserTarget | DeviceTarget | EveryoneTarget:
-        """Return it as what it means."""
+        """Return the target that is meant."""
         if self.user is not None:
             return UserTarget(_name(self.user), self.exclude_device)
         return DeviceTarget(self.device) if self.device is not None else EveryoneTarget()
@@ -139,6 +140,41 @@ class BatchBody(Body):
         max_length=MAX_BATCH,
         json_schema_extra={"items": {"$ref": "#/components/schemas/MessageBody"}},
     )
+
+
+class SentAnswer(Answer):
+    """Who got a message. Of a message to everyone, `delivered` and `waiting` are numbers."""
+
+    epoch: str | Absent = Field(None, description="The numbering of `offset`; if it is kept.")
+    offset: int | Absent = Field(None, description="The number of the message, if it is kept.")
+    duplicate: Literal[True] | Absent = Field(
+        None, description="This message_id was stored before; nothing was sent now."
+    )
+    delivered: list[int] | int = Field(description="Devices of which a connection took it now.")
+    waiting: list[int] | int | Absent = Field(
+        None, description="Devices that will get it later; left out if that is unknown now."
+    )
+
+
+class SentOutcome(SentAnswer):
+    """A message of a batch that was sent."""
+
+    status: Literal[200]
+
+
+class RefusedOutcome(Answer):
+    """A message of a batch that was refused; the others are not."""
+
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldFault] | Absent = None
+
+
+class BatchAnswer(Answer):
+    """An outcome for each message, in their order."""
+
+    outcomes: list[SentOutcome | RefusedOutcome]
 
 
 def _name(user: int | str | OutsideUser) -> UserName:

@@ -2,37 +2,44 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from app.auth.api_keys import may_send
 from app.base.errors import Problem, sentence
-from app.keys import PUBLISHER, RECEIPTS, SETTINGS
+from app.keys import PUBLISHER, RECEIPTS
 from app.protocol.messages import feature_of
 from app.protocol.publication import Publication, ToEveryone
 from app.publishing.checks import check_type, keep_of
 from app.publishing.publisher import Draft, Publisher, Sent, sent
 from app.publishing.receipts import Receipts
-from app.requests.identity import authorize, still_holds
+from app.requests.identity import still_holds
+from app.requests.route import Route
+from app.requests.rules import SENDING_KEY
+from app.settings import Settings
 from app.storage.api_keys import ApiKey
-from app.web.answers import json_response
-from app.web.bodies import message_limit, parse, read_exact
-from app.web.message_bodies import MAX_BATCH_BYTES, BatchBody, MessageBody
-from app.web.problems import InvalidBody
+from app.web.bodies import InvalidBody, json_response, message_limit, parse, read_exact
+from app.web.message_bodies import (
+    MAX_BATCH_BYTES,
+    BatchAnswer,
+    BatchBody,
+    MessageBody,
+    SentAnswer,
+)
+from app.web.parameters import Described
 
-IDEMPOTENCY_KEY = "Idempotency-Key"
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
-_KEEP_FIELDS = ("store", "key", "ttl", "message_id")
+STEP: Final = 50
+"""Messages of a batch that are read in one go, in about 2 ms; then the event loop has its turn."""
 
-# Messages of a batch that are read in one go, about 2 ms; then the loop breathes.
-_STEP = 50
+_KEEP_FIELDS: Final = ("store", "key", "ttl", "message_id")
 
 
-async def send_message(request: web.Request) -> web.Response:
-    """200 with who took the message; a durable one is on disk."""
-    key = await authorize(request, "send")
-    value = await read_exact(request, _message_limit(request))
+async def send_message(request: web.Request, key: ApiKey) -> web.Response:
+    """Answer 200 with the devices that took the message; a durable one is on disk."""
+    value = await read_exact(request)
     draft = _draft(request, key, _with_id(value, _idempotency_key(request)))
     publisher = request.app[PUBLISHER]
     publication = await publisher.address(draft)
@@ -41,10 +48,9 @@ async def send_message(request: web.Request) -> web.Response:
     return json_response(await _answer(request.app[RECEIPTS], publication, outcome))
 
 
-async def send_batch(request: web.Request) -> web.Response:
-    """200 with the outcome of each message, in their order; one that fails holds up no other."""
-    key = await authorize(request, "send")
-    value = await read_exact(request, max(MAX_BATCH_BYTES, _message_limit(request)))
+async def send_batch(request: web.Request, key: ApiKey) -> web.Response:
+    """Answer 200 with the outcome of each message, in their order; no failure holds up another."""
+    value = await read_exact(request)
     if IDEMPOTENCY_KEY in request.headers:
         raise _invalid_id("Each message of a batch has its own message_id.")
     body = parse(BatchBody, value)
@@ -52,18 +58,14 @@ async def send_batch(request: web.Request) -> web.Response:
     drafts = await _drafts(request, key, body.messages)
     messages = await asyncio.gather(*(_addressed(publisher, draft) for draft in drafts))
     still_holds(request, key)
-    # In one go, so that offsets are in the order of the list.
+    # All in one go, so that their offsets are in the order of the list.
     pending = [_handed_over(request, message) for message in messages]
     outcomes = await asyncio.gather(*(_outcome(one) for one in pending))
     return json_response({"outcomes": outcomes})
 
 
-def _message_limit(request: web.Request) -> int:
-    return message_limit(request.app[SETTINGS].max_message_bytes)
-
-
 def _draft(request: web.Request, key: ApiKey, value: object) -> Draft:
-    """Return what is asked to be sent; raises Problem for whatever is wrong with it."""
+    """Return the message that the value asks to send; raises Problem for all that is wrong."""
     body = parse(MessageBody, value)
     keep = keep_of({name: getattr(body, name) for name in _KEEP_FIELDS})
     check_type(body.type)
@@ -101,7 +103,7 @@ def _invalid_id(detail: str) -> Problem:
 async def _answer(receipts: Receipts, publication: Publication, outcome: Sent) -> dict[str, Any]:
     """Return what became of the message; of one to everyone the numbers of devices.
 
-    It is stored by now, so who it waits for may be unknown, and is no reason to refuse it.
+    It is stored by now. So if the devices for which it waits are unknown, that refuses nothing.
     """
     to_everyone = isinstance(publication.to, ToEveryone)
     waiting: list[int] | int | None = 0 if to_everyone else []
@@ -115,7 +117,7 @@ async def _answer(receipts: Receipts, publication: Publication, outcome: Sent) -
     return place if waiting is None else {**place, "waiting": waiting}
 
 
-# Batches: a Problem stands in the place of what it refused.
+# Batches: a Problem takes the place of the message that it refuses.
 
 
 async def _drafts(
@@ -127,7 +129,7 @@ async def _drafts(
             drafts.append(_draft(request, key, value))
         except Problem as problem:
             drafts.append(problem)
-        if len(drafts) % _STEP == 0:
+        if len(drafts) % STEP == 0:
             await asyncio.sleep(0)
     return drafts
 
@@ -171,3 +173,52 @@ def _refused(problem: Problem) -> dict[str, Any]:
     if isinstance(problem, InvalidBody) and problem.errors:
         return {**refused, "errors": problem.errors}
     return refused
+
+
+def _batch_limit(settings: Settings) -> int:
+    """Return how many bytes a batch may have: 4 MiB, but never less than one message needs."""
+    return max(MAX_BATCH_BYTES, message_limit(settings))
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path="/v1/messages",
+        handler=SENDING_KEY.before(send_message),
+        body_limit=message_limit,
+        tag="Backend",
+        summary="Send a message",
+        what="Needs the scope `send`. A message with `store` is on disk when the answer comes.",
+        parameters=(
+            Described(
+                name=IDEMPOTENCY_KEY,
+                place="header",
+                what="The same as `message_id` in the body.",
+                schema={"type": "string", "minLength": 1},
+            ),
+        ),
+        body=MessageBody,
+        answer=SentAnswer,
+        problems=(
+            "400 invalid_message",
+            "404 user_not_found",
+            "404 device_not_found",
+            "409 too_many_keys",
+            "409 id_conflict",
+            "503 overloaded",
+            "503 storage_unavailable",
+        ),
+    ),
+    Route(
+        method="POST",
+        path="/v1/messages/batch",
+        handler=SENDING_KEY.before(send_batch),
+        body_limit=_batch_limit,
+        tag="Backend",
+        summary="Send many messages",
+        what="Needs the scope `send`. Each message has its own outcome, in the order of the list: "
+        "one that is refused holds up no other. Kept ones get their offsets in that order.",
+        body=BatchBody,
+        answer=BatchAnswer,
+    ),
+)

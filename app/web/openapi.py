@@ -1,21 +1,18 @@
-"""The OpenAPI 3.1 document, made from the models that validate what comes in."""
+"""The OpenAPI 3.1 document, made from the tables of routes and the models that validate bodies."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app.base.version import VERSION
-from app.web.answers import ProblemAnswer, json_response
-from app.web.endpoint import JSON, Endpoint, Parameter
-from app.web.endpoints import ENDPOINTS
+from app.requests.route import JSON, Parameter, Route, Tag
+from app.web.csrf import SAFE_METHODS
 from app.web.message_bodies import MessageBody
-from app.web.problems import PROBLEM_TYPE
+from app.web.problems import PROBLEM_TYPE, ProblemAnswer
 
 _SCHEMA: Final = "#/components/schemas/"
 
@@ -24,7 +21,7 @@ _ABOUT: Final = (
     "session. Every refusal is `application/problem+json` with a stable `code`."
 )
 
-# Of every route; those with a body have some more.
+# Problems of every route, of those with a body, and of writes with the cookie.
 _ALWAYS: Final = ("400 malformed_request", "408 request_timeout", "500 internal_error")
 _WITH_BODY: Final = (
     "400 invalid_json",
@@ -33,6 +30,7 @@ _WITH_BODY: Final = (
     "413 too_large",
     "415 unsupported_media_type",
 )
+_WITH_COOKIE: Final = ("403 forbidden_origin",)
 
 _SECURITY_SCHEMES: Final[dict[str, Any]] = {
     "key": {
@@ -49,7 +47,7 @@ _SECURITY_SCHEMES: Final[dict[str, Any]] = {
     "metrics": {"type": "http", "scheme": "bearer", "description": "The metrics token."},
 }
 
-# Each is enough; an empty one means: also without.
+# By credential: each scheme of a list is enough, and an empty one stands for none at all.
 _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
     "none": [],
     "key": [{"key": []}],
@@ -59,18 +57,13 @@ _SECURITY: Final[dict[str, list[dict[str, list[str]]]]] = {
 }
 
 
-async def openapi(request: web.Request) -> web.Response:
-    """200 with the document."""
-    return json_response(document())
-
-
-@cache
-def document() -> dict[str, Any]:
-    """Return the document; it never changes while the server runs."""
-    schemas = _schemas()
+def make_document(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the document: chapter by chapter, each in the order of the tables."""
+    chapters = get_args(Tag)
+    ordered = sorted(routes, key=lambda route: chapters.index(route.tag))
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-    for endpoint in ENDPOINTS:
-        paths[endpoint.path][endpoint.method.lower()] = _operation(endpoint)
+    for route in ordered:
+        paths[route.path][route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -81,25 +74,30 @@ def document() -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in ENDPOINTS)],
+        "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in ordered)],
         "paths": dict(paths),
-        "components": {"schemas": schemas, "securitySchemes": _SECURITY_SCHEMES},
+        "components": {"schemas": _schemas(ordered), "securitySchemes": _SECURITY_SCHEMES},
     }
 
 
-def problems_of(endpoint: Endpoint) -> dict[int, list[str]]:
-    """Return the codes with which it refuses, by status."""
-    always = (*_ALWAYS, *_WITH_BODY) if endpoint.body is not None else _ALWAYS
+def problems_of(route: Route) -> dict[int, list[str]]:
+    """Return the codes of all refusals of the route, by status."""
+    rule = route.handler.rule
+    lines = {*_ALWAYS, *rule.refusals, *route.problems}
+    if route.body is not None:
+        lines.update(_WITH_BODY)
+    if rule.credential in ("session", "admin") and route.method not in SAFE_METHODS:
+        lines.update(_WITH_COOKIE)
     found: defaultdict[int, list[str]] = defaultdict(list)
-    for line in sorted({*always, *endpoint.problems}):
+    for line in sorted(lines):
         status, _, code = line.partition(" ")
         found[int(status)].append(code)
     return dict(found)
 
 
-def _schemas() -> dict[str, Any]:
-    taken = [one.body for one in ENDPOINTS if one.body is not None]
-    given = [one.answer for one in ENDPOINTS if one.answer is not None]
+def _schemas(routes: Sequence[Route]) -> dict[str, Any]:
+    taken = [route.body for route in routes if route.body is not None]
+    given = [route.answer for route in routes if route.answer is not None]
     _, defined = models_json_schema(
         [(model, "validation") for model in _once([*taken, MessageBody])]
         + [(model, "serialization") for model in _once([*given, ProblemAnswer])],
@@ -116,7 +114,7 @@ def _once(models: Iterable[type[BaseModel]]) -> list[type[BaseModel]]:
 def _plain(schema: Any) -> Any:
     """Return the schema without what would mislead: defaults of null, titles made from names.
 
-    Answers may have more keys one day, so none of them is said to be closed.
+    Answers may have more keys one day, so the schema closes none of them.
     """
     if isinstance(schema, list):
         return [_plain(one) for one in schema]
@@ -131,45 +129,45 @@ def _plain(schema: Any) -> Any:
     }
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
+def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": _operation_id(endpoint),
-        "tags": [endpoint.tag],
-        "summary": endpoint.summary,
-        "security": _SECURITY[endpoint.credential],
-        "responses": {str(endpoint.status): _answer(endpoint), **_refusals(endpoint)},
+        "operationId": _operation_id(route),
+        "tags": [route.tag],
+        "summary": route.summary,
+        "security": _SECURITY[route.handler.rule.credential],
+        "responses": {str(route.status): _answer(route), **_refusals(route)},
     }
-    if endpoint.what:
-        operation["description"] = endpoint.what
-    if endpoint.parameters:
-        operation["parameters"] = [_parameter(one) for one in endpoint.parameters]
-    if endpoint.body is not None:
-        operation["requestBody"] = {"required": True, "content": _content(endpoint.body)}
+    if route.what:
+        operation["description"] = route.what
+    if route.parameters:
+        operation["parameters"] = [_parameter(one) for one in route.parameters]
+    if route.body is not None:
+        operation["requestBody"] = {"required": True, "content": _content(route.body)}
     return operation
 
 
-def _operation_id(endpoint: Endpoint) -> str:
-    words = [word for word in endpoint.path.split("/") if word and word != "v1"]
-    return "_".join([endpoint.method.lower(), *words]).replace("{", "").replace("}", "")
+def _operation_id(route: Route) -> str:
+    words = [word for word in route.path.split("/") if word and word != "v1"]
+    return "_".join([route.method.lower(), *words]).replace("{", "").replace("}", "")
 
 
-def _answer(endpoint: Endpoint) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
-    if endpoint.answer is not None:
-        answer["content"] = _content(endpoint.answer)
-    elif endpoint.status == HTTPStatus.OK:
-        kind = "object" if endpoint.media == JSON else "string"
-        answer["content"] = {endpoint.media: {"schema": {"type": kind}}}
+def _answer(route: Route) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": HTTPStatus(route.status).phrase}
+    if route.answer is not None:
+        answer["content"] = _content(route.answer)
+    elif route.status == HTTPStatus.OK:
+        kind = "object" if route.media == JSON else "string"
+        answer["content"] = {route.media: {"schema": {"type": kind}}}
     return answer
 
 
-def _refusals(endpoint: Endpoint) -> dict[str, Any]:
+def _refusals(route: Route) -> dict[str, Any]:
     return {
         str(status): {
             "description": ", ".join(f"`{code}`" for code in codes),
             "content": {PROBLEM_TYPE: {"schema": {"$ref": f"{_SCHEMA}ProblemAnswer"}}},
         }
-        for status, codes in sorted(problems_of(endpoint).items())
+        for status, codes in sorted(problems_of(route).items())
     }
 
 

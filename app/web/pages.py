@@ -1,4 +1,4 @@
-"""The web app and the client library, as `scripts/build` and the source left them."""
+"""The web app as `scripts/build` made it, and the client library as it is in the source."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,10 +19,10 @@ _HASHED: Final = "/assets/"
 _CLIENT: Final = "/client/"
 _FOR_EVER: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "public, max-age=31536000, immutable"}
 _ASK_AGAIN: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-cache"}
-# Pages of every origin may load the library; what it then may do, the server decides.
+# Pages of every origin may load the library; the server decides what it may do then.
 _FOR_ALL: Final[dict[str, str]] = {**_ASK_AGAIN, hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*"}
 
-# What begins like this is a path of the server, not a page of the app.
+# Paths that begin with one of these are the server's, not pages of the app.
 _NO_PAGES: Final = frozenset({"v1", "health", "ready", "metrics", "client", "assets"})
 
 
@@ -36,7 +36,7 @@ class Pages:
 
     @classmethod
     def load(cls, web_app: str) -> "Pages":
-        """Return the files in memory, of the web app that this setting names.
+        """Read the web app that this setting names, and the client library, into memory.
 
         Raises SettingsError when the setting names a folder without a built app.
         """
@@ -44,11 +44,11 @@ class Pages:
 
     @property
     def index(self) -> Asset | None:
-        """The page that every path of the app begins with."""
+        """The page that a browser loads at every path of the app."""
         return self.app.get(INDEX_NAME)
 
     def find(self, path: str) -> tuple[Asset, Mapping[str, str]] | None:
-        """Return the file at this path, and its headers."""
+        """Return the file at this path and its headers; None if there is none."""
         if path.startswith(_CLIENT):
             asset = self.client.get(path.removeprefix(_CLIENT))
             return (asset, _FOR_ALL) if asset else None
@@ -62,14 +62,14 @@ PAGES: Final = web.AppKey("pages", Pages)
 
 
 def index_response(request: web.Request, index: Asset) -> web.Response:
-    """Return the page of the app, which the browser asks for anew each time."""
+    """Return the page of the app, for which the browser asks anew each time."""
     return asset_response(request, index, {**APP_HEADERS, **_ASK_AGAIN})
 
 
 def page_or_file(request: web.Request) -> web.Response | None:
     """Return the file at the path of the request, or the app's page; None if there is neither.
 
-    Raises 405 for a file that is asked for by a method that does not read.
+    Raises 405 for a method that does not read.
     """
     pages = request.app[PAGES]
     found = pages.find(request.path)
@@ -84,7 +84,7 @@ def page_or_file(request: web.Request) -> web.Response | None:
 
 
 def _loads_a_page(request: web.Request) -> bool:
-    """Tell whether a person opens a path that the app itself knows what to do with."""
+    """Tell whether a browser opens a path that the app may have a page for."""
     accepted = ",".join(request.headers.getall(hdrs.ACCEPT, ())).lower()
     first = request.path.removeprefix("/").partition("/")[0]
     return "text/html" in accepted and "." not in request.path and first not in _NO_PAGES

@@ -2,20 +2,21 @@
 
 import logging
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final, Literal
 
 import orjson
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from app.base.errors import Problem, sentence
+from app.web.bodies import Absent, Answer, InvalidBody
 
-PROBLEM_TYPE = "application/problem+json"
+PROBLEM_TYPE: Final = "application/problem+json"
 
 logger = logging.getLogger(__name__)
 
-# RFC 9110, sections 15.5.2 and 15.5.22: what these two statuses owe the client.
-_OWED_HEADERS: dict[int, dict[str, str]] = {
+# RFC 9110, sections 15.5.2 and 15.5.22, wants these headers with these two statuses.
+_OWED_HEADERS: Final[dict[int, dict[str, str]]] = {
     401: {hdrs.WWW_AUTHENTICATE: "Bearer"},
     426: {
         hdrs.UPGRADE: "websocket",
@@ -24,24 +25,36 @@ _OWED_HEADERS: dict[int, dict[str, str]] = {
     },
 }
 
-_HTTP_PROBLEMS: dict[int, tuple[str, str]] = {
+HTTP_PROBLEMS: Final[dict[int, tuple[str, str]]] = {
     404: ("not_found", "There is nothing at this path."),
     405: ("method_not_allowed", "This path does not take this method."),
     413: ("too_large", "The body is too large."),
     417: ("expectation_failed", "The only expectation met is 100-continue."),
 }
+"""Code and detail of what aiohttp itself refuses, by status."""
 
 
-class InvalidBody(Problem):
-    """The body is JSON, but not what is asked for; `errors` names fields, never their values."""
+class FieldFault(Answer):
+    """What is wrong with one field, without its value."""
 
-    def __init__(self, detail: str, errors: tuple[dict[str, str], ...] = ()) -> None:
-        super().__init__(400, "invalid_body", detail)
-        self.errors = errors
+    field: str
+    code: str
+    detail: str
+
+
+class ProblemAnswer(Answer):
+    """A refusal (RFC 9457). Act on `code`; `detail` is for people and may change."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldFault] | Absent = None
 
 
 def problem_body(problem: Problem) -> bytes:
-    """The members of RFC 9457, section 3.1, and our `code`, as JSON."""
+    """Return the members of RFC 9457, section 3.1, and our `code`, as JSON."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": _title(problem.status),
@@ -55,7 +68,7 @@ def problem_body(problem: Problem) -> bytes:
 
 
 def problem_response(problem: Problem) -> web.Response:
-    """Return the answer that says `problem`."""
+    """Return the answer to a request that is refused with this problem."""
     headers = dict(_OWED_HEADERS.get(problem.status, {}))
     if problem.retry_after is not None:
         headers[hdrs.RETRY_AFTER] = str(problem.retry_after)
@@ -68,8 +81,8 @@ def problem_response(problem: Problem) -> web.Response:
 
 
 @web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Whatever a handler raises becomes a problem answer; what was not foreseen is logged once."""
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into a problem answer; log what nobody foresaw."""
     try:
         return await handler(request)
     except Problem as problem:
@@ -79,7 +92,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.RequestPayloadError:
         return _closing(Problem(400, "malformed_request", "The body is not valid HTTP."))
     except ConnectionError:
-        # The client left while its body was read: nobody is there to read the answer.
+        # The client left while the handler read its body, so nobody will read the answer.
         return _closing(Problem(400, "disconnected", "The body ended too early."))
     except Exception:
         logger.exception("%s %s failed", request.method, _route(request))
@@ -92,7 +105,7 @@ def _from_http(error: web.HTTPException) -> web.Response:
     if error.status < 400:
         raise error
     fallback = (_title(error.status).lower().replace(" ", "_"), f"{_title(error.status)}.")
-    code, detail = _HTTP_PROBLEMS.get(error.status, fallback)
+    code, detail = HTTP_PROBLEMS.get(error.status, fallback)
     response = problem_response(Problem(error.status, code, detail))
     if hdrs.ALLOW in error.headers:
         response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
@@ -113,6 +126,6 @@ def _title(status: int) -> str:
 
 
 def _route(request: web.Request) -> str:
-    """The pattern of the route: unlike the path, nothing in it comes from the client."""
+    """Return the pattern of the route: unlike the path, nothing in it comes from the client."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "(no route)"

@@ -5,15 +5,10 @@ import hashlib
 import html
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 from string import Template
 from typing import Any, Final
 
-from aiohttp import web
-
 from app.base.version import VERSION
-from app.web.openapi import document
-from app.web.paths import OPENAPI
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c2430; --paper: #f6f7f9; --card: #fff; --soft: #5b6675;
@@ -90,19 +85,12 @@ _CREDENTIALS: Final = {
 Schema = Mapping[str, Any]
 
 
-async def reference(request: web.Request) -> web.Response:
-    """200 with the page."""
-    return web.Response(text=page(), content_type="text/html", headers=HEADERS)
-
-
-@cache
-def page() -> str:
-    """Return the page; it never changes while the server runs."""
-    whole = document()
+def make_page(whole: Schema, path: str) -> str:
+    """Return the page of this document, which is served at `path`."""
     return _PAGE.substitute(
         style=_STYLE,
         version=html.escape(VERSION),
-        openapi=OPENAPI,
+        openapi=path,
         about=_prose(whole["info"]["description"]),
         contents="".join(_contents(whole, tag["name"]) for tag in whole["tags"]),
         operations="".join(_section(whole, tag["name"]) for tag in whole["tags"]),
@@ -192,7 +180,7 @@ def _object(name: str, schema: Schema) -> str:
 
 
 def _kind(schema: Schema) -> str:
-    """Return the type as a person would say it, with links to objects."""
+    """Return the type in words, with links to objects."""
     if "$ref" in schema:
         name = html.escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'

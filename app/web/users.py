@@ -1,37 +1,123 @@
-"""Streams and devices of a user, for an application's backend and those who debug it."""
+"""Streams and devices of a user, for an application's backend and for those who debug it."""
 
 import time
 from collections import defaultdict
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 from aiohttp import web
+from pydantic import Field
 
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE, RECEIPTS
 from app.protocol.position import MAX_OFFSET, Position
 from app.protocol.selector import Selector
-from app.requests.identity import authorize
+from app.requests.route import Route
+from app.requests.rules import READING_KEY
+from app.storage.api_keys import ApiKey
 from app.storage.cursors import lag
 from app.storage.devices import Device
 from app.streams.base import ANY, EVERYONE, Row, Wanted
-from app.web.answers import json_response
-from app.web.parameters import path_id, whole_number
+from app.web.bodies import Absent, Answer, json_response
+from app.web.parameters import PathId, WholeNumber
 
 MAX_LAG: Final = 10_000
-"""As far as is counted: to count further takes long, and says no more."""
+"""The largest lag that is counted: counting further takes long and says no more."""
 
-DEFAULT_ROWS: Final = 100
-MAX_ROWS: Final = 1000
 MAX_PAGE_BYTES: Final = 1024 * 1024
-"""Of payloads in one page; the first row comes whatever its size."""
+"""Bytes of payloads in one page; the first row comes whatever its size."""
 
 
-async def read_stream(request: web.Request) -> web.Response:
-    """200 with a page of what is kept for the user, oldest first."""
-    await authorize(request, "read")
-    after = whole_number(request, "after", 0, 0, MAX_OFFSET)
-    rows = whole_number(request, "limit", DEFAULT_ROWS, 1, MAX_ROWS)
+class RowTargetAnswer(Answer):
+    """Who a kept message is for."""
+
+    user: int | Absent = None
+    device: int | Absent = None
+    everyone: Literal[True] | Absent = None
+    exclude_device: int | Absent = None
+    exclude_instance: str | Absent = Field(
+        None, description="Only this instance of `exclude_device` does not get it."
+    )
+
+
+class SourceAnswer(Answer):
+    """The device that sent a message."""
+
+    device_id: int
+    instance: str
+
+
+class RowAnswer(Answer):
+    """A kept message."""
+
+    offset: int
+    type: str
+    payload: Any
+    to: RowTargetAnswer
+    source: SourceAnswer | Absent = Field(None, alias="from")
+    key: str | Absent = None
+    created_at: int
+    expires_at: int | Absent = None
+
+
+class StreamAnswer(Answer):
+    """A page of a stream, oldest first. The next one begins after `through`."""
+
+    epoch: str
+    rows: list[RowAnswer]
+    through: int
+    more: bool
+
+
+class CursorAnswer(Answer):
+    """What a device has acknowledged."""
+
+    epoch: str
+    offset: int
+
+
+class UserDeviceAnswer(Answer):
+    """A device as the application's backend sees it."""
+
+    id: int
+    device_uuid: str
+    device_type: str
+    device_name: str | Absent = None
+    online: bool
+    instances: list[str] = Field(description="Of its connections now.")
+    cursor: CursorAnswer | Absent = None
+    lag: int | Absent = Field(
+        None, description="Kept messages for it above its cursor; 10000 means that or more."
+    )
+    last_seen: int
+
+
+class UserDevicesAnswer(Answer):
+    """A user's devices."""
+
+    devices: list[UserDeviceAnswer]
+
+
+def _user_not_found() -> Problem:
+    return Problem(404, "user_not_found", "There is no such user; a path names one by its id.")
+
+
+_USER_ID: Final = PathId(what="The user's id.", missing=_user_not_found)
+_AFTER: Final = WholeNumber(
+    name="after",
+    what="The offset after which the page begins.",
+    least=0,
+    most=MAX_OFFSET,
+    default=0,
+)
+_LIMIT: Final = WholeNumber(
+    name="limit", what="Messages of one page, at most.", least=1, most=1000, default=100
+)
+
+
+async def read_stream(request: web.Request, key: ApiKey) -> web.Response:
+    """Answer 200 with a page of what is kept for the user, oldest first."""
+    after, rows = _AFTER.of(request), _LIMIT.of(request)
     user_id = await _user_id(request)
     streams = request.app[NODE].log
     page = await streams.read(user_id, after, Wanted(rows, MAX_PAGE_BYTES))
@@ -47,9 +133,8 @@ async def read_stream(request: web.Request) -> web.Response:
     )
 
 
-async def list_user_devices(request: web.Request) -> web.Response:
-    """200 with the user's devices: who is online, and how far behind each is."""
-    await authorize(request, "read")
+async def list_user_devices(request: web.Request, key: ApiKey) -> web.Response:
+    """Answer 200 with the user's devices: which are online, and how far behind each is."""
     user_id = await _user_id(request)
     devices = await request.app[ACCOUNTS].list_devices(user_id)
     cursors = await request.app[RECEIPTS].cursors(user_id)
@@ -67,19 +152,15 @@ async def list_user_devices(request: web.Request) -> web.Response:
     )
 
 
-def _unnamed() -> Problem:
-    return Problem(404, "user_not_found", "There is no such user; a path names one by its id.")
-
-
 async def _user_id(request: web.Request) -> int:
-    user_id = path_id(request, _unnamed())
-    return (await request.app[ACCOUNTS].get_user(user_id)).id
+    """Return the id of the user in the path; raises Problem 404 `user_not_found`."""
+    return (await request.app[ACCOUNTS].get_user(_USER_ID.of(request))).id
 
 
 async def _lags(
     request: web.Request, user_id: int, cursors: dict[int, Position | None]
 ) -> dict[int, int]:
-    """Return how much is kept above the cursor of each device that has one of this epoch."""
+    """Return by device how much is kept above its cursor, for cursors of this epoch."""
     epoch = request.app[NODE].log.epoch
     now = int(time.time() * 1000)
     lags = {}
@@ -115,7 +196,7 @@ def _row(row: Row) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "offset": row.offset,
         "type": row.type,
-        # JSON text already, taken as it is.
+        # It is JSON text already.
         "payload": orjson.Fragment(row.payload),
         "to": _to(row),
     }
@@ -136,3 +217,29 @@ def _to(row: Row) -> dict[str, Any]:
         if row.without_instance:
             to["exclude_instance"] = row.without_instance
     return to
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/v1/users/{id}/stream",
+        handler=READING_KEY.before(read_stream),
+        tag="Backend",
+        summary="Read a user's stream",
+        what="Needs the scope `read`. What is kept for the user and for everyone, oldest first.",
+        parameters=(_USER_ID, _AFTER, _LIMIT),
+        answer=StreamAnswer,
+        problems=("400 invalid_parameter", "404 user_not_found", "503 storage_unavailable"),
+    ),
+    Route(
+        method="GET",
+        path="/v1/users/{id}/devices",
+        handler=READING_KEY.before(list_user_devices),
+        tag="Backend",
+        summary="List a user's devices",
+        what="Needs the scope `read`.",
+        parameters=(_USER_ID,),
+        answer=UserDevicesAnswer,
+        problems=("404 user_not_found",),
+    ),
+)

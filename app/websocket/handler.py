@@ -17,11 +17,12 @@ from app.keys import ADMISSION, ANSWERING_PROBLEMS, DOOR, METRICS, NODE, SESSION
 from app.node.connection import Connection
 from app.protocol.close import INTERNAL, REVOKED
 from app.protocol.position import Query
+from app.requests.route import SOCKET, Route
+from app.requests.rules import SESSION, Checked
 from app.settings import Settings
 from app.websocket.upgrade import Opening
 from app.websocket.wire import SocketWire
 
-PATH: Final = "/v1/ws"
 NO_CODE: Final = 1005
 """What is said of a close frame without a code; it is never sent."""
 
@@ -166,3 +167,26 @@ def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connect
         reason=closing.close.reason if closing is not None else None,
     )["fields"]
     log.info("disconnected", extra=extra)
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path=SOCKET,
+        # The upgrade asks for the session by itself, after the checks that come before it.
+        handler=Checked(SESSION, ws_handler),
+        tag="Devices",
+        summary="Open a WebSocket",
+        what="docs/protocol.md says what goes over it.",
+        status=101,
+        problems=(
+            "400 device_required",
+            "400 invalid_parameter",
+            "403 forbidden_origin",
+            "426 upgrade_required",
+            "503 draining",
+            "503 overloaded",
+            "503 too_many_connections",
+        ),
+    ),
+)

@@ -26,7 +26,6 @@ VOLATILE = frozenset(
         "heard_seconds",
         "last_seen",
         "connected_at",
-        "heard_seconds",
     }
 )
 """Keys whose values differ from run to run: here only their JSON type counts."""

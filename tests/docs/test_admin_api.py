@@ -8,19 +8,19 @@ import pytest
 from delivery_peers import append
 from serving import PASSWORD, Server
 
+from app.application import ROUTES
 from app.keys import ACCOUNTS, API_KEYS, NODE
 from app.protocol.keep import Keep
 from app.protocol.publication import Publication, ToUser
-from app.web.admin.answers import AdminConnectionAnswer
-from app.web.admin.connections import MAX_NAMES
-from app.web.admin.endpoints import ADMIN
-from app.web.admin.users import MAX_SEARCH
+from app.web.admin.access import MAX_SEARCH
+from app.web.admin.connections import MAX_NAMES, AdminConnectionAnswer
 from app.web.openapi import problems_of
 from tests.docs.curl import play
 from tests.docs.pages import page
 
 PAGE = page("docs/admin-api.md")
 SHOWN_ID = "e08856c6-1"
+OF_ADMINISTRATORS = [route for route in ROUTES if route.tag == "Administration"]
 
 
 @pytest.fixture
@@ -54,7 +54,11 @@ def rows(*head: str) -> set[str]:
 
 
 def test_every_parameter_has_its_row() -> None:
-    described = {one.path: {p.name for p in one.parameters} for one in ADMIN if one.method == "GET"}
+    described = {
+        route.path: {parameter.name for parameter in route.parameters}
+        for route in OF_ADMINISTRATORS
+        if route.method == "GET"
+    }
     assert rows("parameter of users") == described["/v1/admin/users"]
     assert rows("parameter of connections") == described["/v1/admin/connections"]
 
@@ -66,8 +70,8 @@ def test_every_key_of_a_connection_has_its_row() -> None:
 def test_every_error_has_its_row_and_is_in_the_openapi_document() -> None:
     described = {
         (str(status), code)
-        for endpoint in ADMIN
-        for status, codes in problems_of(endpoint).items()
+        for route in OF_ADMINISTRATORS
+        for status, codes in problems_of(route).items()
         for code in codes
     }
     assert {row[:2] for row in PAGE.table("status", "code of these routes")} == described

@@ -7,14 +7,14 @@ import pytest
 from delivery_peers import append
 from serving import Server
 
+from app.application import ROUTES
 from app.auth.api_keys import ALL_SCOPES
 from app.keys import API_KEYS, NODE
 from app.protocol.keep import Keep
 from app.protocol.publication import Publication, ToUser
-from app.web import answers
-from app.web.endpoints import ENDPOINTS
-from app.web.message_bodies import MessageBody, Target
+from app.web.message_bodies import MessageBody, SentAnswer, Target
 from app.web.openapi import problems_of
+from app.web.users import RowAnswer, UserDeviceAnswer
 from tests.docs.curl import play
 from tests.docs.pages import page
 
@@ -54,10 +54,10 @@ def test_every_field_of_a_request_has_its_row() -> None:
 
 
 def test_every_key_of_an_answer_has_its_row() -> None:
-    assert rows("field of the answer") == set(answers.SentAnswer.model_fields)
-    named = {field.alias or name for name, field in answers.RowAnswer.model_fields.items()}
+    assert rows("field of the answer") == set(SentAnswer.model_fields)
+    named = {field.alias or name for name, field in RowAnswer.model_fields.items()}
     assert rows("key of a row") == named
-    assert rows("key of a device") == set(answers.UserDeviceAnswer.model_fields)
+    assert rows("key of a device") == set(UserDeviceAnswer.model_fields)
 
 
 def test_every_scope_has_its_row() -> None:
@@ -67,9 +67,9 @@ def test_every_scope_has_its_row() -> None:
 def test_every_error_of_the_api_has_its_row_and_is_in_the_openapi_document() -> None:
     described = {
         (str(status), code)
-        for endpoint in ENDPOINTS
-        if endpoint.tag == "Backend"
-        for status, codes in problems_of(endpoint).items()
+        for route in ROUTES
+        if route.tag == "Backend"
+        for status, codes in problems_of(route).items()
         for code in codes
     }
     assert {row[:2] for row in PAGE.table("status", "code of the API")} == described

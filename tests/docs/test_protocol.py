@@ -20,7 +20,7 @@ from app.protocol.messages import (
 )
 from app.settings import Settings
 from app.streams.base import Refusal
-from app.web.problems import _HTTP_PROBLEMS
+from app.web.problems import HTTP_PROBLEMS
 from app.websocket import upgrade
 from tests.docs.conversation import Frames, Requests, client_message
 from tests.docs.pages import Example, page
@@ -150,7 +150,7 @@ def problems_in_code() -> set[tuple[str, str]]:
         elif called(call) == "_refusal" and isinstance(status, str):
             found.add(("503", status))
     found.add((str(StorageUnavailable().status), StorageUnavailable().code))
-    found |= {(str(status), code) for status, (code, _) in _HTTP_PROBLEMS.items()}
+    found |= {(str(status), code) for status, (code, _) in HTTP_PROBLEMS.items()}
     return {(status, code) for status, code in found if code not in OPERATORS_ONLY}
 
 

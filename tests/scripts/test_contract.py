@@ -28,7 +28,7 @@ def contract(name: str, option: str) -> list[str]:
 
 BREACHES = [
     ("auth/tokens.py", "import app.node.node", "app.auth is not allowed to import app.node"),
-    ("web/paths.py", "import app.websocket.handler", "app.web is not allowed to import app.websoc"),
+    ("web/pages.py", "import app.websocket.handler", "app.web is not allowed to import app.websoc"),
     ("storage/users.py", "import app.auth.tokens", "app.storage is not allowed to import app.auth"),
     ("node/node.py", "import aiohttp.web", "app.node is not allowed to import aiohttp"),
     ("auth/tokens.py", "import aiohttp", "app.auth is not allowed to import aiohttp"),

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.web.answers import BatchAnswer
-from app.web.message_bodies import MAX_BATCH
+from app.web.message_bodies import MAX_BATCH, BatchAnswer
 from tests.web.api import Api, Start
 from tests.web.backend import Shop, receive, shop
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, SESSIONS
-from app.web.answers import RevokedAnswer
+from app.web.devices import RevokedAnswer
 from tests.web.api import COOKIE, Api, SignedIn, problem
 
 

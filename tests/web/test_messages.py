@@ -8,7 +8,7 @@ import pytest
 from app.keys import ACCOUNTS, DATABASE, NODE
 from app.storage.users import add_outside_user
 from app.streams.base import Wanted
-from app.web.answers import SentAnswer
+from app.web.message_bodies import SentAnswer
 from tests.web.api import Api, Start, problem
 from tests.web.backend import Shop, acknowledge, receive, shop
 

@@ -8,21 +8,23 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app.web import answers, paths
-from app.web.endpoints import ENDPOINTS
-from app.web.openapi import document
-from app.web.reference import page
-from app.web.routes import ROUTES
+from app.application import ROUTES
+from app.web.auth import SignedInAnswer, SignedOutAnswer, WhoAnswer
+from app.web.devices import DeviceAnswer, DeviceListAnswer
+from app.web.documentation import DOCUMENTATION, Documentation
+from app.web.health import StatusAnswer
+from app.web.problems import ProblemAnswer
 from tests.web.api import PASSWORD, Api, problem
 from tests.web.backend import shop
 
-SCHEMAS = document()["components"]["schemas"]
+DOCUMENT = Documentation(ROUTES).document
+SCHEMAS = DOCUMENT["components"]["schemas"]
 
 
 def described() -> set[tuple[str, str]]:
     return {
         (method.upper(), path)
-        for path, operations in document()["paths"].items()
+        for path, operations in DOCUMENT["paths"].items()
         for method in operations
     }
 
@@ -33,29 +35,24 @@ def valid(name: str, value: Any) -> bool:
 
 
 def test_the_document_is_valid_openapi_3_1() -> None:
-    faults = [fault.message for fault in OpenAPIV31SpecValidator(document()).iter_errors()]
+    faults = [fault.message for fault in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()]
     assert faults == []
 
 
-async def test_every_route_of_the_router_is_described_and_no_other(api: Api) -> None:
-    served = {
-        (route.method, route.resource.canonical)
-        for route in api.app.router.routes()
-        if route.resource is not None and route.method not in ("HEAD", "*")
-    }
-    assert described() == served | {("GET", paths.SOCKET)}
-    assert len(described()) == len(ENDPOINTS) == len(ROUTES) + 1
+def test_every_row_of_the_tables_is_described_and_no_other() -> None:
+    assert described() == {(route.method, route.path) for route in ROUTES}
+    assert len(described()) == len(ROUTES)
 
 
 async def test_the_document_is_served_as_it_is(api: Api) -> None:
     response = await api.http.get("/v1/openapi.json")
     assert response.status == 200
     assert response.content_type == "application/json"
-    assert await response.json() == json.loads(json.dumps(document()))
+    assert await response.json() == json.loads(json.dumps(DOCUMENT))
 
 
 def test_every_operation_has_its_own_id() -> None:
-    ids = [one["operationId"] for path in document()["paths"].values() for one in path.values()]
+    ids = [one["operationId"] for path in DOCUMENT["paths"].values() for one in path.values()]
     assert len(ids) == len(set(ids))
 
 
@@ -85,7 +82,7 @@ async def test_the_schema_of_a_message_judges_as_the_server_does(
 async def test_answers_are_as_they_are_described(api: Api) -> None:
     login = await api.login()
     signed_in = await login.json()
-    answers.SignedInAnswer.model_validate(signed_in)
+    SignedInAnswer.model_validate(signed_in)
     headers = {"Authorization": signed_in["token"]}
     await api.connect(headers)
 
@@ -94,23 +91,23 @@ async def test_answers_are_as_they_are_described(api: Api) -> None:
         assert response.status == 200
         return await response.json()
 
-    answers.WhoAnswer.model_validate(await of("GET", paths.SESSION))
-    listed = await of("GET", paths.DEVICES)
-    answers.DeviceListAnswer.model_validate(listed)
+    WhoAnswer.model_validate(await of("GET", "/v1/auth/session"))
+    listed = await of("GET", "/v1/devices")
+    DeviceListAnswer.model_validate(listed)
     one = f"/v1/devices/{listed['devices'][0]['id']}"
-    answers.DeviceAnswer.model_validate(await of("PATCH", one, json={"device_name": "TV"}))
-    answers.StatusAnswer.model_validate(await of("GET", paths.HEALTH))
-    answers.StatusAnswer.model_validate(await of("GET", paths.READY))
-    answers.SignedOutAnswer.model_validate(await of("POST", paths.LOGOUT))
+    DeviceAnswer.model_validate(await of("PATCH", one, json={"device_name": "TV"}))
+    StatusAnswer.model_validate(await of("GET", "/health"))
+    StatusAnswer.model_validate(await of("GET", "/ready"))
+    SignedOutAnswer.model_validate(await of("POST", "/v1/auth/logout"))
 
 
 async def test_refusals_are_as_they_are_described(api: Api) -> None:
     backend = await shop(api, "send")
     refused = await problem(await backend.post({"to": {}, "type": 1}))
-    answers.ProblemAnswer.model_validate(refused)
-    answers.ProblemAnswer.model_validate(await problem(await api.http.get(paths.SESSION)))
+    ProblemAnswer.model_validate(refused)
+    ProblemAnswer.model_validate(await problem(await api.http.get("/v1/auth/session")))
     wrong = await api.login(password=f"{PASSWORD}!")
-    answers.ProblemAnswer.model_validate(await problem(wrong))
+    ProblemAnswer.model_validate(await problem(wrong))
 
 
 async def test_the_page_loads_nothing_and_runs_nothing(api: Api) -> None:
@@ -126,15 +123,16 @@ async def test_the_page_loads_nothing_and_runs_nothing(api: Api) -> None:
 
 
 def test_the_page_has_every_route_and_every_object_once() -> None:
-    text = page()
-    for one in ENDPOINTS:
-        assert f'<span class="path">{one.path}</span>' in text
+    text = Documentation(ROUTES).page
+    for route in ROUTES:
+        assert f'<span class="path">{route.path}</span>' in text
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     assert set(SCHEMAS) <= set(ids)
     assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
 
 
-def test_the_page_and_the_document_are_made_once() -> None:
-    assert document() is document()
-    assert page() is page()
+async def test_the_page_and_the_document_are_made_once(api: Api) -> None:
+    documentation = api.app[DOCUMENTATION]
+    assert documentation.document is documentation.document
+    assert documentation.page is documentation.page

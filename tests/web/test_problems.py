@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from app.base.errors import Problem
-from app.web.problems import problem_response, problems
+from app.web.problems import answer_problems, problem_response
 from tests.web.api import Api, Client, problem
 
 
@@ -76,7 +76,7 @@ async def failing(aiohttp_client: object) -> Client:
     async def teapot(request: web.Request) -> web.Response:
         raise web.HTTPPreconditionFailed(text=request.query_string)
 
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[answer_problems])
     app.add_routes(
         [
             web.post("/boom/{id}", boom),

@@ -7,7 +7,7 @@ import pytest
 
 from app.keys import NODE
 from app.web import users
-from app.web.answers import StreamAnswer, UserDevicesAnswer
+from app.web.users import StreamAnswer, UserDevicesAnswer
 from tests.web.api import Api
 from tests.web.backend import Shop, acknowledge, receive, shop
 

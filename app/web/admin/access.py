@@ -1,27 +1,53 @@
-"""Who may administer: a session of a user with the role admin, or an API key with that scope."""
+"""What the routes of administrators share: bodies, searches, and a line in the log."""
 
 import logging
+from typing import Final
 
 from aiohttp import web
 
+from app.auth.handles import handle_key
 from app.base.logs import fields
 from app.requests.identity import Admin, authorize_admin
+from app.requests.route import ROUTE
+from app.storage.directory import Search
 from app.web.bodies import B, parse, read_exact
+from app.web.parameters import ShortText, WholeNumber
+
+MAX_SEARCH: Final = 64
+"""Characters of a search."""
 
 log = logging.getLogger(__name__)
 
 
-async def read_as_admin(request: web.Request, model: type[B], limit: int) -> tuple[Admin, B]:
-    """Return who asks and the body; raises what `authorize_admin` and `read_exact` do."""
-    await authorize_admin(request)
-    body = parse(model, await read_exact(request, limit))
+def page_limit(default: int, most: int) -> WholeNumber:
+    """Return the parameter that limits a page."""
+    what = "How many of one page, at most."
+    return WholeNumber(name="limit", what=what, least=1, most=most, default=default)
+
+
+def search_for(what: str) -> ShortText:
+    """Return the parameter that searches; `what` says where it looks."""
+    return ShortText(name="search", what=what, most=MAX_SEARCH)
+
+
+def to_search(text: str) -> Search | None:
+    """Return the search for this text; None if it is empty."""
+    return Search(text, handle_key(text)) if text else None
+
+
+async def read_as_admin(request: web.Request, model: type[B]) -> B:
+    """Return the body as a `model`, and check once more that an administrator asks.
+
+    Raises what `read_exact`, `parse` and `authorize_admin` do.
+    """
+    body = parse(model, await read_exact(request))
     # The body may have taken its time, and the right may have gone meanwhile.
-    return await authorize_admin(request), body
+    await authorize_admin(request)
+    return body
 
 
 def note(request: web.Request, admin: Admin, /, **about: object) -> None:
-    """One line tells who has done what to whom."""
-    resource = request.match_info.route.resource
-    path = resource.canonical if resource is not None else ""
-    extra = fields(by=admin.name, method=request.method, path=path, **about)
+    """Log in one line who has done what to whom."""
+    route = request[ROUTE]
+    extra = fields(by=admin.name, method=request.method, path=route.path, **about)
     log.info("administered", extra=extra)

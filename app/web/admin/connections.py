@@ -4,15 +4,19 @@ from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
+from pydantic import Field
 
 from app.auth.devices import UNKNOWN_TYPE
-from app.keys import DATABASE, MANAGER, NODE, PUBLISHER, SETTINGS
+from app.keys import DATABASE, MANAGER, NODE, PUBLISHER
 from app.node.connection import Connection
 from app.node.node import Node
 from app.protocol.close import CLOSED_BY_OPERATOR
+from app.protocol.messages import MAX_TYPE_LENGTH
 from app.protocol.selector import Selector
 from app.publishing.publisher import connection_not_found
-from app.requests.identity import authorize_admin
+from app.requests.identity import Admin
+from app.requests.route import Route
+from app.requests.rules import ADMINISTRATOR
 from app.storage.database import Database
 from app.storage.directory import (
     DeviceName,
@@ -22,16 +26,13 @@ from app.storage.directory import (
     matching_users,
     user_names,
 )
-from app.web.admin.access import note, read_as_admin
-from app.web.admin.bodies import OneMessageBody
-from app.web.admin.page import SORTS, Wanted, lag_of, page_of
-from app.web.admin.users import search_of
-from app.web.answers import json_response
-from app.web.bodies import message_limit
-from app.web.parameters import choice, query_id, whole_number
+from app.web.admin.access import note, page_limit, read_as_admin, search_for, to_search
+from app.web.admin.page import SORTS, PageQuery, lag_of, page_of
+from app.web.bodies import Absent, Answer, Body, json_response, message_limit
+from app.web.parameters import Choice, Described, QueryId, WholeNumber
 
-DEFAULT_CONNECTIONS: Final = 50
-MAX_CONNECTIONS: Final = 200
+TEST_TYPE: Final = "test.message"
+
 MAX_START: Final = 1_000_000
 """More connections than a node can have."""
 
@@ -39,11 +40,74 @@ MAX_NAMES: Final = 10_000
 """Users, and devices, whose names match a search, at most: they are held in memory for it."""
 
 
-async def list_connections(request: web.Request) -> web.Response:
-    """200 with a page of the connections that match."""
-    await authorize_admin(request)
+class OneMessageBody(Body):
+    """POST /v1/admin/connections/{id}/messages."""
+
+    type: str = Field(TEST_TYPE, json_schema_extra={"maxLength": MAX_TYPE_LENGTH})
+    payload: Any = Field(None, description="Any JSON; null if it is left out.")
+
+
+class AdminConnectionAnswer(Answer):
+    """A live WebSocket as an administrator sees one."""
+
+    connection_id: str
+    user_id: int
+    user_handle: str | Absent = None
+    sub: str | Absent = Field(None, description="Of a user from outside.")
+    device_id: int
+    device_name: str | Absent = None
+    device_type: str
+    instance: str
+    address: str
+    positioned: bool
+    behind: bool = Field(description="Whether it reads what it missed.")
+    queue_frames: int = Field(description="Frames that wait in its outbox.")
+    queue_bytes: int
+    lag: int = Field(description="Offsets from its position to the head of its user's stream.")
+    connected_at: int
+    heard_seconds: int = Field(description="Seconds since it was last heard from.")
+    frames_in: int
+    frames_out: int
+    dropped: int = Field(description="Frames that it could not take.")
+
+
+class AdminConnectionPageAnswer(Answer):
+    """A page of connections; `total` counts all that match."""
+
+    total: int
+    connections: list[AdminConnectionAnswer]
+
+
+class TakenAnswer(Answer):
+    """Whether the connection took the message."""
+
+    taken: bool
+
+
+_CONNECTION_ID: Final = Described(
+    name="id", place="path", what="The connection's `connection_id`.", schema={"type": "string"}
+)
+_SEARCH: Final = search_for(
+    "A part of the user's handle or `sub`, of the device's name, of the instance, the address or "
+    "the `connection_id`."
+)
+_USER: Final = QueryId(name="user", what="The id of a user.")
+_SORT: Final = Choice(name="sort", what="By what the page is sorted.", choices=SORTS)
+_ORDER: Final = Choice(name="order", what="Which end comes first.", choices=("asc", "desc"))
+_OFFSET: Final = WholeNumber(
+    name="offset",
+    what="How many are left out before the page.",
+    least=0,
+    most=MAX_START,
+    default=0,
+)
+_LIMIT: Final = page_limit(default=50, most=200)
+
+
+async def list_connections(request: web.Request, admin: Admin) -> web.Response:
+    """Answer 200 with a page of the connections that match."""
     node = request.app[NODE]
-    page = await page_of(node, await _wanted(request))
+    page = await page_of(node, await _query(request))
     users, devices = await _names(request.app[DATABASE], page.connections)
     return json_response(
         {
@@ -56,9 +120,8 @@ async def list_connections(request: web.Request) -> web.Response:
     )
 
 
-async def close_connection(request: web.Request) -> web.Response:
-    """204; the connection is told to close, and that it may come back."""
-    admin = await authorize_admin(request)
+async def close_connection(request: web.Request, admin: Admin) -> web.Response:
+    """Answer 204 after telling the connection to close, and that it may come back."""
     connection = _connection(request)
     selector = Selector(connection_id=connection.connection_id)
     request.app[NODE].disconnect(selector, CLOSED_BY_OPERATOR)
@@ -66,10 +129,9 @@ async def close_connection(request: web.Request) -> web.Response:
     return web.Response(status=204)
 
 
-async def send_message(request: web.Request) -> web.Response:
-    """200 with whether the connection took the message, which no other one gets."""
-    limit = message_limit(request.app[SETTINGS].max_message_bytes)
-    admin, body = await read_as_admin(request, OneMessageBody, limit)
+async def send_message(request: web.Request, admin: Admin) -> web.Response:
+    """Answer 200 with whether the connection took the message, which no other one gets."""
+    body = await read_as_admin(request, OneMessageBody)
     connection_id = request.match_info["id"]
     taken = request.app[PUBLISHER].send_to_connection(connection_id, body.type, body.payload)
     note(request, admin, user=_connection(request).user_id, connection=connection_id)
@@ -84,23 +146,23 @@ def _connection(request: web.Request) -> Connection:
     raise connection_not_found()
 
 
-async def _wanted(request: web.Request) -> Wanted:
-    """Return what the query asks for; raises Problem 400 `invalid_parameter`."""
-    search = search_of(request)
-    wanted = Wanted(
+async def _query(request: web.Request) -> PageQuery:
+    """Return what the request asks for; raises Problem 400 `invalid_parameter`."""
+    search = to_search(_SEARCH.of(request))
+    query = PageQuery(
         search=search,
-        user_id=query_id(request, "user"),
-        sort=choice(request, "sort", SORTS),
-        descending=choice(request, "order", ("asc", "desc")) == "desc",
-        offset=whole_number(request, "offset", 0, 0, MAX_START),
-        limit=whole_number(request, "limit", DEFAULT_CONNECTIONS, 1, MAX_CONNECTIONS),
+        user_id=_USER.of(request),
+        sort=_SORT.of(request),
+        descending=_ORDER.of(request) == "desc",
+        offset=_OFFSET.of(request),
+        limit=_LIMIT.of(request),
     )
     if search is None:
-        return wanted
+        return query
     async with request.app[DATABASE].read() as connection:
         users = await matching_users(connection, search, MAX_NAMES)
         devices = await matching_devices(connection, search, MAX_NAMES)
-    return replace(wanted, users=frozenset(users), devices=frozenset(devices))
+    return replace(query, users=frozenset(users), devices=frozenset(devices))
 
 
 async def _names(
@@ -139,3 +201,41 @@ def _view(
         "frames_out": connection.frames_out,
         "dropped": connection.dropped,
     }
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/v1/admin/connections",
+        handler=ADMINISTRATOR.before(list_connections),
+        tag="Administration",
+        summary="List and search live connections",
+        parameters=(_SEARCH, _USER, _SORT, _ORDER, _OFFSET, _LIMIT),
+        answer=AdminConnectionPageAnswer,
+        problems=("400 invalid_parameter",),
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/admin/connections/{id}",
+        handler=ADMINISTRATOR.before(close_connection),
+        tag="Administration",
+        summary="Close a connection",
+        what="With 4004 `closed_by_operator`; its client may come back.",
+        parameters=(_CONNECTION_ID,),
+        status=204,
+        problems=("404 connection_not_found",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/admin/connections/{id}/messages",
+        handler=ADMINISTRATOR.before(send_message),
+        body_limit=message_limit,
+        tag="Administration",
+        summary="Send a message to a connection",
+        what="To this one alone, and it is not kept.",
+        parameters=(_CONNECTION_ID,),
+        body=OneMessageBody,
+        answer=TakenAnswer,
+        problems=("400 invalid_message", "404 connection_not_found"),
+    ),
+)

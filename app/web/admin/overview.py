@@ -1,17 +1,34 @@
-"""The server at a glance."""
+"""The server at a glance, for administrators."""
+
+from typing import Final
 
 from aiohttp import web
+from pydantic import Field
 
 from app.base.version import VERSION
 from app.keys import DATABASE, MANAGER, NODE, STARTED_AT
-from app.requests.identity import authorize_admin
+from app.requests.identity import Admin
+from app.requests.route import Route
+from app.requests.rules import ADMINISTRATOR
 from app.storage.directory import count_users
-from app.web.answers import json_response
+from app.web.bodies import Answer, json_response
 
 
-async def overview(request: web.Request) -> web.Response:
-    """200 with how many there are of everything, now."""
-    await authorize_admin(request)
+class OverviewAnswer(Answer):
+    """The server at a glance."""
+
+    server_version: str
+    started_at: int
+    users: int
+    users_online: int
+    devices_online: int
+    connections: int
+    epoch: str
+    head: int = Field(description="The newest offset of all streams.")
+
+
+async def overview(request: web.Request, admin: Admin) -> web.Response:
+    """Answer 200 with how many there are of everything, now."""
     app = request.app
     async with app[DATABASE].lookup() as connection:
         users = await count_users(connection)
@@ -28,3 +45,15 @@ async def overview(request: web.Request) -> web.Response:
             "head": streams.last,
         }
     )
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/v1/admin/overview",
+        handler=ADMINISTRATOR.before(overview),
+        tag="Administration",
+        summary="The server at a glance",
+        answer=OverviewAnswer,
+    ),
+)

@@ -1,10 +1,10 @@
-"""Which connections a page shows: those that match, sorted and cut, without holding up the loop."""
+"""One page of all connections: those that match, sorted and cut, without holding up the loop."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import nlargest, nsmallest
-from typing import Final, Literal
+from typing import Final
 
 from app.node.connection import Connection
 from app.node.node import Node
@@ -13,19 +13,17 @@ from app.storage.directory import Search
 
 SORTS: Final = ("age", "queue", "lag", "user", "address")
 
-Sort = Literal["age", "queue", "lag", "user", "address"]
-
-# Connections looked at in one go, about 3 ms; then the loop breathes.
-_STEP: Final = 2000
+STEP: Final = 2000
+"""Connections that are examined in one go, in about 3 ms; then the event loop has its turn."""
 
 _Sortable = float | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What to show: connections of `user_id`, or found by `search`, in this order.
+class PageQuery:
+    """The connections to show: those of `user_id`, or found by `search`, in this order.
 
-    `users` and `devices` are those whose names match the search.
+    `users` and `devices` are the ids of those whose names match the search.
     """
 
     search: Search | None = None
@@ -46,30 +44,30 @@ class Page:
     connections: list[Connection]
 
 
-async def page_of(node: Node, wanted: Wanted) -> Page:
-    """Return the page, of the connections that there were at the beginning."""
-    key = _KEYS[wanted.sort]
-    selector = Selector(user_id=wanted.user_id) if wanted.user_id is not None else None
+async def page_of(node: Node, query: PageQuery) -> Page:
+    """Return the page, made of the connections that existed when the call began."""
+    key = _KEYS[query.sort]
+    selector = Selector(user_id=query.user_id) if query.user_id is not None else None
     everyone = node.manager.connections(selector)
-    first = nlargest if wanted.descending else nsmallest
-    upto, total = wanted.offset + wanted.limit, 0
+    first = nlargest if query.descending else nsmallest
+    upto, total = query.offset + query.limit, 0
     found: list[tuple[_Sortable, int, Connection]] = []
-    for start in range(0, len(everyone), _STEP):
+    for start in range(0, len(everyone), STEP):
         if start:
             await asyncio.sleep(0)
-        # The number tells equals apart, as no two pages see otherwise: who came last is youngest,
-        # also within one step of the clock.
+        # The number puts equals in an order that is the same on every page: the connection that
+        # came last is the youngest, also within one step of the clock.
         matching = [
             (key(node, one), -(start + number), one)
-            for number, one in enumerate(everyone[start : start + _STEP])
-            if _matches(one, wanted)
+            for number, one in enumerate(everyone[start : start + STEP])
+            if _matches(one, query)
         ]
         total += len(matching)
         found += matching
-        # What can be on no page up to this one goes early, so that there is never much to sort.
-        if len(found) > upto + _STEP:
+        # What no page up to this one can show is dropped early, so that there is little to sort.
+        if len(found) > upto + STEP:
             found = first(upto, found)
-    page = first(upto, found)[wanted.offset :]
+    page = first(upto, found)[query.offset :]
     return Page(total, [one for _, _, one in page])
 
 
@@ -87,16 +85,16 @@ _KEYS: Final[Mapping[str, Callable[[Node, Connection], _Sortable]]] = {
 }
 
 
-def _matches(connection: Connection, wanted: Wanted) -> bool:
+def _matches(connection: Connection, query: PageQuery) -> bool:
     if connection.is_closing():
         return False
-    search = wanted.search
+    search = query.search
     if search is None:
         return True
     text = search.handle_key
     return (
-        connection.user_id in wanted.users
-        or connection.device_id in wanted.devices
+        connection.user_id in query.users
+        or connection.device_id in query.devices
         or text in connection.instance.casefold()
         or text in connection.address
         or text in connection.connection_id

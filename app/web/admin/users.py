@@ -3,38 +3,97 @@
 from typing import Any, Final
 
 from aiohttp import web
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.auth.handles import handle_key
 from app.auth.passwords import make_password
 from app.auth.writes import user_not_found
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE, SETTINGS
-from app.requests.identity import Admin, authorize_admin
+from app.requests.identity import Admin
+from app.requests.route import Route
+from app.requests.rules import ADMINISTRATOR
 from app.storage.directory import Search, device_counts, page_of_users
 from app.storage.schema import MAX_ID
 from app.storage.users import ADMIN, User
-from app.web.admin.access import note, read_as_admin
-from app.web.admin.bodies import NewPasswordBody, NewUserBody, UserChangeBody
-from app.web.answers import json_response
-from app.web.bodies import MAX_BODY_BYTES
-from app.web.parameters import choice, path_id, short_text, whole_number
+from app.web.admin.access import note, page_limit, read_as_admin, search_for, to_search
+from app.web.bodies import SECRET_LENGTH, Absent, Answer, Body, json_response
+from app.web.parameters import Choice, PathId, WholeNumber
 
-MAX_SEARCH: Final = 64
-DEFAULT_USERS: Final = 50
-MAX_USERS: Final = 200
+STEP: Final = 500
+"""Ids of one select, far below SQLite's 32,766 variables of a statement."""
 
-# Ids of one select, far below SQLite's 32,766 variables of a statement.
-_STEP: Final = 500
+_MADE: Final = "Made by the server if it is left out."
 
 
-async def list_users(request: web.Request) -> web.Response:
-    """200 with a page of the users that match, by id."""
-    await authorize_admin(request)
-    search = search_of(request)
-    after = whole_number(request, "after", 0, 0, MAX_ID)
-    limit = whole_number(request, "limit", DEFAULT_USERS, 1, MAX_USERS)
-    online = choice(request, "online", ("0", "1")) == "1"
+class NewUserBody(Body):
+    """POST /v1/admin/users."""
+
+    user_handle: str = Field(max_length=256)
+    password: str | None = Field(None, max_length=SECRET_LENGTH, repr=False, description=_MADE)
+    admin: bool | None = Field(None, description="Whether the user is an administrator.")
+
+
+class UserChangeBody(Body):
+    """PATCH /v1/admin/users/{id}; what is left out, or null, stays."""
+
+    disabled: bool | None = Field(None, description="A disabled user may not act.")
+    admin: bool | None = Field(None, description="Whether the user is an administrator.")
+
+
+class NewPasswordBody(Body):
+    """POST /v1/admin/users/{id}/password."""
+
+    new_password: str | None = Field(None, max_length=SECRET_LENGTH, repr=False, description=_MADE)
+
+
+class AdminUserAnswer(Answer):
+    """A user as an administrator sees one."""
+
+    id: int
+    user_handle: str | Absent = None
+    iss: str | Absent = Field(None, description="Of a user from outside, as `sub`.")
+    sub: str | Absent = None
+    permissions: list[str]
+    disabled: bool
+    created_at: int
+    devices: int
+    connections: int = Field(description="Live ones, now.")
+
+
+class NewUserAnswer(AdminUserAnswer):
+    """A user who was just added."""
+
+    password: str | Absent = Field(None, description="If the server made it; shown this once.")
+
+
+class AdminUserPageAnswer(Answer):
+    """A page of users, by id. The next one begins after the last id."""
+
+    users: list[AdminUserAnswer]
+    more: bool
+
+
+class MadePasswordAnswer(Answer):
+    """The password is set."""
+
+    password: str | Absent = Field(None, description="If the server made it; shown this once.")
+
+
+_USER_ID: Final = PathId(what="The user's id.", missing=user_not_found)
+_SEARCH: Final = search_for("A part of a handle, or of a `sub`.")
+_ONLINE: Final = Choice(name="online", what="`1`: only who is connected now.", choices=("0", "1"))
+_AFTER: Final = WholeNumber(
+    name="after", what="The id after which the page begins.", least=0, most=MAX_ID, default=0
+)
+_LIMIT: Final = page_limit(default=50, most=200)
+
+
+async def list_users(request: web.Request, admin: Admin) -> web.Response:
+    """Answer 200 with a page of the users that match, by id."""
+    search = to_search(_SEARCH.of(request))
+    after, limit = _AFTER.of(request), _LIMIT.of(request)
+    online = _ONLINE.of(request) == "1"
     async with request.app[DATABASE].read() as connection:
         if online:
             found = await _online(request, connection, search, after, limit + 1)
@@ -50,9 +109,9 @@ async def list_users(request: web.Request) -> web.Response:
     )
 
 
-async def add_user(request: web.Request) -> web.Response:
-    """201 with the user, and with the password if the server made it."""
-    admin, body = await read_as_admin(request, NewUserBody, MAX_BODY_BYTES)
+async def add_user(request: web.Request, admin: Admin) -> web.Response:
+    """Answer 201 with the user, and with the password if the server made it."""
+    body = await read_as_admin(request, NewUserBody)
     password, shown = _password(request, body.password)
     roles = (ADMIN,) if body.admin else ()
     user = await request.app[ACCOUNTS].add_user(body.user_handle, password, roles)
@@ -60,10 +119,10 @@ async def add_user(request: web.Request) -> web.Response:
     return json_response({**_view(request, user, 0), **shown}, status=201)
 
 
-async def change_user(request: web.Request) -> web.Response:
-    """200 with the user as they are now; who is disabled is off within a second."""
-    admin, body = await read_as_admin(request, UserChangeBody, MAX_BODY_BYTES)
-    user_id = _user_id(request)
+async def change_user(request: web.Request, admin: Admin) -> web.Response:
+    """Answer 200 with the user as they are now; a disabled user is off within a second."""
+    body = await read_as_admin(request, UserChangeBody)
+    user_id = _USER_ID.of(request)
     if body.disabled or body.admin is False:
         _refuse_oneself(admin, user_id)
     user, ended = await request.app[ACCOUNTS].change_user(
@@ -76,10 +135,10 @@ async def change_user(request: web.Request) -> web.Response:
     return json_response(_view(request, user, devices.get(user_id, 0)))
 
 
-async def set_password(request: web.Request) -> web.Response:
-    """200, with the password if the server made it; every session of the user is over."""
-    admin, body = await read_as_admin(request, NewPasswordBody, MAX_BODY_BYTES)
-    user_id = _user_id(request)
+async def set_password(request: web.Request, admin: Admin) -> web.Response:
+    """Answer 200, with the password if the server made it; every session of the user is over."""
+    body = await read_as_admin(request, NewPasswordBody)
+    user_id = _USER_ID.of(request)
     password, shown = _password(request, body.new_password)
     ended = await request.app[ACCOUNTS].set_password(user_id, password)
     request.app[NODE].end(ended)
@@ -87,23 +146,13 @@ async def set_password(request: web.Request) -> web.Response:
     return json_response(shown)
 
 
-async def delete_user(request: web.Request) -> web.Response:
-    """204; user, devices and sessions are gone."""
-    admin = await authorize_admin(request)
-    user_id = _user_id(request)
+async def delete_user(request: web.Request, admin: Admin) -> web.Response:
+    """Answer 204 when user, devices and sessions are gone."""
+    user_id = _USER_ID.of(request)
     _refuse_oneself(admin, user_id)
     request.app[NODE].end(await request.app[ACCOUNTS].delete_user(user_id))
     note(request, admin, user=user_id)
     return web.Response(status=204)
-
-
-def search_of(request: web.Request) -> Search | None:
-    """Return what is searched for; None if nothing is.
-
-    Raises Problem 400 `invalid_parameter`.
-    """
-    text = short_text(request, "search", MAX_SEARCH)
-    return Search(text, handle_key(text)) if text else None
 
 
 async def _online(
@@ -112,8 +161,8 @@ async def _online(
     """Return the first users above `after` that match and are connected now."""
     ids = sorted(one for one in request.app[MANAGER].get_connected_users() if one > after)
     found: list[User] = []
-    for start in range(0, len(ids), _STEP):
-        some = ids[start : start + _STEP]
+    for start in range(0, len(ids), STEP):
+        some = ids[start : start + STEP]
         wanted = limit - len(found)
         found += await page_of_users(connection, search, after=after, limit=wanted, among=some)
         if len(found) == limit:
@@ -121,18 +170,14 @@ async def _online(
     return found
 
 
-def _user_id(request: web.Request) -> int:
-    return path_id(request, user_not_found())
-
-
 def _refuse_oneself(admin: Admin, user_id: int) -> None:
-    """Raises Problem 409 `own_account`: whoever locks themselves out may be the last one."""
+    """Raise Problem 409 `own_account`: administrators who lock themselves out may be the last."""
     if admin.user_id == user_id:
         raise Problem(409, "own_account", "Nobody disables, demotes or deletes themselves.")
 
 
 def _password(request: web.Request, given: str | None) -> tuple[str, dict[str, str]]:
-    """Return the password, made if none is given, and what the answer shows of it."""
+    """Return the password, made if none is given, and the fields that show it if it was made."""
     if given is not None:
         return given, {}
     made = make_password(request.app[SETTINGS].password_min_length)
@@ -150,3 +195,65 @@ def _view(request: web.Request, user: User, devices: int) -> dict[str, Any]:
         "devices": devices,
         "connections": sum(request.app[MANAGER].counts(user.id).values()),
     }
+
+
+_INVALID_PASSWORD: Final = ("400 password_too_short", "400 password_too_long", "503 busy")
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/v1/admin/users",
+        handler=ADMINISTRATOR.before(list_users),
+        tag="Administration",
+        summary="List and search users",
+        parameters=(_SEARCH, _ONLINE, _AFTER, _LIMIT),
+        answer=AdminUserPageAnswer,
+        problems=("400 invalid_parameter",),
+    ),
+    Route(
+        method="POST",
+        path="/v1/admin/users",
+        handler=ADMINISTRATOR.before(add_user),
+        tag="Administration",
+        summary="Add a user",
+        body=NewUserBody,
+        status=201,
+        answer=NewUserAnswer,
+        problems=(*_INVALID_PASSWORD, "400 invalid_handle", "409 handle_taken"),
+    ),
+    Route(
+        method="PATCH",
+        path="/v1/admin/users/{id}",
+        handler=ADMINISTRATOR.before(change_user),
+        tag="Administration",
+        summary="Disable, enable, promote or demote a user",
+        what="Who is disabled is signed out everywhere within a second.",
+        parameters=(_USER_ID,),
+        body=UserChangeBody,
+        answer=AdminUserAnswer,
+        problems=("404 user_not_found", "409 own_account"),
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/admin/users/{id}",
+        handler=ADMINISTRATOR.before(delete_user),
+        tag="Administration",
+        summary="Delete a user",
+        what="Devices, sessions and kept messages go too. The handle is free again.",
+        parameters=(_USER_ID,),
+        status=204,
+        problems=("404 user_not_found", "409 own_account"),
+    ),
+    Route(
+        method="POST",
+        path="/v1/admin/users/{id}/password",
+        handler=ADMINISTRATOR.before(set_password),
+        tag="Administration",
+        summary="Set a user's password",
+        what="Every session of the user is over.",
+        parameters=(_USER_ID,),
+        body=NewPasswordBody,
+        answer=MadePasswordAnswer,
+        problems=(*_INVALID_PASSWORD, "400 no_password", "404 user_not_found"),
+    ),
+)

@@ -6,24 +6,37 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from app.application import ROUTES
 from app.keys import ACCOUNTS, API_KEYS
-from app.web.admin.answers import OverviewAnswer
+from app.requests.route import Route
+from app.web.admin.overview import OverviewAnswer
 from tests.web.admins import Desk
 from tests.web.api import Api, problem
 from tests.web.backend import shop
 
-ROUTES = [
-    ("GET", "/overview"),
-    ("GET", "/users"),
-    ("POST", "/users"),
-    ("PATCH", "/users/1"),
-    ("DELETE", "/users/1"),
-    ("POST", "/users/1/password"),
-    ("GET", "/connections"),
-    ("DELETE", "/connections/x"),
-    ("POST", "/connections/x/messages"),
-]
-every_route = pytest.mark.parametrize(("method", "path"), ROUTES)
+OF_ADMINISTRATORS = [route for route in ROUTES if route.tag == "Administration"]
+
+
+def target(route: Route) -> str:
+    return route.path.replace("{id}", "1")
+
+
+def named(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+every_route = pytest.mark.parametrize(
+    ("method", "path"),
+    [(route.method, target(route)) for route in OF_ADMINISTRATORS],
+)
+
+
+def test_every_path_of_administrators_is_for_administrators() -> None:
+    assert len(OF_ADMINISTRATORS) >= 9
+    for route in ROUTES:
+        is_theirs = route.path.startswith("/v1/admin/")
+        assert (route.handler.rule.credential == "admin") is is_theirs
+        assert (route in OF_ADMINISTRATORS) is is_theirs
 
 
 @every_route
@@ -31,14 +44,14 @@ async def test_it_is_for_administrators_only(api: Api, method: str, path: str) -
     await api.add_user("bob")
     bob = await api.sign_in(user_handle="bob")
     for headers in (bob.by_header, bob.by_cookie):
-        response = await api.http.request(method, f"/v1/admin{path}", headers=headers)
+        response = await api.http.request(method, path, headers=headers)
         assert response.status == 403
         assert (await problem(response))["code"] == "forbidden"
 
 
 @every_route
 async def test_nobody_administers_without_a_session(api: Api, method: str, path: str) -> None:
-    response = await api.http.request(method, f"/v1/admin{path}")
+    response = await api.http.request(method, path)
     assert response.status == 401
     assert (await problem(response))["code"] == "unauthorized"
 
@@ -46,10 +59,10 @@ async def test_nobody_administers_without_a_session(api: Api, method: str, path:
 @every_route
 async def test_only_a_key_of_the_scope_admin_counts(api: Api, method: str, path: str) -> None:
     others = await shop(api, "send", "read")
-    response = await api.http.request(method, f"/v1/admin{path}", headers=others.by_header)
+    response = await api.http.request(method, path, headers=others.by_header)
     assert response.status == 403
     unknown = {"Authorization": "Bearer sbk_" + "x" * 43}
-    response = await api.http.request(method, f"/v1/admin{path}", headers=unknown)
+    response = await api.http.request(method, path, headers=unknown)
     assert response.status == 401
 
 
@@ -59,7 +72,7 @@ async def test_a_page_of_another_site_cannot_write_with_the_cookie(
 ) -> None:
     ada = await api.sign_in()
     headers = {**ada.by_cookie, "Origin": "https://evil.example"}
-    response = await api.http.request(method, f"/v1/admin{path}", headers=headers, json={})
+    response = await api.http.request(method, path, headers=headers, json={})
     assert response.status == (401 if method == "GET" else 403)
 
 
@@ -91,24 +104,29 @@ async def test_who_is_no_administrator_any_more_is_refused_at_once(desk: Desk) -
     await theirs.get("/overview")
 
 
-async def test_a_right_that_goes_while_the_body_comes_is_gone(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    "route", [route for route in OF_ADMINISTRATORS if route.body is not None], ids=named
+)
+async def test_a_right_that_goes_while_the_body_comes_is_gone(desk: Desk, route: Route) -> None:
     api = desk.api
     bob = await api.add_user("bob", ("admin",))
     session = await api.sign_in(user_handle="bob")
     received, release = asyncio.Event(), asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
-        yield b'{"user_handle":'
+        yield b'{"user_handle": "eve", "new_password": "a long password",'
         received.set()
         await release.wait()
-        yield b'"eve", "admin": true}'
+        yield b'"admin": true}'
 
     headers = {**session.by_header, "Content-Type": "application/json"}
-    adding = asyncio.create_task(api.http.post("/v1/admin/users", data=body(), headers=headers))
+    asking = asyncio.create_task(
+        api.http.request(route.method, target(route), data=body(), headers=headers)
+    )
     await received.wait()
     await desk.do("PATCH", f"/users/{bob}", {"admin": False})
     release.set()
-    assert (await adding).status == 403
+    assert (await asking).status == 403
     assert [user.handle for user in await api.app[ACCOUNTS].list_users()] == ["ada", "bob"]
 
 

@@ -10,7 +10,7 @@ from app.keys import ACCOUNTS, MANAGER, NODE
 from app.node.connection import Connection
 from app.protocol.keep import Keep
 from app.protocol.publication import Publication, ToUser
-from app.web.admin.answers import AdminConnectionPageAnswer, TakenAnswer
+from app.web.admin.connections import AdminConnectionPageAnswer, TakenAnswer
 from app.websocket.wire import SocketWire
 from tests.web.admins import Desk
 from tests.web.api import SignedIn
@@ -86,7 +86,7 @@ async def test_a_search_finds_handle_device_name_instance_address_and_id(desk: D
 async def test_pages_are_sorted_and_cut_on_the_server(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.web.admin.page._STEP", 2)
+    monkeypatch.setattr("app.web.admin.page.STEP", 2)
     bob = await user(desk, "bob")
     for name in "abcde":
         await open_one(desk, bob, name)

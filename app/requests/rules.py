@@ -1,0 +1,92 @@
+"""Access rules: who may use a route, checked in one place before its handler runs.
+
+A row of a table of routes takes no bare function, only a handler behind a rule:
+
+    SESSION.before(list_devices)
+
+A rule hands the handler who asks. So a handler that works for an API key fits behind no rule that
+asks for a session, and mypy says so.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from app.auth.identity import Identity
+from app.auth.peer import Peer
+from app.requests.identity import Admin, Scope, authenticate, authorize, authorize_admin
+from app.requests.peer import request_peer
+from app.storage.api_keys import ApiKey
+
+Credential = Literal["none", "session", "key", "admin", "metrics"]
+"""What a request has to present, as the documentation names it."""
+
+Who = TypeVar("Who")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRule(Generic[Who]):
+    """Who may use a route.
+
+    `check` returns who asks. To refuse, it raises Problem or returns an answer of its own.
+    `refusals` names these problems for the documentation, as `status code`.
+    """
+
+    credential: Credential
+    check: Callable[[web.Request], Awaitable[Who | web.StreamResponse]]
+    refusals: tuple[str, ...] = ()
+
+    def before(
+        self, handler: Callable[[web.Request, Who], Awaitable[web.StreamResponse]]
+    ) -> "Checked":
+        """Return the handler behind this rule, which hands it the request and who asks."""
+
+        async def run(request: web.Request) -> web.StreamResponse:
+            who = await self.check(request)
+            if isinstance(who, web.StreamResponse):
+                return who
+            return await handler(request, who)
+
+        return Checked(self, run)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A handler that answers only those whom its rule lets in.
+
+    `AccessRule.before` makes it. Code that makes one directly promises that `run` itself checks.
+    """
+
+    rule: AccessRule[Any]
+    run: Handler
+
+
+async def _anyone(request: web.Request) -> Peer:
+    return request_peer(request)
+
+
+def _key_with(scope: Scope) -> AccessRule[ApiKey]:
+    return AccessRule("key", partial(authorize, scope=scope), _NOT_ALLOWED)
+
+
+_SIGNED_OUT: Final = ("401 unauthorized",)
+_NOT_ALLOWED: Final = ("401 unauthorized", "403 forbidden")
+
+OPEN: Final[AccessRule[Peer]] = AccessRule("none", _anyone)
+"""For anyone; the handler gets the peer."""
+
+SESSION: Final[AccessRule[Identity]] = AccessRule("session", authenticate, _SIGNED_OUT)
+"""For signed-in users, by header or by cookie."""
+
+SENDING_KEY: Final = _key_with("send")
+"""For backends whose API key has the scope `send`."""
+
+READING_KEY: Final = _key_with("read")
+"""For backends whose API key has the scope `read`."""
+
+ADMINISTRATOR: Final[AccessRule[Admin]] = AccessRule("admin", authorize_admin, _NOT_ALLOWED)
+"""For users with the role `admin`, and for API keys with that scope."""
