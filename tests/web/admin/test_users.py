@@ -6,6 +6,7 @@ import pytest
 
 from app.keys import ACCOUNTS, DATABASE, MANAGER
 from app.storage.users import add_outside_user
+from app.web.admin import users
 from app.web.admin.users import (
     AdminUserAnswer,
     AdminUserPageAnswer,
@@ -83,7 +84,7 @@ async def test_users_from_outside_are_found_by_their_subject(start: Start) -> No
 async def test_online_shows_only_who_is_connected(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.web.admin.users.STEP", 2)
+    monkeypatch.setattr(users, "STEP", 2)
     for number in range(6):
         await desk.api.add_user(f"user{number}")
         device = await desk.api.sign_in(user_handle=f"user{number}")
