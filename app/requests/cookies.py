@@ -16,27 +16,27 @@ from app.base.lru import Recent
 COOKIE_NAME = "session_token"
 SESSION_FIELD = "token"
 KNOWN_COOKIES = 16_384
-"""Cookies whose token is known, about 700 bytes each and up to twice as many: a device comes back
-with the one it had, and decrypting it costs half of an upgrade. Whether its session holds is asked
-each time."""
+"""Cookies whose token is remembered, about 700 bytes each, and up to twice as many. A device comes
+back with the cookie that it had, and decrypting it costs half of an upgrade. Whether the session
+still holds is checked each time."""
 
 MAX_KNOWN_COOKIE = 1024
 """Characters; ours have some 300."""
 
 
 async def remember(request: web.Request, token: str) -> None:
-    """The answer to this request sets the session cookie."""
+    """Have the answer to this request set the session cookie."""
     session = await new_session(request)
     session[SESSION_FIELD] = token
 
 
 async def forget(request: web.Request) -> None:
-    """The answer to this request removes the session cookie."""
+    """Have the answer to this request remove the session cookie."""
     (await get_session(request)).invalidate()
 
 
 async def cookie_token(request: web.Request) -> str | None:
-    """Return the token in the request's cookie; None if there is none that a key decrypts."""
+    """Return the token in the request's cookie; None without a cookie that a key decrypts."""
     header = request.headers.get(hdrs.COOKIE, "")
     if COOKIE_NAME not in header:
         return None
@@ -55,9 +55,10 @@ async def cookie_token(request: web.Request) -> str | None:
 
 
 def _cookie_value(header: str) -> str | None:
-    """Return what is between the cookie's name and its end; None if it is none of ours alone.
+    """Return the value of our cookie; None if the header has no such cookie, or several.
 
-    What stands beside it in the header is others', and may be long and another each time.
+    Only this part of the header is remembered: cookies of others beside it may be long and change
+    each time.
     """
     before, found, rest = header.partition(f"{COOKIE_NAME}=")
     value = rest.partition(";")[0].strip()
@@ -74,7 +75,7 @@ class CookieStorage(EncryptedCookieStorage):
     def __init__(
         self, keys: Sequence[bytes], secure: Callable[[web.Request], bool], max_age: int
     ) -> None:
-        # The base class wants one key, which encrypts nothing here.
+        # The base class wants one key, but encrypts nothing with it here.
         super().__init__(Fernet(keys[0]), cookie_name=COOKIE_NAME, max_age=max_age, samesite="Lax")
         self._keys = MultiFernet([Fernet(key) for key in keys])
         self._is_secure = secure
@@ -82,7 +83,7 @@ class CookieStorage(EncryptedCookieStorage):
         self.tokens: Recent[str, str] = Recent(KNOWN_COOKIES)
 
     async def load_session(self, request: web.Request) -> Session:
-        """Return the session of the cookie; one that no key decrypts is a new, empty session."""
+        """Return the session of the cookie; a new, empty one if no key decrypts it."""
         cookie = (self.load_cookie(request) or "").strip('"').rstrip("=")
         try:
             padded = cookie + "=" * (-len(cookie) % 4)
@@ -94,7 +95,7 @@ class CookieStorage(EncryptedCookieStorage):
     async def save_session(
         self, request: web.Request, response: web.StreamResponse, session: Session
     ) -> None:
-        """The answer sets the cookie, or removes it if the session is empty."""
+        """Have the answer set the cookie, or remove it if the session is empty."""
         value = ""
         if not session.empty:
             text = self._encoder(self._get_session_data(session)).encode()

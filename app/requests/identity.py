@@ -1,4 +1,4 @@
-"""From a request to who asks: a user on a device, an application's backend, an administrator."""
+"""Who makes a request: a user on a device, an application's backend, or an administrator."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ Scope = Literal["send", "read"]
 
 
 async def authenticate(request: web.Request) -> Identity:
-    """Return whose request it is; raises Problem 401 `unauthorized`."""
+    """Return the identity that makes the request; raises Problem 401 `unauthorized`."""
     return await identify(request, request.app[SESSIONS], request_origin(request))
 
 
 async def identify(request: web.Request, sessions: Sessions, verdict: OriginVerdict) -> Identity:
-    """Return whose the request's token is; raises Problem 401 `unauthorized`.
+    """Return the identity of the request's token; raises Problem 401 `unauthorized`.
 
-    A token that was presented and is wrong is refused, whatever else the request carries.
+    A wrong token is refused, whatever else the request carries.
     """
     presented = await presented_token(request, verdict)
     if presented is None:
@@ -40,7 +40,7 @@ async def identify(request: web.Request, sessions: Sessions, verdict: OriginVerd
 
 
 async def presented_token(request: web.Request, verdict: OriginVerdict) -> tuple[str, Via] | None:
-    """Return the token that counts: of the header, else the offered protocol, else the cookie.
+    """Return the token that counts: in the header, else an offered protocol, else the cookie.
 
     The cookie counts for our own pages and for native clients only.
     """
@@ -62,7 +62,7 @@ async def authorize(request: web.Request, scope: Scope) -> ApiKey:
 
     Raises Problem 401 `unauthorized`, and 403 `forbidden` for a key that is not for this.
     """
-    # As to a foreign page: what the browser keeps is not looked at.
+    # As for a foreign page, whose cookies do not count.
     presented = await presented_token(request, "refused")
     if presented is None or presented[1] != "header":
         raise no_key()
@@ -80,7 +80,7 @@ def still_holds(request: web.Request, key: ApiKey) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """Who asks: a user, or an API key, which is no user."""
+    """An administrator: a user, or an API key, which is no user."""
 
     name: str
     """For the log: `user:1` or `key:1`."""
@@ -88,9 +88,9 @@ class Admin:
 
 
 async def authorize_admin(request: web.Request) -> Admin:
-    """Return who asks, by what holds at this instant.
+    """Return the administrator who asks, by the rights of this instant.
 
-    Raises Problem 401 `unauthorized`, and 403 `forbidden` for who is no administrator.
+    Raises Problem 401 `unauthorized`, and 403 `forbidden` for anybody else.
     """
     presented = await presented_token(request, request_origin(request))
     if presented is not None and presented[1] == "header" and presented[0].startswith(KEY_PREFIX):
@@ -110,7 +110,7 @@ async def authorize_admin(request: web.Request) -> Admin:
 def _header_tokens(request: web.Request) -> Iterator[str]:
     """Yield the token of each Authorization header: `Bearer TOKEN`, or the token alone.
 
-    Other schemes are somebody else's, such as a proxy's Basic.
+    Other schemes, such as Basic, are meant for somebody else: a proxy, for instance.
     """
     for value in request.headers.getall(hdrs.AUTHORIZATION, ()):
         scheme, _, rest = value.strip().partition(" ")
@@ -121,7 +121,10 @@ def _header_tokens(request: web.Request) -> Iterator[str]:
 
 
 def _protocol_tokens(request: web.Request) -> Iterator[str]:
-    """Yield the tokens that a WebSocket upgrade offers as a protocol: a browser's only header."""
+    """Yield the tokens that a WebSocket upgrade offers as protocols.
+
+    It is the one header of an upgrade that a page can set.
+    """
     if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
         return
     for line in request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ()):

@@ -16,7 +16,7 @@ SEC_FETCH_SITE = "Sec-Fetch-Site"
 
 
 def request_peer(request: web.Request) -> Peer:
-    """Return the client as seen through the trusted proxies; worked out once per request."""
+    """Return the client as seen through the trusted proxies, resolved once for each request."""
     peer = request.get(PEER)
     if peer is None:
         trusted = request.config_dict[SETTINGS].trusted_proxies
@@ -25,17 +25,17 @@ def request_peer(request: web.Request) -> Peer:
 
 
 def direct_peer(request: web.BaseRequest) -> Peer:
-    """Return whoever holds the other end of the TCP connection, a proxy perhaps."""
+    """Return what is at the other end of the TCP connection: a proxy, perhaps."""
     return peer_of(request, ())
 
 
 def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Peer:
-    """Return the client as seen through the trusted proxies, worked out anew."""
+    """Return the client as seen through the trusted proxies, resolved anew for each call."""
     return resolve_peer(
-        # Also known when the client has already left.
+        # Unlike the transport's, this address is known when the client has left already.
         request.remote,
         request.headers,
-        # Not `request.scheme`, which is kept as long as the request, of a socket for its life.
+        # Not `request.scheme`: the request would keep it, that of a socket for its whole life.
         "http" if request.get_extra_info("sslcontext") is None else "https",
         request.headers.get(hdrs.HOST, ""),
         trusted_proxies,
