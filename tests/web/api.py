@@ -42,7 +42,7 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The HTTP interface as a client uses it."""
+    """A server, and a client of it."""
 
     http: Client
 
@@ -84,7 +84,7 @@ class Api:
         return response.status
 
     async def connect(self, headers: dict[str, str]) -> ClientWebSocketResponse:
-        """A socket that has been told `connected`."""
+        """Return a socket that has been told `connected`."""
         socket = await self.http.ws_connect("/v1/ws", headers=headers)
         first = await socket.receive_json(timeout=5)
         assert first["type"] == "connected"
@@ -92,7 +92,7 @@ class Api:
 
 
 async def problem(response: ClientResponse) -> dict[str, Any]:
-    """The body of an answer that has to be a problem."""
+    """Check that the answer is a problem, and return its body."""
     assert response.content_type == "application/problem+json"
     body = await response.json(content_type=None)
     assert body["status"] == response.status

@@ -72,7 +72,7 @@ class Shop:
                 await asyncio.sleep(0.001)
 
     async def positioned(self, device: SignedIn) -> ClientWebSocketResponse:
-        """Return the device's socket, after what every positioned one is told at first."""
+        """Return the device's socket, after the messages that every positioned one gets first."""
         socket = await self.api.http.ws_connect("/v1/ws?resume=live", headers=device.by_header)
         assert (await receive(socket))["type"] == "connected"
         assert (await receive(socket))["type"] == "position"
@@ -91,7 +91,7 @@ async def receive(socket: ClientWebSocketResponse) -> dict[str, Any]:
 
 
 async def acknowledge(socket: ClientWebSocketResponse, offset: int) -> None:
-    """The device has everything up to the offset, and the server knows."""
+    """Acknowledge everything up to the offset, and wait until the server knows."""
     await socket.send_json({"type": "ack", "payload": {"offset": offset}})
     await socket.send_json({"type": "ping", "id": "after"})
     while (await receive(socket)).get("reply_to") != "after":

@@ -15,7 +15,7 @@ from tests.web.api import Api, Start
 
 @pytest.fixture
 def start(aiohttp_client: AiohttpClient, tmp_path: Path) -> Start:
-    """Starts the whole server with these settings, and with the user `ada`."""
+    """Return a function that starts the whole server with these settings and the user `ada`."""
 
     async def start(**options: Any) -> Api:
         app = build_application(Settings(data_dir=tmp_path, **options))

@@ -24,7 +24,7 @@ MALFORMED = [
 
 
 async def raw(api: Api, text: str) -> str:
-    """What the server answers to these bytes until it closes."""
+    """Return what the server answers to these bytes until it closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
     writer.write(text.encode("latin-1"))
     answer = await asyncio.wait_for(reader.read(), 10)

@@ -130,7 +130,7 @@ async def test_a_key_revoked_while_its_body_is_on_the_way_sends_nothing(api: Api
     headers = {**backend.by_header, "Content-Type": "application/json"}
     sending = asyncio.create_task(api.http.post("/v1/messages", data=body(), headers=headers))
     await received.wait()
-    # The key has been looked at once its use is known.
+    # The server has checked the key when it knows of this use.
     async with asyncio.timeout(5):
         while (await api.app[API_KEYS].all())[0].last_used is None:  # noqa: ASYNC110
             await asyncio.sleep(0.001)

@@ -54,7 +54,7 @@ async def test_offsets_are_in_the_order_of_the_list_and_so_is_what_arrives(sende
     arrived: list[int] = []
     while len(arrived) < MAX_BATCH:
         message = await receive(socket)
-        # One that was behind for a moment is told its position when it is not any more.
+        # A connection that was behind for a moment gets a `position` when it has caught up.
         arrived += [message["payload"]] if message["type"] == "note.text" else []
     assert arrived == list(range(MAX_BATCH))
 

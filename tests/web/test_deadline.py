@@ -51,7 +51,7 @@ async def test_a_socket_outlives_the_deadline(start: Start) -> None:
 
 
 async def issue_token(api: Api) -> str:
-    """A token from the accounts themselves: hashing a password takes longer than the deadline."""
+    """Return a token without signing in: hashing a password takes longer than the deadline."""
     user = await api.app[ACCOUNTS].find_user("ada")
     signed_in = await api.app[ACCOUNTS].issue_token(user.id, "device-0001", "web")
     return signed_in.token

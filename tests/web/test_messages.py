@@ -178,7 +178,7 @@ async def test_a_message_above_the_limit_is_too_large_and_one_at_it_is_not(start
     assert await sender.send({"everyone": True}, payload="x" * (2048 - empty))
     large = {**NOTE, "payload": "x" * (2049 - empty)}
     assert await sender.refused(large) == (413, "too_large")
-    # Above what any body may have: not even read to its end.
+    # Larger than any body may be, so the server does not even read it to its end.
     assert await sender.refused({**NOTE, "payload": "x" * 100_000}) == (413, "too_large")
 
 

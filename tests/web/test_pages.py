@@ -39,7 +39,7 @@ async def api(start: Start, built: Path) -> Api:
 
 
 async def get(api: Api, path: str, headers: Mapping[str, str] | None = None) -> ClientResponse:
-    """Ask as it is: no coding is taken unless it is named, and nothing is unpacked."""
+    """Ask for a path, take no coding but one that `headers` name, and unpack nothing."""
     return await api.http.get(
         path, headers={"Accept-Encoding": "identity", **(headers or {})}, auto_decompress=False
     )

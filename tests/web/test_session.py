@@ -1,4 +1,4 @@
-"""GET /v1/auth/session: who one is."""
+"""GET /v1/auth/session: who asks."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who may administer, and from when on not any more."""
+"""Who may administer, and how the right ends."""
 
 import asyncio
 import logging

@@ -1,0 +1,105 @@
+"""The session cookie: encrypted, out of reach, and worth nothing but its token."""
+
+import http.cookies
+import logging
+
+import pytest
+from cryptography.fernet import Fernet
+
+from app.requests.cookies import COOKIE_NAME
+from tests.requests.door import KEY, Client, Door, token_of
+
+
+async def set_cookie(client: Client, token: str = "kept") -> tuple[str, http.cookies.Morsel[str]]:
+    async with client.post("/token", data=token) as answer:
+        header = answer.headers["Set-Cookie"]
+    return header, http.cookies.SimpleCookie(header)[COOKIE_NAME]
+
+
+async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(client: Client) -> None:
+    _, cookie = await set_cookie(client)
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (True, "Lax", "/")
+    assert (cookie["max-age"], cookie["domain"]) == ("3600", "")
+
+
+@pytest.mark.parametrize("length", range(1, 50, 7))
+async def test_the_cookies_value_never_needs_quotes(client: Client, length: int) -> None:
+    header, cookie = await set_cookie(client, "x" * length)
+    assert '"' not in header
+    assert "=" not in cookie.value
+    assert await token_of(client) == ["x" * length, "cookie"]
+
+
+async def test_what_stands_beside_the_cookie_is_not_remembered(door: Door) -> None:
+    client = await door.open(KEY, secure=lambda _request: False)
+    _, cookie = await set_cookie(client)
+    client.session.cookie_jar.clear()
+    ours = f"{COOKIE_NAME}={cookie.value}"
+    for number in range(5):
+        beside = f"a={number}; {ours}; b={'x' * 1000}{number}"
+        assert await token_of(client, {"Cookie": beside}) == ["kept", "cookie"]
+    assert len(door.storage.tokens) == 1
+    for other in (f"my_{ours}", f"a={ours}", f"{COOKIE_NAME}=x; my_{ours}"):
+        assert await token_of(client, {"Cookie": other}) is None
+    two = f"{COOKIE_NAME}=x; {ours}"
+    assert await token_of(client, {"Cookie": two}) == ["kept", "cookie"]
+    assert len(door.storage.tokens) == 1
+
+
+async def test_the_token_cannot_be_read_in_the_cookie(client: Client) -> None:
+    header, _ = await set_cookie(client, "SECRET-TOKEN")
+    assert "SECRET-TOKEN" not in header
+
+
+@pytest.mark.parametrize("secure", [True, False])
+async def test_the_cookie_is_secure_when_the_client_came_over_https(
+    door: Door, secure: bool
+) -> None:
+    client = await door.open(KEY, secure=lambda _request: secure)
+    _, cookie = await set_cookie(client)
+    assert bool(cookie["secure"]) is secure
+
+
+async def test_forgetting_removes_the_cookie(client: Client) -> None:
+    await client.post("/token", data="kept")
+    async with client.delete("/token") as answer:
+        assert (
+            http.cookies.SimpleCookie(answer.headers["Set-Cookie"])[COOKIE_NAME]["max-age"] == "0"
+        )
+    assert await token_of(client) is None
+
+
+async def cookie_header(client: Client, suffix: str = "") -> dict[str, str]:
+    _, cookie = await set_cookie(client)
+    client.session.cookie_jar.clear()
+    return {"Cookie": f"{COOKIE_NAME}={cookie.value}{suffix}"}
+
+
+async def test_a_copied_cookie_value_works_as_a_plain_header(client: Client) -> None:
+    assert await token_of(client, await cookie_header(client)) == ["kept", "cookie"]
+
+
+async def test_padding_that_a_client_adds_does_no_harm(client: Client) -> None:
+    assert await token_of(client, await cookie_header(client, "==")) == ["kept", "cookie"]
+
+
+async def test_a_cookie_of_an_older_key_counts_and_a_new_one_is_of_the_first(door: Door) -> None:
+    new_key = Fernet.generate_key()
+    old = await door.open(KEY, secure=lambda _request: False)
+    both = await door.open(new_key, KEY, secure=lambda _request: False)
+    new = await door.open(new_key, secure=lambda _request: False)
+    old_cookie, new_cookie = await cookie_header(old), await cookie_header(both)
+    assert await token_of(both, old_cookie) == ["kept", "cookie"]
+    assert await token_of(new, new_cookie) == ["kept", "cookie"]
+    assert await token_of(new, old_cookie) is None
+
+
+@pytest.mark.parametrize("value", ["", "garbage", "gAAAAA", "%00", "é", '"', "=" * 50, "A" * 4000])
+async def test_a_cookie_that_cannot_be_decrypted_is_absent_and_no_warning(
+    client: Client, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    assert await token_of(client, {"Cookie": f"{COOKIE_NAME}={value}"}) is None
+    warned = [record for record in caplog.records if record.name != "aiohttp.access"]
+    assert warned == []
