@@ -11,11 +11,11 @@ from app.streams.base import (
     Appended,
     Cursor,
     Pruned,
+    ReadLimits,
     Refused,
     Row,
     Slice,
     Standing,
-    Wanted,
     row_of,
 )
 
@@ -51,19 +51,19 @@ class MemoryLog:
         await self._pass_time()
         return outcomes
 
-    async def read(self, user_id: int, after: int, wanted: Wanted) -> Slice:
+    async def read(self, user_id: int, after: int, limits: ReadLimits) -> Slice:
         await self._pass_time()
         self.reads += 1
         rows = [row for row in self._of(user_id) if row.offset > after]
-        page = self._page(rows, max(after, self.last), wanted)
+        page = self._page(rows, max(after, self.last), limits)
         page = replace(page, floor=self._floor(user_id))
         await self._pass_time()
         return page
 
-    async def latest(self, user_id: int, after: int, upto: int, wanted: Wanted) -> Slice:
+    async def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits) -> Slice:
         await self._pass_time()
         kept = [row for row in self._of(user_id) if row.key is not None]
-        return self._page([row for row in kept if after < row.offset <= upto], upto, wanted)
+        return self._page([row for row in kept if after < row.offset <= upto], upto, limits)
 
     async def standings(self, devices: Sequence[tuple[int, int]]) -> list[Standing]:
         await self._pass_time()
@@ -135,12 +135,12 @@ class MemoryLog:
             any(row.key is not None for row in rows),
         )
 
-    def _page(self, rows: list[Row], through: int, wanted: Wanted) -> Slice:
+    def _page(self, rows: list[Row], through: int, limits: ReadLimits) -> Slice:
         page: list[Row] = []
         size = 0
         for row in rows:
             size += len(row.payload)
-            if len(page) == wanted.rows or (page and size > wanted.bytes):
+            if len(page) == limits.rows or (page and size > limits.bytes):
                 return Slice(page, page[-1].offset)
             page.append(row)
         return Slice(page, through)

@@ -19,13 +19,13 @@ from app.protocol.close import INTERNAL, TOO_SLOW
 from app.protocol.messages import Resume, Source, durable_frame, position
 from app.protocol.position import Position, resume
 from app.storage.database import SNAPSHOT_READERS
-from app.streams.base import ANY, EVERYONE, Row, Slice, StreamLog, Wanted
+from app.streams.base import ANY, EVERYONE, ReadLimits, Row, Slice, StreamLog
 from app.streams.standings import Standings
 
 STEP: Final = 500
 """Connections that are handed rows in one go; then the loop breathes."""
 
-PAGE: Final = Wanted(rows=200, bytes=65_536)
+PAGE: Final = ReadLimits(rows=200, bytes=65_536)
 """What a connection that is behind reads at once, beside its outbox its share of memory."""
 
 RETRY_SECONDS: Final = 1.0

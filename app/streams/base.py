@@ -118,8 +118,8 @@ class Slice:
     floor: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadLimits:
     """How much one read returns at most; the first row comes whatever its size."""
 
     rows: int = 100
@@ -181,14 +181,14 @@ class StreamLog(Protocol):
         Raises StorageUnavailable when nothing of it could be written.
         """
 
-    async def read(self, user_id: int, after: int, wanted: Wanted) -> Slice:
+    async def read(self, user_id: int, after: int, limits: ReadLimits) -> Slice:
         """Return the next rows of the user and of everyone above `after`, oldest first.
 
         Rows whose time is over are left out. `through` is the last row's offset when there may be
         more, else the newest offset given out as of the same instant. Raises StorageUnavailable.
         """
 
-    async def latest(self, user_id: int, after: int, upto: int, wanted: Wanted) -> Slice:
+    async def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits) -> Slice:
         """Return the `latest` values of the user and of everyone above `after`, up to `upto`.
 
         `through` is `upto` when there are no more. Raises StorageUnavailable.

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from app.protocol.position import Position
 from app.storage.schema import messages
-from app.streams.base import EVERYONE, Row, Slice, Standing, Wanted
+from app.streams.base import EVERYONE, ReadLimits, Row, Slice, Standing
 from app.streams.state import read_last
 from app.streams.values import chunks, markers
 
@@ -40,21 +40,21 @@ _FLOOR: Final = 'SELECT max("offset") FROM floors WHERE user_id IN (?, 0)'
 _EVERYONE: Final = f"WITH w (user_id) AS (VALUES (0)) SELECT {_PLACE} FROM w"  # noqa: S608
 
 
-def read(connection: Connection, user_id: int, after: int, wanted: Wanted, now: int) -> Slice:
+def read(connection: Connection, user_id: int, after: int, limits: ReadLimits, now: int) -> Slice:
     """Return the next rows above `after` for the user, as of the connection's snapshot."""
     query = _READ_EVERYONE if user_id == EVERYONE else _READ
-    found = {"user": user_id, "after": after, "now": now, "rows": wanted.rows}
-    rows, more = _take(connection, query, found, wanted)
+    found = {"user": user_id, "after": after, "now": now, "rows": limits.rows}
+    rows, more = _take(connection, query, found, limits)
     through = rows[-1].offset if more else max(after, read_last(connection))
     return Slice(rows, through, _floor(connection, user_id))
 
 
 def latest(
-    connection: Connection, user_id: int, after: int, upto: int, wanted: Wanted, now: int
+    connection: Connection, user_id: int, after: int, upto: int, limits: ReadLimits, now: int
 ) -> Slice:
     """Return the next `latest` values above `after` for the user."""
-    found = {"user": user_id, "after": after, "upto": upto, "now": now, "rows": wanted.rows}
-    rows, more = _take(connection, _LATEST, found, wanted)
+    found = {"user": user_id, "after": after, "upto": upto, "now": now, "rows": limits.rows}
+    rows, more = _take(connection, _LATEST, found, limits)
     return Slice(rows, rows[-1].offset if more else upto)
 
 
@@ -87,7 +87,7 @@ def _standing(own: Sequence[Any], everyone: Sequence[Any]) -> Standing:
 
 
 def _take(
-    connection: Connection, query: str, values: dict[str, int], wanted: Wanted
+    connection: Connection, query: str, values: dict[str, int], limits: ReadLimits
 ) -> tuple[list[Row], bool]:
     """Return rows within the limits, and whether there may be more."""
     result = connection.exec_driver_sql(query, values)
@@ -96,8 +96,8 @@ def _take(
     while (found := result.fetchone()) is not None:
         row = Row(*found)
         size += len(row.payload)
-        if rows and size > wanted.bytes:
+        if rows and size > limits.bytes:
             result.close()
             return rows, True
         rows.append(row)
-    return rows, len(rows) >= wanted.rows
+    return rows, len(rows) >= limits.rows

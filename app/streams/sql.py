@@ -19,7 +19,7 @@ from app.storage.completion import complete
 from app.storage.database import Database
 from app.streams import pruning, reading
 from app.streams.appending import Stored, store
-from app.streams.base import Append, Appended, Cursor, Pruned, Refused, Slice, Standing, Wanted
+from app.streams.base import Append, Appended, Cursor, Pruned, ReadLimits, Refused, Slice, Standing
 from app.streams.complaints import Complaints
 from app.streams.generation import Guard, Mark
 from app.streams.keys import Keys
@@ -129,7 +129,7 @@ class SqlStreamLog:
             self._retention.added(stored.users)
         return stored.outcomes
 
-    async def read(self, user_id: int, after: int, wanted: Wanted) -> Slice:
+    async def read(self, user_id: int, after: int, limits: ReadLimits) -> Slice:
         """Return the next rows of the user and of everyone above `after`, oldest first.
 
         Rows whose time is over are left out. `through` is the last row's offset when there may be
@@ -138,10 +138,10 @@ class SqlStreamLog:
         now = self._now()
         async with self._sound():
             return await self._database.snapshot(
-                lambda one: reading.read(one, user_id, after, wanted, now)
+                lambda one: reading.read(one, user_id, after, limits, now)
             )
 
-    async def latest(self, user_id: int, after: int, upto: int, wanted: Wanted) -> Slice:
+    async def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits) -> Slice:
         """Return the `latest` values of the user and of everyone above `after`, up to `upto`.
 
         `through` is `upto` when there are no more. Raises StorageUnavailable.
@@ -149,7 +149,7 @@ class SqlStreamLog:
         now = self._now()
         async with self._sound():
             return await self._database.snapshot(
-                lambda one: reading.latest(one, user_id, after, upto, wanted, now)
+                lambda one: reading.latest(one, user_id, after, upto, limits, now)
             )
 
     async def standings(self, devices: Sequence[tuple[int, int]]) -> list[Standing]:

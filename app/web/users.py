@@ -17,7 +17,7 @@ from app.requests.rules import READING_KEY
 from app.storage.api_keys import ApiKey
 from app.storage.cursors import lag
 from app.storage.devices import Device
-from app.streams.base import ANY, EVERYONE, Row, Wanted
+from app.streams.base import ANY, EVERYONE, ReadLimits, Row
 from app.web.bodies import Absent, Answer, json_response
 from app.web.parameters import PathId, WholeNumber
 
@@ -120,7 +120,7 @@ async def read_stream(request: web.Request, key: ApiKey) -> web.Response:
     after, rows = _AFTER.of(request), _LIMIT.of(request)
     user_id = await _user_id(request)
     streams = request.app[NODE].log
-    page = await streams.read(user_id, after, Wanted(rows, MAX_PAGE_BYTES))
+    page = await streams.read(user_id, after, ReadLimits(rows=rows, bytes=MAX_PAGE_BYTES))
     # A page that ends at its last row may have left something for the next one.
     ends_at_row = bool(page.rows) and page.rows[-1].offset == page.through
     return json_response(

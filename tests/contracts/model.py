@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.protocol.position import Position
-from app.streams.base import EVERYONE, Append, Appended, Refused, Row, Slice, Wanted
+from app.streams.base import EVERYONE, Append, Appended, ReadLimits, Refused, Row, Slice
 from app.streams.sql import StreamLimits
 
 DAY_MS = 86_400_000
@@ -89,18 +89,18 @@ class Model:
         mine = [row for row in self.rows.values() if row.user_id in (user_id, EVERYONE)]
         return sorted((row for row in mine if alive(row, now)), key=lambda row: row.offset)
 
-    def read(self, user_id: int, after: int, wanted: Wanted, now: int) -> Slice:
+    def read(self, user_id: int, after: int, limits: ReadLimits, now: int) -> Slice:
         rows = [row for row in self.stream(user_id, now) if row.offset > after]
-        taken = within(rows, wanted)
-        more = len(taken) < len(rows) or len(taken) == wanted.rows
+        taken = within(rows, limits)
+        more = len(taken) < len(rows) or len(taken) == limits.rows
         through = taken[-1].offset if more else max(after, self.last)
         return Slice(taken, through, self.floor(user_id))
 
-    def latest(self, user_id: int, after: int, upto: int, wanted: Wanted, now: int) -> Slice:
+    def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits, now: int) -> Slice:
         values = [row for row in self.stream(user_id, now) if row.key is not None]
         rows = [row for row in values if after < row.offset <= upto]
-        taken = within(rows, wanted)
-        more = len(taken) < len(rows) or len(taken) == wanted.rows
+        taken = within(rows, limits)
+        more = len(taken) < len(rows) or len(taken) == limits.rows
         return Slice(taken, taken[-1].offset if more else upto)
 
     def prune(self, now: int) -> dict[int, int]:
@@ -127,12 +127,12 @@ def alive(row: Row, now: int) -> bool:
     return row.expires_at is None or row.expires_at > now
 
 
-def within(rows: Sequence[Row], wanted: Wanted) -> list[Row]:
+def within(rows: Sequence[Row], limits: ReadLimits) -> list[Row]:
     taken: list[Row] = []
     size = 0
-    for row in rows[: wanted.rows]:
+    for row in rows[: limits.rows]:
         size += len(row.payload)
-        if taken and size > wanted.bytes:
+        if taken and size > limits.bytes:
             break
         taken.append(row)
     return taken

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from app.protocol.position import Position
-from app.streams.base import Append, Cursor, Wanted
+from app.streams.base import Append, Cursor, ReadLimits
 from app.streams.sql import StreamLimits
 from tests.contracts.model import Model, Outcome, alive
 from tests.contracts.stores import STORES, Opened, Store
@@ -30,7 +30,7 @@ T = TypeVar("T")
 LIMITS = StreamLimits(retention_days=3, retention_rows=3, max_keys_per_user=3)
 USERS = (0, 1, 2)
 DEVICES = {11: 1, 12: 1, 21: 2}
-ALL_ROWS = Wanted(rows=10_000, bytes=1 << 30)
+ALL_ROWS = ReadLimits(rows=10_000, bytes=1 << 30)
 
 SETTINGS = settings(
     max_examples=30,
@@ -58,8 +58,10 @@ appends = st.builds(
     digest=st.sampled_from([b"1" * 32, b"1" * 32, b"2" * 32]),
 )
 batches = st.lists(appends, min_size=1, max_size=8)
-wanted = st.builds(
-    Wanted, rows=st.sampled_from([1, 2, 3, 100]), bytes=st.sampled_from([1, 99, 100, 101, 10_000])
+read_limits = st.builds(
+    ReadLimits,
+    rows=st.sampled_from([1, 2, 3, 100]),
+    bytes=st.sampled_from([1, 99, 100, 101, 10_000]),
 )
 # Around the ends of ttl, of a day and of the retention; never backwards.
 pauses = st.sampled_from([1, 9.999, 10, 10.001, 3600, 86_400, 86_401, 199_999, 259_200.001])
@@ -115,17 +117,17 @@ class Machine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.seconds += seconds
 
-    @rule(user=users, back=st.integers(0, 12), wanted=wanted)
-    def read(self, user: int, back: int, wanted: Wanted) -> None:
+    @rule(user=users, back=st.integers(0, 12), limits=read_limits)
+    def read(self, user: int, back: int, limits: ReadLimits) -> None:
         after = max(0, self.model.last + 1 - back)
-        found = self.run(self.opened.streams.read(user, after, wanted))
-        assert found == self.model.read(user, after, wanted, self.now)
+        found = self.run(self.opened.streams.read(user, after, limits))
+        assert found == self.model.read(user, after, limits, self.now)
 
-    @rule(user=users, back=st.integers(0, 12), size=st.integers(0, 12), wanted=wanted)
-    def latest(self, user: int, back: int, size: int, wanted: Wanted) -> None:
+    @rule(user=users, back=st.integers(0, 12), size=st.integers(0, 12), limits=read_limits)
+    def latest(self, user: int, back: int, size: int, limits: ReadLimits) -> None:
         after = max(0, self.model.last - back)
-        found = self.run(self.opened.streams.latest(user, after, after + size, wanted))
-        assert found == self.model.latest(user, after, after + size, wanted, self.now)
+        found = self.run(self.opened.streams.latest(user, after, after + size, limits))
+        assert found == self.model.latest(user, after, after + size, limits, self.now)
 
     @rule()
     def prune(self) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from app.storage.database import Database
-from app.streams.base import Append, Appended, Pruned, Wanted
+from app.streams.base import Append, Appended, Pruned, ReadLimits
 from app.streams.generation import GUARD_NAME
 from app.streams.pruning import PAGE_USERS, STEP_ROWS
 from app.streams.sql import SqlStreamLog, StreamLimits
 from tests.streams.conftest import LIMITS
 
-ALL = Wanted(rows=10_000, bytes=1 << 30)
+ALL = ReadLimits(rows=10_000, bytes=1 << 30)
 NOTE = Append(1, "note.text", b"1")
 DAY = 86_400
 

@@ -18,11 +18,11 @@ from app.base.errors import StorageUnavailable
 from app.protocol.position import Position
 from app.storage.database import Database
 from app.storage.users import add_local_user, set_user_deleted
-from app.streams.base import Append, Appended, Cursor, Refused, Wanted
+from app.streams.base import Append, Appended, Cursor, ReadLimits, Refused
 from app.streams.generation import GUARD_NAME, Guard
 from app.streams.sql import SqlStreamLog, StreamLimits
 
-ALL = Wanted(rows=10_000, bytes=1 << 30)
+ALL = ReadLimits(rows=10_000, bytes=1 << 30)
 NOTE = Append(1, "note.text", b'"secret words"')
 
 
@@ -317,7 +317,7 @@ async def test_batches_of_any_size_are_kept_whole_and_in_order(streams: SqlStrea
         outcomes = await streams.append(appends)
         given = [one.offset for one in outcomes if isinstance(one, Appended)]
         assert given == list(range(given[0], given[0] + size))
-        found = await streams.read(size, 0, Wanted(2000, 1_000_000))
+        found = await streams.read(size, 0, ReadLimits(rows=2000, bytes=1_000_000))
         assert [row.payload for row in found.rows] == texts
         assert [row.offset for row in found.rows] == given
 
@@ -326,8 +326,8 @@ async def test_no_statement_looks_at_every_row(folder: Path, streams: SqlStreamL
     with statements() as seen:
         for _ in range(2):
             await streams.append(batch(50))
-            await streams.read(1, 0, Wanted())
-            await streams.latest(1, 0, 99, Wanted())
+            await streams.read(1, 0, ReadLimits())
+            await streams.latest(1, 0, 99, ReadLimits())
             await streams.standings([(1, 1), (2, 2)])
             await streams.prune()
     connection = sqlite3.connect(folder / "switchboard.db")

@@ -7,12 +7,12 @@ import pytest
 
 from app.keys import ACCOUNTS, DATABASE, NODE
 from app.storage.users import add_outside_user
-from app.streams.base import Wanted
+from app.streams.base import ReadLimits
 from app.web.message_bodies import SentAnswer
 from tests.web.api import Api, Start, problem
 from tests.web.backend import Shop, acknowledge, receive, shop
 
-ALL = Wanted(rows=100, bytes=100_000)
+ALL = ReadLimits(rows=100, bytes=100_000)
 NOTE = {"to": {"everyone": True}, "type": "note.text"}
 
 
