@@ -66,7 +66,7 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.storage.lock import DataDirLock
 from app.streams.generation import GUARD_NAME
-from app.streams.keeper import Keeper
+from app.streams.maintenance import Maintenance
 from app.streams.sql import SqlStreamLog, StreamLimits
 from app.web import access
 from app.web.documentation import DOCUMENTATION, Documentation
@@ -174,17 +174,17 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
         ),
     )
     node.watch()
-    keeper = Keeper(node.log, node.delivery.standings)
+    maintenance = Maintenance(node.log, node.delivery.standings)
     async with (
         _background(app, node.run(), "node"),
         _background(app, node.committer.run(), "committer"),
-        _background(app, keeper.run(), "keeper"),
+        _background(app, maintenance.run(), "keeper"),
     ):
         yield
     # Nobody sends any more; what was taken still has its answer, and is on disk.
     await node.committer.drain()
     await node.delivery.close()
-    await keeper.close()
+    await maintenance.close()
 
 
 async def _accounts(app: web.Application) -> AsyncIterator[None]:

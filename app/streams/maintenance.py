@@ -1,4 +1,4 @@
-"""What streams need from time to time: cursors on disk, and what is too old gone."""
+"""What streams need from time to time: cursors written to disk, and old rows removed."""
 
 import asyncio
 import logging
@@ -12,19 +12,19 @@ from app.streams.base import StreamLog
 from app.streams.standings import Standings
 
 SAVE_SECONDS: Final = 1.0
-"""How often cursors are written; a crash repeats to a device what it acknowledged since."""
+"""Between two writes of cursors; after a crash a device gets again what it acknowledged since."""
 
 PRUNE_SECONDS: Final = 60.0
-"""How often it is looked for what to remove."""
+"""Between two searches for rows to remove."""
 
-BREATH_SECONDS: Final = 0.05
-"""Between two small steps of removing, for those who wait for the disk."""
+PAUSE_SECONDS: Final = 0.05
+"""Between two small steps of removing, so that writers who wait for the disk get their turn."""
 
 log = logging.getLogger(__name__)
 
 
-class Keeper:
-    """Saves cursors and prunes, in the background."""
+class Maintenance:
+    """Saves cursors and prunes, in the background; `clock` returns seconds."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Keeper:
         self._prune_at = clock()
 
     async def run(self) -> None:
-        """Do what is due until cancelled; a full disk is tried again at the next turn."""
+        """Save cursors and prune when due, until cancelled; what fails is tried again later."""
         while True:
             await asyncio.sleep(SAVE_SECONDS)
             try:
@@ -50,7 +50,10 @@ class Keeper:
                 log.warning("streams not kept in order", extra=fields(reason=error.code))
 
     async def prune(self) -> int:
-        """Everything that is too old, too many or expired is gone; returns how many rows."""
+        """Remove every row that is too old, too many or expired; return how many.
+
+        Raises StorageUnavailable.
+        """
         removed, save_at = 0, self._clock() + SAVE_SECONDS
         while True:
             step = await self._log.prune()
@@ -58,8 +61,8 @@ class Keeper:
             removed += step.rows
             if not step.more:
                 break
-            await asyncio.sleep(BREATH_SECONDS)
-            # There may be hours of work after a long stop.
+            await asyncio.sleep(PAUSE_SECONDS)
+            # After a long stop pruning may take hours.
             if self._clock() >= save_at:
                 await self._standings.save()
                 save_at = self._clock() + SAVE_SECONDS
@@ -68,7 +71,7 @@ class Keeper:
         return removed
 
     async def close(self) -> None:
-        """The cursors are on disk, if it takes them."""
+        """Save the cursors a last time, if the disk takes them."""
         try:
             await self._standings.save()
         except StorageUnavailable as error:
