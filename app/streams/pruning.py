@@ -1,9 +1,9 @@
-"""Retention: rows that are expired, too old or too many go, a few at a time.
+"""Retention: remove rows that are expired, too old or too many, a few at a time.
 
-Expiry is told by an index. Age is told by walking the log from its oldest row to the first that is
-young, which is where the next walk goes on. Numbers are counted once after the start for all users,
-page by page, then for those who may have got too many since. The ids of repeats are walked once a
-day. Nobody's row is looked at without need, whatever the table's size.
+An index finds expired rows. For age, a walk goes up the log from its oldest row to the first that
+is young; the next walk continues there. For the number of rows, a walk counts those of all users
+once after the start, page by page; later steps count only users who may have got too many. Once a
+day a walk goes over the message ids. So no step takes longer because the table is larger.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,16 +15,16 @@ from sqlalchemy import Connection
 from app.streams.base import Pruned
 
 STEP_ROWS: Final = 500
-"""Rows of one step: some 5 ms in which no message is stored."""
+"""Rows that one step removes at most: some 5 ms in which no message is stored."""
 
 PAGE_USERS: Final = 64
-"""Users counted in one step; at 10,000 rows each some 30 ms of a reader's thread."""
+"""Users that one step counts; at 10,000 rows each some 30 ms of a reader's thread."""
 
 MESSAGE_ID_MS: Final = 86_400_000
-"""A repeat is recognised for at least a day."""
+"""How long a repeat is recognised at least: a day."""
 
 MAX_USERS: Final = 100_000
-"""Users whose room is held in memory, about 10 MB."""
+"""Users whose allowance is in memory, about 10 MB."""
 
 _OF_ALL: Final = """
 SELECT user_id, count(*) FROM messages WHERE user_id > ? GROUP BY user_id ORDER BY user_id LIMIT ?
@@ -32,7 +32,7 @@ SELECT user_id, count(*) FROM messages WHERE user_id > ? GROUP BY user_id ORDER 
 _OF_SOME: Final = """
 SELECT user_id, count(*) FROM messages WHERE user_id IN ({values}) GROUP BY user_id
 """
-_VALUES_OF_SOME: Final = """
+_LATEST_OF_SOME: Final = """
 SELECT user_id, count(*) FROM messages
 WHERE "key" IS NOT NULL AND user_id IN ({values}) GROUP BY user_id
 """
@@ -58,60 +58,67 @@ _DELETE_ID: Final = "DELETE FROM message_ids WHERE owner = ? AND message_id = ?"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What a step counts first: a page of all users from this id on, or these users."""
+class Uncounted:
+    """The users whose rows the next step counts: `due`, or a page of all with ids above `after`."""
 
-    page: int | None
+    after: int | None
     due: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What was counted: of a page, who has many rows; of others, how many of the log."""
+    """The numbers of rows by user, and where the next page of all users begins.
 
-    look: Look
+    Those of a page include `latest` values, which only makes a user be counted once more; those of
+    users that were due do not. `next_page` is None after the last page.
+    """
+
+    uncounted: Uncounted
     rows: Mapping[int, int]
     next_page: int | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Step:
-    """What one step does, and how far the walks come with it."""
+    """The removals of one transaction: what it did, and up to which offsets its walks came."""
 
     old_upto: int
+    """Every row of the log up to here that is too old is removed."""
     ids_upto: int
-    room: int = STEP_ROWS
+    """Every message id of an offset up to here is removed, if nothing needs it any more."""
+    left: int = STEP_ROWS
+    """How many rows the step may still remove."""
     rows: int = 0
     more: bool = False
     floors: dict[int, int] = field(default_factory=dict)
-    crowd: dict[int, int] = field(default_factory=dict)
-    """By user, what is still too many."""
+    excess: dict[int, int] = field(default_factory=dict)
+    """By user: how many rows are above the limit, and, if negative, how many are below it."""
 
     def remove(self, connection: Connection, offsets: Sequence[int]) -> None:
-        """These rows go."""
+        """Delete the rows with these offsets, and count them."""
         if offsets:
             connection.exec_driver_sql(_DELETE, [(offset,) for offset in offsets])
         self.rows += len(offsets)
-        self.room -= len(offsets)
-        self.more = self.more or self.room <= 0
+        self.left -= len(offsets)
+        self.more = self.more or self.left <= 0
 
     def raise_floor(self, user_id: int, offset: int) -> None:
-        """Nobody of this user resumes below this offset."""
+        """Have this user's floor at or above the offset, so that nobody resumes below it."""
         self.floors[user_id] = max(offset, self.floors.get(user_id, 0))
 
 
 class Retention:
-    """What to keep, and how far the walks have come; they begin anew with each start.
+    """The limits of age and number, and how far the walks have come, which begin with each start.
 
-    A clock that was ahead for a while keeps what was stored in that while, and what came after it,
-    for as much longer; the limit on numbers holds nevertheless.
+    After a clock was ahead for a while, the rows stored in that while, and those stored later,
+    stay for as much longer; the limit on numbers holds nevertheless.
     """
 
-    def __init__(self, max_age_ms: int, max_rows: int) -> None:
+    def __init__(self, *, max_age_ms: int, max_rows: int) -> None:
         self._max_age_ms = max_age_ms
         self._max_rows = max_rows
-        # How many rows each user may get before it is counted again; who is not in here has none.
-        self._room: dict[int, int] = {}
+        # How many rows each user may get before it has to be counted again; 0 if absent.
+        self._allowances: dict[int, int] = {}
         self._due: set[int] = set()
         self._page: int | None = -1
         self._old_upto = 0
@@ -119,76 +126,77 @@ class Retention:
         self._ids_began = 0
 
     def added(self, users: Iterable[int]) -> None:
-        """These users got a row of the log each."""
-        room = self._room
-        if len(room) > MAX_USERS:
-            room.clear()
+        """Take note that a row of the log was stored for each of these users."""
+        allowances = self._allowances
+        if len(allowances) > MAX_USERS:
+            allowances.clear()
         for user_id in users:
-            left = room[user_id] = room.get(user_id, 0) - 1
+            left = allowances[user_id] = allowances.get(user_id, 0) - 1
             if left < 0:
                 self._due.add(user_id)
 
-    def look(self) -> Look:
-        """Return what to count next."""
+    def next_uncounted(self) -> Uncounted:
+        """Return the users to count next; give them to `failed` if nothing comes of it."""
         if self._page is not None:
-            return Look(self._page, ())
+            return Uncounted(self._page, ())
         due = sorted(self._due)[:PAGE_USERS]
         self._due.difference_update(due)
-        # What is added from here on may not have been counted.
-        self._room.update(dict.fromkeys(due, 0))
-        return Look(None, due)
+        # Rows that are added from here on may or may not be among those counted.
+        self._allowances.update(dict.fromkeys(due, 0))
+        return Uncounted(None, due)
 
-    def dropped(self, look: Look) -> None:
-        """Nothing came of it; it will be looked at again."""
-        self._due.update(look.due)
+    def failed(self, uncounted: Uncounted) -> None:
+        """Have these users counted again."""
+        self._due.update(uncounted.due)
 
-    def step(self, connection: Connection, counted: Counted, now: int) -> Step:
-        """The transaction has a few rows less."""
+    def remove(self, connection: Connection, counted: Counted, now: int) -> Step:
+        """Remove a few rows in this transaction; `now` is in milliseconds since 1970."""
         if now - self._ids_began > MESSAGE_ID_MS:
             self._ids_began, self._ids_upto = now, 0
-        step = Step(self._old_upto, self._ids_upto)
+        step = Step(old_upto=self._old_upto, ids_upto=self._ids_upto)
         _remove_expired(connection, step, now)
-        if step.room > 0:
+        if step.left > 0:
             _remove_old(connection, step, now - self._max_age_ms)
-        if counted.look.page is None:
-            step.crowd = {u: n - self._max_rows for u, n in counted.rows.items()}
-        # What went just now may have been among what was counted.
+        if counted.uncounted.after is None:
+            step.excess = {u: n - self._max_rows for u, n in counted.rows.items()}
+        # Rows that were removed just now may have been among those counted.
         if step.rows == 0:
-            _remove_crowd(connection, step)
-        if step.room > 0:
+            _remove_excess(connection, step)
+        if step.left > 0:
             _remove_ids(connection, step, now - MESSAGE_ID_MS)
         if step.floors:
             connection.exec_driver_sql(_RAISE, list(step.floors.items()))
         return step
 
-    def done(self, counted: Counted, step: Step) -> Pruned:
-        """The step is on disk."""
+    def committed(self, counted: Counted, step: Step) -> Pruned:
+        """Continue after this step, which is on disk, and return what it did."""
         self._old_upto, self._ids_upto = step.old_upto, step.ids_upto
         self._page = counted.next_page
-        if counted.look.page is not None:
+        if counted.uncounted.after is not None:
             self._due.update(u for u, n in counted.rows.items() if n > self._max_rows)
-        for user_id, excess in step.crowd.items():
+        for user_id, excess in step.excess.items():
             if excess > 0:
                 self._due.add(user_id)
             else:
-                self._room[user_id] = self._room.get(user_id, 0) - excess
+                self._allowances[user_id] = self._allowances.get(user_id, 0) - excess
         more = step.more or self._page is not None or bool(self._due)
         return Pruned(step.rows, step.floors, more)
 
 
-def count(connection: Connection, look: Look) -> Counted:
-    """Count what was asked for, by the indexes alone."""
-    if look.page is not None:
-        found = _pairs(connection, _OF_ALL, (look.page, PAGE_USERS))
-        return Counted(look, dict(found), found[-1][0] if len(found) == PAGE_USERS else None)
-    if not look.due:
-        return Counted(look, {}, None)
-    values = ",".join("?" * len(look.due))
-    rows = dict.fromkeys(look.due, 0)
-    rows.update(_pairs(connection, _OF_SOME.format(values=values), look.due))
-    for user_id, kept in _pairs(connection, _VALUES_OF_SOME.format(values=values), look.due):
-        rows[user_id] -= kept
-    return Counted(look, rows, None)
+def count(connection: Connection, uncounted: Uncounted) -> Counted:
+    """Count the rows of these users, by the indexes alone."""
+    if uncounted.after is not None:
+        found = _pairs(connection, _OF_ALL, (uncounted.after, PAGE_USERS))
+        return Counted(uncounted, dict(found), found[-1][0] if len(found) == PAGE_USERS else None)
+    if not uncounted.due:
+        return Counted(uncounted, {}, None)
+    values = ",".join("?" * len(uncounted.due))
+    rows = dict.fromkeys(uncounted.due, 0)
+    rows.update(_pairs(connection, _OF_SOME.format(values=values), uncounted.due))
+    latest = _pairs(connection, _LATEST_OF_SOME.format(values=values), uncounted.due)
+    for user_id, number in latest:
+        rows[user_id] -= number
+    return Counted(uncounted, rows, None)
 
 
 def _pairs(connection: Connection, query: str, values: Sequence[int]) -> list[tuple[int, int]]:
@@ -196,16 +204,16 @@ def _pairs(connection: Connection, query: str, values: Sequence[int]) -> list[tu
 
 
 def _remove_expired(connection: Connection, step: Step, now: int) -> None:
-    found = connection.exec_driver_sql(_EXPIRED, (now, step.room))
+    found = connection.exec_driver_sql(_EXPIRED, (now, step.left))
     step.remove(connection, found.scalars().all())
 
 
 def _remove_old(connection: Connection, step: Step, before: int) -> None:
     found = connection.exec_driver_sql(_OLDEST, (step.old_upto, STEP_ROWS)).all()
     old: list[int] = []
-    for offset, user_id, is_value, created_at in found:
-        if not is_value:
-            if created_at >= before or len(old) == step.room:
+    for offset, user_id, is_latest, created_at in found:
+        if not is_latest:
+            if created_at >= before or len(old) == step.left:
                 break
             old.append(offset)
             step.raise_floor(user_id, offset)
@@ -215,28 +223,28 @@ def _remove_old(connection: Connection, step: Step, before: int) -> None:
     step.remove(connection, old)
 
 
-def _remove_crowd(connection: Connection, step: Step) -> None:
-    for user_id, excess in step.crowd.items():
-        if excess > 0 and step.room > 0:
-            asked = (user_id, min(excess, step.room))
+def _remove_excess(connection: Connection, step: Step) -> None:
+    for user_id, excess in step.excess.items():
+        if excess > 0 and step.left > 0:
+            asked = (user_id, min(excess, step.left))
             found = connection.exec_driver_sql(_OLDEST_OF, asked).scalars().all()
             step.remove(connection, found)
-            # Whoever has fewer than were counted has lost them otherwise, and is counted again.
-            step.crowd[user_id] = excess - len(found)
+            # A user with fewer rows than were counted lost them otherwise, and is counted again.
+            step.excess[user_id] = excess - len(found)
             if found:
                 step.raise_floor(user_id, found[-1])
 
 
 def _remove_ids(connection: Connection, step: Step, before: int) -> None:
     found = connection.exec_driver_sql(_IDS, (step.ids_upto, STEP_ROWS)).all()
-    gone = []
-    for owner, message_id, offset, created_at, kept in found:
+    old: list[tuple[str, str]] = []
+    for owner, message_id, offset, created_at, row_offset in found:
         if created_at >= before:
             break
         step.ids_upto = offset
-        if kept is None:
-            gone.append((owner, message_id))
+        if row_offset is None:
+            old.append((owner, message_id))
     else:
         step.more = step.more or len(found) == STEP_ROWS
-    if gone:
-        connection.exec_driver_sql(_DELETE_ID, gone)
+    if old:
+        connection.exec_driver_sql(_DELETE_ID, old)

@@ -65,7 +65,9 @@ class SqlStreamLog:
         self._state = State("", "", 0)
         self._certain = False
         self._keys = Keys(limits.max_keys_per_user)
-        self._retention = Retention(int(limits.retention_days * DAY_MS), limits.retention_rows)
+        self._retention = Retention(
+            max_age_ms=int(limits.retention_days * DAY_MS), max_rows=limits.retention_rows
+        )
         self._appending = asyncio.Lock()
         self._pruning = asyncio.Lock()
         self._complaints = Complaints()
@@ -185,15 +187,15 @@ class SqlStreamLog:
         """
         retention = self._retention
         async with self._pruning, self._sound():
-            look = retention.look()
+            uncounted = retention.next_uncounted()
             try:
-                counted = await self._database.snapshot(partial(pruning.count, look=look))
-                remove = partial(retention.step, counted=counted, now=self._now())
-                step = await self._database.transact(remove)
+                counted = await self._database.snapshot(partial(pruning.count, uncounted=uncounted))
+                remove = partial(retention.remove, counted=counted, now=self._now())
+                removed = await self._database.transact(remove)
             except BaseException:
-                retention.dropped(look)
+                retention.failed(uncounted)
                 raise
-            return retention.done(counted, step)
+            return retention.committed(counted, removed)
 
     async def reset(self) -> str:
         """Begin a new numbering and return its epoch; what is kept stays, no cursor holds.
