@@ -1,4 +1,4 @@
-"""A log of streams in memory: it keeps the promises of StreamLog as long as the process lives."""
+"""A StreamLog in memory, which holds its promises as long as the process lives."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -16,14 +16,14 @@ from app.streams.base import (
     Row,
     Slice,
     Standing,
-    row_of,
+    row_values,
 )
 
 
 class MemoryLog:
-    """What is asked of it is done at once; `broken` makes every write and read fail.
+    """A log for tests of what stands above it; while it is `broken` every read and write fails.
 
-    `turns` tells how many turns of the loop pass before and after each.
+    Each operation takes `turns()` turns of the event loop before it is done, and as many after.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class MemoryLog:
         self.cursors: dict[int, Cursor] = {}
         self._ids: dict[tuple[str, str], tuple[bytes, int]] = {}
         self._floors: dict[int, int] = {}
-        self._retention_rows = retention_rows
+        self.retention_rows = retention_rows
         self._clock = clock
         self._turns = turns
 
@@ -81,7 +81,7 @@ class MemoryLog:
         removed = 0
         for user_id in {row.user_id for row in self.rows}:
             log = [row for row in self.rows if row.user_id == user_id and row.key is None]
-            old = log[: -self._retention_rows]
+            old = log[: -self.retention_rows]
             if old:
                 removed += len(old)
                 floors[user_id] = old[-1].offset
@@ -100,9 +100,9 @@ class MemoryLog:
             same = known[0] == append.digest
             return Appended(known[1], duplicate=True) if same else Refused("id_conflict")
         self.last += 1
-        row = row_of(append, self.last, self._now())
+        row = Row(*row_values(append, self.last, self._now()))
         if append.key is not None:
-            self.rows = [one for one in self.rows if _kind(one) != _kind(row)]
+            self.rows = [one for one in self.rows if _slot(one) != _slot(row)]
         self.rows.append(row)
         self.history[row.offset] = row
         if append.message_id is not None:
@@ -129,10 +129,10 @@ class MemoryLog:
         floor = self._floor(user_id)
         cursor = self.cursors.get(device_id)
         return Standing(
-            max([floor, *(row.offset for row in rows)]),
-            floor,
-            cursor.position if cursor else None,
-            any(row.key is not None for row in rows),
+            head=max([floor, *(row.offset for row in rows)]),
+            floor=floor,
+            cursor=cursor.position if cursor else None,
+            keys=any(row.key is not None for row in rows),
         )
 
     def _page(self, rows: list[Row], through: int, limits: ReadLimits) -> Slice:
@@ -141,9 +141,9 @@ class MemoryLog:
         for row in rows:
             size += len(row.payload)
             if len(page) == limits.rows or (page and size > limits.bytes):
-                return Slice(page, page[-1].offset)
+                return Slice(rows=page, through=page[-1].offset)
             page.append(row)
-        return Slice(page, through)
+        return Slice(rows=page, through=through)
 
     async def _pass_time(self) -> None:
         for _ in range(self._turns()):
@@ -152,7 +152,8 @@ class MemoryLog:
             raise StorageUnavailable
 
 
-def _kind(row: Row) -> object:
+def _slot(row: Row) -> object:
+    """Return what tells stored rows apart: the offset, or what makes a `latest` value the same."""
     if row.key is None:
         return row.offset
     return (row.user_id, row.type, row.key, row.target_device, row.without_device)

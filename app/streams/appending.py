@@ -1,19 +1,18 @@
-"""One batch on its way into the tables: repeats, values that take another's place, rows.
+"""One batch on its way into the tables: repeats, values that replace others, rows.
 
-The statements are few whatever the batch's size, and only those that it needs.
+A batch needs few statements whatever its size, and no statement without need.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from sqlalchemy import Connection
 
-from app.storage.schema import MAX_ID, message_ids, messages
-from app.streams.base import Append, Appended, Refused
-from app.streams.keys import Held, Identity, Keys, identity_of
-from app.streams.values import chunks, insert_rows, markers
+from app.streams.base import Append, Appended, Refused, RowValues, row_values
+from app.streams.latest import LatestBatch, LatestKey, LatestQuota, latest_key
+from app.streams.rows import ROW_COLUMNS, chunks, insert_rows, markers
 
 _DELETE: Final = 'DELETE FROM messages WHERE "offset" IN (SELECT value FROM json_each(?))'
 _KNOWN_IDS: Final = """
@@ -21,35 +20,43 @@ WITH wanted (owner, message_id) AS (VALUES {values})
 SELECT i.owner, i.message_id, i.digest, i."offset" FROM wanted AS w
 CROSS JOIN message_ids AS i ON i.owner = w.owner AND i.message_id = w.message_id
 """
+_ID_COLUMNS: Final = ("owner", "message_id", "digest", "offset", "created_at")
 
-_Ids = dict[tuple[str, str], tuple[bytes, int]]
+_Id = tuple[str, str, bytes, int, int]
+"""The values of `_ID_COLUMNS`."""
+
+_KnownIds = dict[tuple[str, str], tuple[bytes, int]]
+"""By owner and message id: digest and offset."""
 
 
-@dataclass(slots=True)
-class Stored:
-    """What came of a batch: an outcome for each append, and the newest offset given out."""
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """What came of a batch: an outcome for each append, and the newest offset given out.
+
+    `log_users` has the user of each row of the log, `latest` the batch's values if it had any.
+    """
 
     outcomes: list[Appended | Refused]
     last: int
-    users: list[int]
-    """Of each row that went into the log."""
-    held: Held | None
+    log_users: list[int]
+    latest: LatestBatch | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Batch:
-    """What will be written."""
+    """What the transaction will write."""
 
     last: int
     now: int
-    known: _Ids
-    held: Held | None
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    ids: list[tuple[Any, ...]] = field(default_factory=list)
-    users: list[int] = field(default_factory=list)
-    values: dict[Identity, tuple[Any, ...]] = field(default_factory=dict)
+    known: _KnownIds
+    latest: LatestBatch | None
+    rows: list[RowValues] = field(default_factory=list)
+    ids: list[_Id] = field(default_factory=list)
+    log_users: list[int] = field(default_factory=list)
+    values: dict[LatestKey, RowValues] = field(default_factory=dict)
 
     def outcome(self, append: Append) -> Appended | Refused:
+        """Add the message, unless it is refused or a repeat, and return its outcome."""
         if append.message_id is not None:
             return self._identified(append, append.message_id)
         if append.key is not None:
@@ -69,61 +76,41 @@ class _Batch:
         return outcome
 
     def _value(self, append: Append) -> Appended | Refused:
-        identity = identity_of(append)
-        if self.held is None or not self.held.admit(identity):
+        key = latest_key(append)
+        if self.latest is None or not self.latest.admit(key):
             return Refused("too_many_keys")
         self.last = last = self.last + 1
-        # An older value of the same batch gave out its offset, and is gone.
-        self.values[identity] = _row_of(append, last, self.now)
+        # Replaces an older value of the same batch, whose offset stays a hole.
+        self.values[key] = row_values(append, last, self.now)
         return Appended(last)
 
     def _row(self, append: Append) -> int:
         self.last = last = self.last + 1
-        self.rows.append(_row_of(append, last, self.now))
-        self.users.append(append.user_id)
+        self.rows.append(row_values(append, last, self.now))
+        self.log_users.append(append.user_id)
         return last
 
 
 def store(
-    connection: Connection, appends: Sequence[Append], last: int, now: int, keys: Keys
-) -> Stored:
-    """The transaction has the batch, numbered from `last` + 1 on; `now` is in milliseconds."""
+    connection: Connection, appends: Sequence[Append], *, last: int, now: int, quota: LatestQuota
+) -> StoredBatch:
+    """Write the batch, numbered from `last` + 1 on; `now` is in milliseconds since 1970."""
     identified = [append for append in appends if append.message_id is not None]
     keyed = [append for append in appends if append.key is not None]
     known = _known_ids(connection, identified) if identified else {}
-    held = keys.hold(connection, keyed, now) if keyed else None
-    batch = _Batch(last, now, known, held)
+    latest = quota.begin(connection, keyed, now) if keyed else None
+    batch = _Batch(last=last, now=now, known=known, latest=latest)
     outcomes = [batch.outcome(append) for append in appends]
-    if held is not None and held.replaced:
-        connection.exec_driver_sql(_DELETE, (orjson.dumps([*held.replaced]).decode(),))
-    rows = batch.rows + list(batch.values.values())
-    insert_rows(connection, messages, rows)
-    insert_rows(connection, message_ids, batch.ids)
-    return Stored(outcomes, batch.last, batch.users, held)
+    if latest is not None and latest.replaced:
+        connection.exec_driver_sql(_DELETE, (orjson.dumps([*latest.replaced]).decode(),))
+    insert_rows(connection, "messages", ROW_COLUMNS, batch.rows + list(batch.values.values()))
+    insert_rows(connection, "message_ids", _ID_COLUMNS, batch.ids)
+    return StoredBatch(outcomes, batch.last, batch.log_users, latest)
 
 
-def _row_of(append: Append, offset: int, now: int) -> tuple[Any, ...]:
-    """Return the row in the order of the table's columns."""
-    ttl = append.ttl
-    return (
-        offset,
-        append.user_id,
-        append.type,
-        append.payload,
-        append.target_device,
-        append.without_device,
-        append.without_instance,
-        append.source_device,
-        append.source_instance,
-        append.key,
-        now,
-        None if ttl is None else min(now + ttl * 1000, MAX_ID),
-    )
-
-
-def _known_ids(connection: Connection, appends: Collection[Append]) -> _Ids:
+def _known_ids(connection: Connection, appends: Collection[Append]) -> _KnownIds:
     wanted = sorted({(append.owner, append.message_id or "") for append in appends})
-    known: _Ids = {}
+    known: _KnownIds = {}
     for chunk in chunks(wanted):
         query = _KNOWN_IDS.format(values=markers(len(chunk), 2))
         flat = tuple(value for pair in chunk for value in pair)

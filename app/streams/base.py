@@ -1,7 +1,7 @@
-"""What a store of streams promises, and the shapes that go in and out of it. Pure.
+"""What a store of durable messages promises, and the values that go in and out of it. Pure.
 
-The shapes are not frozen, which would make each of them on the way to disk cost five times as much;
-nobody changes one.
+The classes of which each message needs one are not frozen, since a frozen dataclass takes five
+times as long to make. No code changes one once it is made.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,13 @@ from typing import Final, Literal, Protocol
 from app.protocol.position import Position
 
 EVERYONE: Final = 0
-"""The user id under which rows of everyone are kept; no user has it."""
+"""The user id of rows that are for everyone; no user has it."""
 
 ANY: Final = 0
-"""No device: the row is for all of them, leaves none out, comes from none."""
+"""No device: the row is for all devices, leaves none out, or comes from none."""
+
+MAX_TIME: Final = (1 << 63) - 1
+"""The last millisecond that a database can hold."""
 
 Refusal = Literal["too_many_keys", "id_conflict"]
 
@@ -23,8 +26,9 @@ Refusal = Literal["too_many_keys", "id_conflict"]
 class Append:
     """A durable message on its way into the log.
 
-    `payload` is JSON text. With a `key` only the newest of its kind is kept. `ttl` is in seconds.
-    `message_id` is remembered for its `owner` (`device:7`, `key:3`), together with `digest`.
+    `payload` is JSON text. Of messages with the same `key` only the newest is kept. `ttl` is in
+    seconds. The log remembers `message_id` together with `digest` for its `owner` (`device:7`,
+    `key:3`).
     """
 
     user_id: int
@@ -44,7 +48,7 @@ class Append:
 
 @dataclass(slots=True)
 class Appended:
-    """The message is on disk at `offset`; a `duplicate` was there already."""
+    """The outcome of a message that is on disk at `offset`; a `duplicate` was there before."""
 
     offset: int
     duplicate: bool = False
@@ -52,14 +56,18 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The message is not kept; nothing of it is."""
+    """The outcome of a message of which nothing was stored."""
 
     code: Refusal
 
 
 @dataclass(slots=True)
 class Row:
-    """One durable message, as it is kept."""
+    """One durable message as it is stored; times are milliseconds since 1970, UTC.
+
+    Make one with names, or of `row_values`, or of what `SELECT` gives for the columns of the same
+    names and order (`app.streams.rows.ROW_COLUMNS`).
+    """
 
     offset: int
     user_id: int
@@ -72,25 +80,29 @@ class Row:
     source_instance: str = ""
     key: str | None = None
     created_at: int = 0
-    """Milliseconds since 1970, UTC, like `expires_at`."""
     expires_at: int | None = None
 
     def is_for(self, device_id: int, instance: str) -> bool:
-        """Tell whether this instance of this device, of a user that the row is for, gets it.
+        """Tell whether this instance of this device gets the row, which is for the device's user.
 
-        A device that is left out without an instance is left out as a whole.
+        A row that leaves out a device without naming an instance leaves out all of its instances.
         """
         if self.target_device not in (ANY, device_id):
             return False
         return self.without_device != device_id or self.without_instance not in ("", instance)
 
 
-def row_of(append: Append, offset: int, created_at: int = 0) -> Row:
-    """Return the row as which the message is kept; `created_at` in milliseconds since 1970.
+RowValues = tuple[int, int, str, bytes, int, int, str, int, str, str | None, int, int | None]
+"""The fields of a Row, in their order."""
 
-    A row that is only handed over needs no time, and then none of its times mean anything.
+
+def row_values(append: Append, offset: int, created_at: int = 0) -> RowValues:
+    """Return the fields of the row that stores the message; `created_at` in milliseconds.
+
+    A row that is only delivered may do without the time; then its `expires_at` means nothing.
     """
-    return Row(
+    ttl = append.ttl
+    return (
         offset,
         append.user_id,
         append.type,
@@ -102,15 +114,15 @@ def row_of(append: Append, offset: int, created_at: int = 0) -> Row:
         append.source_instance,
         append.key,
         created_at,
-        None if append.ttl is None else created_at + append.ttl * 1000,
+        None if ttl is None else min(created_at + ttl * 1000, MAX_TIME),
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Slice:
-    """Rows in the order of their offsets; nothing between them is missing, up to `through`.
+    """Rows in the order of their offsets; no row of the stream up to `through` is missing.
 
-    But what was at or below `floor` may have been pruned.
+    Retention may have removed rows at or below `floor`.
     """
 
     rows: Sequence[Row]
@@ -120,18 +132,19 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadLimits:
-    """How much one read returns at most; the first row comes whatever its size."""
+    """How much one read returns at most; it returns the first row whatever its size."""
 
     rows: int = 100
     bytes: int = 65_536
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """Where a device stands in the stream of its user.
 
-    `head` is at or above every row for the user, `floor` the highest row that was pruned (0: none),
-    both with the rows of everyone; `keys` tells whether there are `latest` values.
+    `head` is at or above every row for the user, `floor` is the newest offset that retention has
+    removed (0: none); both count the rows of everyone. `keys` tells whether the user or everyone
+    has `latest` values.
     """
 
     head: int
@@ -150,7 +163,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What one small step removed: rows, the floors it raised, and whether there is more to do."""
+    """What one small step of retention did: rows removed, floors raised, whether more is due."""
 
     rows: int
     floors: Mapping[int, int]
@@ -158,13 +171,13 @@ class Pruned:
 
 
 class StreamLog(Protocol):
-    """Keeps durable messages in one numbering that never gives a number twice.
+    """A store of durable messages, all in one numbering that never gives a number twice.
 
-    The guarantee: what `append` returned is on disk and survives a crash, and what it raised or
-    refused is not there at all. A slice has every row of its user and of everyone that is still
-    kept between `after` and `through`, as of one instant. Offsets only grow, across restarts and
-    after everything was pruned; holes are normal. `epoch` names the numbering: a database that was
-    put back to an earlier state, or reset, has another one.
+    The guarantee: what `append` returned is on disk and survives a crash, and what it refused is
+    not there at all. After it raised, the batch is there as a whole or not at all. A slice has
+    every stored row of its user and of everyone between `after` and `through`, as of one instant.
+    Offsets only grow, across restarts and after everything was removed; holes are normal. `epoch`
+    names the numbering: a database that was put back to an earlier state, or reset, has another.
     """
 
     @property
@@ -176,16 +189,17 @@ class StreamLog(Protocol):
         """The newest offset that was ever given out, 0 before the first."""
 
     async def append(self, appends: Sequence[Append]) -> list[Appended | Refused]:
-        """Keep all of them in one transaction, in this order; one outcome for each.
+        """Store all messages in one transaction, in this order; return one outcome for each.
 
-        Raises StorageUnavailable when nothing of it could be written.
+        Raises StorageUnavailable when the storage fails. Then a doubt remains: `last` tells
+        whether the messages were written all the same, as far as the storage can be read.
         """
 
     async def read(self, user_id: int, after: int, limits: ReadLimits) -> Slice:
         """Return the next rows of the user and of everyone above `after`, oldest first.
 
-        Rows whose time is over are left out. `through` is the last row's offset when there may be
-        more, else the newest offset given out as of the same instant. Raises StorageUnavailable.
+        Expired rows are left out. `through` is the last row's offset when there may be more, else
+        the newest offset given out as of the same instant. Raises StorageUnavailable.
         """
 
     async def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits) -> Slice:
@@ -198,19 +212,16 @@ class StreamLog(Protocol):
         """Return where each (user id, device id) stands; raises StorageUnavailable."""
 
     async def save_cursors(self, cursors: Mapping[int, Cursor]) -> None:
-        """Remember the cursors of these devices, by device id.
-
-        Raises StorageUnavailable when they could not be written.
-        """
+        """Store the cursors of these devices, by device id; raises StorageUnavailable."""
 
     async def prune(self) -> Pruned:
-        """Remove a few of the rows that are too old, too many or expired; call it again if `more`.
+        """Remove a few rows that are too old, too many or expired; call it again if `more`.
 
         Raises StorageUnavailable.
         """
 
     async def reset(self) -> str:
-        """Begin a new numbering and return its epoch; what is kept stays, no cursor holds.
+        """Begin a new numbering and return its epoch; rows stay, cursors lose their meaning.
 
         Raises StorageUnavailable.
         """

@@ -11,7 +11,7 @@ from typing import Final
 from app.base.errors import Problem, StorageUnavailable
 from app.base.metrics import Metrics
 from app.storage.completion import complete
-from app.streams.base import Append, Appended, Refused, Row, StreamLog, row_of
+from app.streams.base import Append, Appended, Refused, Row, StreamLog, row_values
 
 MAX_BATCH: Final = 512
 """Appends of one transaction: enough that its flush to disk costs each next to nothing."""
@@ -185,7 +185,7 @@ class Committer:
             self._on_doubt()
         batch, outcomes = written.batch, written.outcomes
         rows = [
-            row_of(append, outcome.offset)
+            Row(*row_values(append, outcome.offset))
             for (append, _), outcome in zip(batch, outcomes, strict=True)
             if isinstance(outcome, Appended) and not outcome.duplicate
         ]

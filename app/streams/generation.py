@@ -1,10 +1,11 @@
-"""The file beside the database by which a database that was put back is known.
+"""Whether the database is the one of the last run: its epoch, its generation, and the guard.
 
-What is in the database proves nothing: an older copy says what it said then. So a start *announces*
-a new generation in the file, commits it in the database, and *confirms* it in the file. Whatever
-instant it is interrupted at, the file then vouches for the database as it is at that instant, and
-for no older copy of it. After each commit the file also gets the last offset, as a copy of the same
-generation may be older too.
+What is in the database proves nothing: an older copy says what it said then. So a file beside it,
+the *guard*, names the database's generation too. A start *announces* a new generation in the file,
+commits it in the database, and *confirms* it in the file. At whatever instant a crash interrupts
+this, the file vouches for the database as it is at that instant, and for no older copy of it.
+After each commit the file also gets the last offset, since a copy of the same generation may be
+older too.
 """
 
 import os
@@ -12,18 +13,28 @@ import secrets
 import sys
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert
+
+from app.storage.schema import meta
 
 GUARD_NAME: Final = "streams.guard"
 
 NO_GENERATION: Final = "0" * 32
 """The generation of a database that was never started with a guard."""
 
+_LAST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
+"""AUTOINCREMENT's own memory, which outlives the rows."""
+
+_STATE: Final = select(meta.c.key, meta.c.value).where(meta.c.key.in_(("epoch", "generation")))
+
 _DIGITS: Final = 19
 """Of the largest offset, 2**63 - 1."""
-# Two marks fit into one sector of a disk, so that none is ever half-written.
+# Two marks fit into one sector of a disk, so a power failure never leaves one half-written.
 _SIZE: Final = 32 + 1 + _DIGITS + 1 + 8 + 1
 
 
@@ -39,13 +50,33 @@ class Mark:
         return self.generation == generation and last >= self.last
 
 
-def make_generation() -> str:
-    """Return a generation that no other history of the database can have."""
-    return secrets.token_hex(16)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What the database says of its numbering."""
+
+    epoch: str
+    generation: str
+    last: int
+
+    @property
+    def mark(self) -> Mark:
+        """The mark that vouches for this state."""
+        return Mark(self.generation, self.last)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A state, and why its epoch is new: None when it is not."""
+
+    state: State
+    reason: str | None
+
+
+# The file
 
 
 class Guard:
-    """The open file; its methods block and raise OSError, and one thread at a time uses it."""
+    """The guard file; its methods block and raise OSError, and one thread at a time uses it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,7 +84,7 @@ class Guard:
         self._descriptor: int | None = None
 
     def marks(self) -> list[Mark] | None:
-        """Return what the file vouches for: nothing if it is damaged, None if there is none."""
+        """Return the marks in the file: no marks if it is damaged, None if there is no file."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
@@ -63,24 +94,28 @@ class Guard:
         return [mark for mark in marks if mark is not None] if all(marks) else []
 
     def announce(self, vouched: Mark | None, announced: Mark) -> None:
-        """The file vouches, on disk, for the database as it is, if it did, and as it will be."""
+        """Write both marks and sync the file, before the database commits the announced one.
+
+        `vouched` is the mark of the database as it is, None if the file does not vouch for it.
+        """
         self._replace([announced] if vouched is None else [vouched, announced])
 
     def confirm(self, mark: Mark) -> None:
-        """The file vouches, on disk, for this generation only; `note` goes on from here."""
+        """Write this mark alone and sync the file, after the database has committed it."""
         self._replace([mark])
 
     def note(self, mark: Mark) -> None:
-        """The file has this mark in the first place, as far as the system's cache.
+        """Replace the confirmed mark by this one of the same generation, without a sync.
 
-        Not on disk yet: after a power failure it may be older, which vouches for more, never less.
+        After a power failure the file may have an older one, which vouches for more databases
+        than the newer one does, never for fewer.
         """
         if self._descriptor is not None:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.write(self._descriptor, _encode(mark))
 
     def close(self) -> None:
-        """The file is closed; closing again does nothing."""
+        """Close the file; closing again does nothing."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -113,10 +148,66 @@ def _decode(line: bytes) -> Mark | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The folder's entries are on disk; Windows has no call for that."""
+    """Sync the entries of the folder; Windows has no call for that."""
     if sys.platform != "win32":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+# The database
+
+
+def make_generation() -> str:
+    """Return a generation that no other history of the database can have."""
+    return secrets.token_hex(16)
+
+
+def read_last(connection: Connection) -> int:
+    """Return the newest offset that was ever given out, 0 before the first."""
+    found = connection.exec_driver_sql(_LAST).scalar_one_or_none()
+    return int(found or 0)
+
+
+def read_state(connection: Connection) -> State:
+    """Return the state of the database; the epoch is "" if it has none yet."""
+    values = {row.key: row.value for row in connection.execute(_STATE)}
+    return State(
+        epoch=values.get("epoch", ""),
+        generation=values.get("generation", NO_GENERATION),
+        last=read_last(connection),
+    )
+
+
+def begin(connection: Connection, guard: Guard, *, reset: bool) -> Begun:
+    """Announce a new generation and write it; the caller commits, and has the guard confirm it.
+
+    The epoch is a new one after a reset, and when the guard does not vouch for the database.
+    """
+    found = read_state(connection)
+    vouched = _vouched(found, guard)
+    reason = "reset" if reset else None if vouched else "database put back or guard lost"
+    state = replace(found, generation=make_generation())
+    if reason is not None or not found.epoch:
+        state = replace(state, epoch=secrets.token_urlsafe(12))
+    guard.announce(vouched, state.mark)
+    _write(connection, "epoch", state.epoch)
+    _write(connection, "generation", state.generation)
+    return Begun(state, reason)
+
+
+def _vouched(found: State, guard: Guard) -> Mark | None:
+    """Return the mark that vouches for the database; one that never had a guard needs none."""
+    marks = guard.marks()
+    if marks is None:
+        return found.mark if found.generation == NO_GENERATION else None
+    fitting = [mark for mark in marks if mark.vouches_for(found.generation, found.last)]
+    return fitting[0] if fitting else None
+
+
+def _write(connection: Connection, key: str, value: str) -> None:
+    made = insert(meta).values(key=key, value=value)
+    changed = made.on_conflict_do_update(index_elements=[meta.c.key], set_={"value": value})
+    connection.execute(changed)

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,33 +17,36 @@ from app.base.errors import StorageUnavailable
 from app.base.logs import fields
 from app.storage.completion import complete
 from app.storage.database import Database
-from app.streams import pruning, reading
-from app.streams.appending import Stored, store
-from app.streams.base import Append, Appended, Cursor, Pruned, ReadLimits, Refused, Slice, Standing
-from app.streams.complaints import Complaints
-from app.streams.generation import Guard, Mark
-from app.streams.keys import Keys
+from app.streams import pruning, rows
+from app.streams.appending import StoredBatch, store
+from app.streams.base import (
+    Append,
+    Appended,
+    Cursor,
+    Pruned,
+    ReadLimits,
+    Refused,
+    Slice,
+    Standing,
+)
+from app.streams.generation import Begun, Guard, Mark, State, begin, read_last, read_state
+from app.streams.latest import LatestQuota
 from app.streams.pruning import Retention
-from app.streams.state import Begun, State, begin, read_last, read_state
 
 DAY_MS: Final = 86_400_000
 
-_SAVE_CURSOR: Final = """
-INSERT INTO cursors (device_id, user_id, epoch, "offset", updated_at) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (device_id) DO UPDATE SET user_id = excluded.user_id, epoch = excluded.epoch,
-    "offset" = excluded."offset", updated_at = excluded.updated_at
-WHERE epoch <> excluded.epoch OR "offset" < excluded."offset"
-"""
+QUIET_SECONDS: Final = 5.0
+"""The shortest time between two lines about faults, since a fault that lasts fails every call."""
 
 _NOT_OF_STORAGE: Final = (DataError, IntegrityError, InterfaceError, ProgrammingError)
-"""The row or the statement is at fault: trying again is of no use."""
+"""The row or the statement is at fault, so trying again is of no use."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """How long and how much is kept; rows and keys are of one user, or of everyone."""
+    """How long and how much the log stores; rows and keys are of one user, or of everyone."""
 
     retention_days: float
     retention_rows: int
@@ -53,7 +56,8 @@ class StreamLimits:
 class SqlStreamLog:
     """A StreamLog whose truth is the database; memory holds only what makes it quick.
 
-    After any failure nothing in memory is believed: it is read again before the next append.
+    After a failed append or reset memory proves nothing: it is in doubt whether the transaction
+    was committed, so the log reads its state again before the next append.
     """
 
     def __init__(
@@ -62,15 +66,15 @@ class SqlStreamLog:
         self._database = database
         self._guard = guard
         self._clock = clock
-        self._state = State("", "", 0)
-        self._certain = False
-        self._keys = Keys(limits.max_keys_per_user)
+        self._state = State(epoch="", generation="", last=0)
+        self._in_doubt = True
+        self._quota = LatestQuota(limits.max_keys_per_user)
         self._retention = Retention(
             max_age_ms=int(limits.retention_days * DAY_MS), max_rows=limits.retention_rows
         )
         self._appending = asyncio.Lock()
         self._pruning = asyncio.Lock()
-        self._complaints = Complaints()
+        self._faults = Faults()
 
     @classmethod
     async def open(
@@ -82,13 +86,13 @@ class SqlStreamLog:
     ) -> "SqlStreamLog":
         """Return the log of this database, in a generation of its own that the guard vouches for.
 
-        Its epoch is a new one if the guard does not know the database as it is: a copy was put
-        back. `clock` returns seconds since 1970. Raises StorageUnavailable when that could not be
-        written.
+        Its epoch is a new one if the guard does not vouch for the database as it is, since then a
+        copy was put back. `clock` returns seconds since 1970. Raises StorageUnavailable when the
+        generation could not be written.
         """
         streams = cls(database, Guard(guard_path), limits, clock)
         try:
-            async with streams._sound():
+            with streams._faults.as_unavailable():
                 await streams._begin(reset=False)
         except BaseException:
             await streams.close()
@@ -110,37 +114,37 @@ class SqlStreamLog:
         return self._state.last
 
     async def append(self, appends: Sequence[Append]) -> list[Appended | Refused]:
-        """Keep all of them in one transaction, in this order; one outcome for each.
+        """Store all messages in one transaction, in this order; return one outcome for each.
 
-        Raises StorageUnavailable when nothing of it could be written.
+        Raises StorageUnavailable when the storage fails; `last` tells what is there then.
         """
         if not appends:
             return []
-        async with self._appending, self._sound():
-            try:
-                stored = await self._database.transact(
-                    partial(self._store, appends=appends), self._note
-                )
-            except BaseException:
-                await self._doubt()
-                raise
+        async with self._appending:
+            with self._faults.as_unavailable():
+                try:
+                    work = partial(self._store, appends=appends)
+                    stored = await self._database.transact(work, self._note)
+                except BaseException:
+                    await self._resolve_doubt()
+                    raise
             self._state = replace(self._state, last=stored.last)
-            self._certain = True
-            if stored.held is not None:
-                self._keys.remember(stored.held)
-            self._retention.added(stored.users)
+            self._in_doubt = False
+            if stored.latest is not None:
+                self._quota.committed(stored.latest)
+            self._retention.added(stored.log_users)
         return stored.outcomes
 
     async def read(self, user_id: int, after: int, limits: ReadLimits) -> Slice:
         """Return the next rows of the user and of everyone above `after`, oldest first.
 
-        Rows whose time is over are left out. `through` is the last row's offset when there may be
-        more, else the newest offset given out as of the same instant. Raises StorageUnavailable.
+        Expired rows are left out. `through` is the last row's offset when there may be more, else
+        the newest offset given out as of the same instant. Raises StorageUnavailable.
         """
         now = self._now()
-        async with self._sound():
+        with self._faults.as_unavailable():
             return await self._database.snapshot(
-                lambda one: reading.read(one, user_id, after, limits, now)
+                lambda one: rows.read(one, user_id, after=after, limits=limits, now=now)
             )
 
     async def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits) -> Slice:
@@ -149,9 +153,11 @@ class SqlStreamLog:
         `through` is `upto` when there are no more. Raises StorageUnavailable.
         """
         now = self._now()
-        async with self._sound():
+        with self._faults.as_unavailable():
             return await self._database.snapshot(
-                lambda one: reading.latest(one, user_id, after, upto, limits, now)
+                lambda one: rows.latest(
+                    one, user_id, after=after, upto=upto, limits=limits, now=now
+                )
             )
 
     async def standings(self, devices: Sequence[tuple[int, int]]) -> list[Standing]:
@@ -161,74 +167,76 @@ class SqlStreamLog:
         """
         if not devices:
             return []
-        async with self._sound():
-            return await self._database.snapshot(partial(reading.standings, devices=devices))
+        with self._faults.as_unavailable():
+            return await self._database.snapshot(partial(rows.standings, devices=devices))
 
     async def save_cursors(self, cursors: Mapping[int, Cursor]) -> None:
-        """Remember the cursors of these devices, by device id.
+        """Store the cursors of these devices, by device id, and let none go back.
 
-        None goes back; one of another epoch than the log's says nothing and is left out. Raises
-        StorageUnavailable when they could not be written.
+        A cursor of another epoch than the log's means nothing and is left out. Raises
+        StorageUnavailable.
         """
-        now, epoch = self._now(), self.epoch
-        rows = [
-            (device_id, cursor.user_id, epoch, cursor.position.offset, now)
-            for device_id, cursor in cursors.items()
-            if cursor.position.epoch == epoch
-        ]
-        if rows:
-            async with self._sound():
-                await self._database.transact(lambda one: _execute(one, _SAVE_CURSOR, rows))
+        epoch = self.epoch
+        saved = {device: one for device, one in cursors.items() if one.position.epoch == epoch}
+        if saved:
+            work = partial(rows.save_cursors, cursors=saved, now=self._now())
+            with self._faults.as_unavailable():
+                await self._database.transact(work)
 
     async def prune(self) -> Pruned:
-        """Remove a few of the rows that are too old, too many or expired; call it again if `more`.
+        """Remove a few rows that are too old, too many or expired; call it again if `more`.
 
         Raises StorageUnavailable.
         """
         retention = self._retention
-        async with self._pruning, self._sound():
+        async with self._pruning:
             uncounted = retention.next_uncounted()
             try:
-                counted = await self._database.snapshot(partial(pruning.count, uncounted=uncounted))
-                remove = partial(retention.remove, counted=counted, now=self._now())
-                removed = await self._database.transact(remove)
+                with self._faults.as_unavailable():
+                    counted = await self._database.snapshot(
+                        partial(pruning.count, uncounted=uncounted)
+                    )
+                    remove = partial(retention.remove, counted=counted, now=self._now())
+                    removed = await self._database.transact(remove)
             except BaseException:
                 retention.failed(uncounted)
                 raise
             return retention.committed(counted, removed)
 
     async def reset(self) -> str:
-        """Begin a new numbering and return its epoch; what is kept stays, no cursor holds.
+        """Begin a new numbering and return its epoch; rows stay, cursors lose their meaning.
 
         The offsets go on. Raises StorageUnavailable.
         """
         before = self.epoch
-        async with self._appending, self._sound():
-            try:
-                await self._begin(reset=True)
-            except BaseException as error:
-                await self._doubt()
-                # Committed all the same: the guard, which announced it, vouches for it.
-                if self.epoch == before or not isinstance(error, Exception):
-                    raise
+        async with self._appending:
+            with self._faults.as_unavailable():
+                try:
+                    await self._begin(reset=True)
+                except BaseException as error:
+                    await self._resolve_doubt()
+                    # A reset that was committed all the same stands: the guard vouches for the
+                    # generation that it has announced.
+                    if self.epoch == before or not isinstance(error, Exception):
+                        raise
         return self.epoch
 
     async def close(self) -> None:
-        """The guard is closed; the database is its opener's to close."""
+        """Close the guard; whoever opened the database closes that."""
         self._guard.close()
 
     async def _begin(self, *, reset: bool) -> None:
         work = partial(begin, guard=self._guard, reset=reset)
         begun = await self._database.transact(work, self._confirm)
         self._state = begun.state
-        self._certain = True
+        self._in_doubt = False
         if begun.reason is not None:
             log.warning("new epoch of the streams", extra=fields(reason=begun.reason))
 
-    async def _doubt(self) -> None:
-        """What is in memory comes from the database again, at once or before the next append."""
-        self._certain = False
-        self._keys.forget()
+    async def _resolve_doubt(self) -> None:
+        """Read the state from the database, now if possible, else before the next append."""
+        self._in_doubt = True
+        self._quota.forget()
         await complete(self._recall())
 
     async def _recall(self) -> None:
@@ -237,36 +245,56 @@ class SqlStreamLog:
         except (DBAPIError, OSError):
             return
         self._state = state
-        self._certain = True
+        self._in_doubt = False
 
-    def _store(self, connection: Connection, appends: Sequence[Append]) -> Stored:
-        last = self._state.last if self._certain else read_last(connection)
-        return store(connection, appends, last, self._now(), self._keys)
+    def _store(self, connection: Connection, appends: Sequence[Append]) -> StoredBatch:
+        last = read_last(connection) if self._in_doubt else self._state.last
+        return store(connection, appends, last=last, now=self._now(), quota=self._quota)
 
-    def _note(self, stored: Stored) -> None:
+    def _note(self, stored: StoredBatch) -> None:
         try:
             self._guard.note(Mark(self._state.generation, stored.last))
         except OSError as error:
-            # What is on disk stays so: the guard vouches for a little more than it could.
-            self._complaints.tell(error)
+            # The commit stands: the guard only vouches for a few more copies than it needs to.
+            self._faults.report(error)
 
     def _confirm(self, begun: Begun) -> None:
         self._guard.confirm(begun.state.mark)
-
-    @asynccontextmanager
-    async def _sound(self) -> AsyncIterator[None]:
-        """Turn the driver's and the system's errors into StorageUnavailable, and tell of them."""
-        try:
-            yield
-        except _NOT_OF_STORAGE:
-            raise
-        except (DBAPIError, OSError) as error:
-            self._complaints.tell(error)
-            raise StorageUnavailable from error
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
 
 
-def _execute(connection: Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-    connection.exec_driver_sql(statement, list(rows))
+class Faults:
+    """Turns faults of the storage into StorageUnavailable, and logs them, but not each of them."""
+
+    def __init__(self) -> None:
+        self._quiet_until = -QUIET_SECONDS
+
+    @contextmanager
+    def as_unavailable(self) -> Iterator[None]:
+        """Raise StorageUnavailable for an error of the driver or the system inside the block.
+
+        Errors of a row or a statement pass unchanged.
+        """
+        try:
+            yield
+        except _NOT_OF_STORAGE:
+            raise
+        except (DBAPIError, OSError) as error:
+            self.report(error)
+            raise StorageUnavailable from error
+
+    def report(self, error: Exception) -> None:
+        """Log the kind of the fault, unless another fault was logged within QUIET_SECONDS."""
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            log.warning("storage unavailable", extra=fields(reason=_reason(error)))
+
+
+def _reason(error: Exception) -> str:
+    """Return the name of the error, not its message, which may quote what was to be stored."""
+    if isinstance(error, DBAPIError):
+        return str(getattr(error.orig, "sqlite_errorname", type(error.orig).__name__))
+    return type(error).__name__

@@ -67,10 +67,10 @@ class Standings:
         cursor = self._cursors.get(device_id)
         everyone = self._everyone
         return Standing(
-            max(stream.head, everyone.head),
-            max(stream.floor, everyone.floor),
-            cursor if cursor is not NO_CURSOR else None,
-            stream.keys or everyone.keys,
+            head=max(stream.head, everyone.head),
+            floor=max(stream.floor, everyone.floor),
+            cursor=cursor if cursor is not NO_CURSOR else None,
+            keys=stream.keys or everyone.keys,
         )
 
     def head(self, user_id: int) -> int:

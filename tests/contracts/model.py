@@ -68,18 +68,18 @@ class Model:
                 if row.key is not None and identity_of(row) == identity_of(append):
                     del self.rows[row.offset]
         self.rows[offset] = Row(
-            offset,
-            append.user_id,
-            append.type,
-            append.payload,
-            append.target_device,
-            append.without_device,
-            append.without_instance,
-            append.source_device,
-            append.source_instance,
-            append.key,
-            now,
-            None if append.ttl is None else now + append.ttl * 1000,
+            offset=offset,
+            user_id=append.user_id,
+            type=append.type,
+            payload=append.payload,
+            target_device=append.target_device,
+            without_device=append.without_device,
+            without_instance=append.without_instance,
+            source_device=append.source_device,
+            source_instance=append.source_instance,
+            key=append.key,
+            created_at=now,
+            expires_at=None if append.ttl is None else now + append.ttl * 1000,
         )
         if append.message_id is not None:
             self.ids[append.owner, append.message_id] = Known(append.digest, offset, now)
@@ -94,14 +94,14 @@ class Model:
         taken = within(rows, limits)
         more = len(taken) < len(rows) or len(taken) == limits.rows
         through = taken[-1].offset if more else max(after, self.last)
-        return Slice(taken, through, self.floor(user_id))
+        return Slice(rows=taken, through=through, floor=self.floor(user_id))
 
     def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits, now: int) -> Slice:
         values = [row for row in self.stream(user_id, now) if row.key is not None]
         rows = [row for row in values if after < row.offset <= upto]
         taken = within(rows, limits)
         more = len(taken) < len(rows) or len(taken) == limits.rows
-        return Slice(taken, taken[-1].offset if more else upto)
+        return Slice(rows=taken, through=taken[-1].offset if more else upto)
 
     def prune(self, now: int) -> dict[int, int]:
         """Remove all there is to remove; returns the floors that this raised."""

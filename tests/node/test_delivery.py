@@ -83,7 +83,7 @@ async def test_a_position_that_says_nothing_is_a_reset_to_the_head(
 async def test_what_was_pruned_is_a_reset(node: Node, streams: MemoryLog) -> None:
     for number in range(20):
         await append(node, to_user(number))
-    streams._retention_rows = 5
+    streams.retention_rows = 5
     pruned = await streams.prune()
     node.delivery.standings.raise_floors(pruned.floors)
     early, late = Peer(node, 1), Peer(node, 2)
@@ -341,7 +341,7 @@ async def test_one_who_lacks_what_was_pruned_meanwhile_is_told_so_when_it_comes_
     for number in range(20):
         await append(node, to_user(number))
     await node.delivery.standings.prepare(1, 1)
-    streams._retention_rows = 5
+    streams.retention_rows = 5
     # The floor is on disk, and memory does not know it.
     await streams.prune()
     phone = Peer(node, 1)

@@ -1,4 +1,4 @@
-"""How many `latest` values each user has, so that appending need not count."""
+"""The quota of `latest` keys: how many each user has, known without counting for each append."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -7,13 +7,13 @@ from typing import Final
 from sqlalchemy import Connection
 
 from app.streams.base import Append
-from app.streams.values import chunks, markers
+from app.streams.rows import chunks, markers
 
-Identity = tuple[int, str, str, int, int]
-"""User, type, key, target and excluded device: what a newer value takes the place of."""
+LatestKey = tuple[int, str, str, int, int]
+"""User, type, key, target and excluded device: a newer value replaces the older one of the same."""
 
 MAX_USERS: Final = 50_000
-"""Counts held in memory, about 5 MB; then counting begins anew."""
+"""Users whose numbers are in memory, about 5 MB; with one more, counting begins anew."""
 
 _EXISTING: Final = """
 WITH wanted (user_id, type, "key", target_device, without_device) AS (VALUES {values})
@@ -28,47 +28,54 @@ FROM messages WHERE "key" IS NOT NULL AND user_id IN ({values}) GROUP BY user_id
 """
 
 
-def identity_of(append: Append) -> Identity:
-    """Return what the value is the newest of."""
+def latest_key(append: Append) -> LatestKey:
+    """Return the key under which the message is the newest value."""
     key = append.key or ""
     return (append.user_id, append.type, key, append.target_device, append.without_device)
 
 
-class Held:
-    """The values that a batch meets and makes: which it replaces, which there is no room for."""
+class LatestBatch:
+    """The `latest` values of one batch: which rows they replace, and which are above the quota.
+
+    `existing` has the offset of each value that is stored, and whether it has not expired;
+    `counts` the values of each user, `bounds` an upper bound of the user's rows.
+    """
 
     def __init__(
         self,
-        existing: Mapping[Identity, tuple[int, bool]],
+        *,
+        existing: Mapping[LatestKey, tuple[int, bool]],
         counts: dict[int, int],
         bounds: dict[int, int],
         limit: int,
     ) -> None:
         self._existing = existing
-        self._live = {identity for identity, (_, live) in existing.items() if live}
+        self._live = {key for key, (_, live) in existing.items() if live}
         self._counts = counts
         self.bounds = bounds
         self._limit = limit
         self.replaced: set[int] = set()
 
-    def admit(self, identity: Identity) -> bool:
-        """Tell whether there is room for it, and count it; the row it replaces has to go."""
-        user_id = identity[0]
-        if identity not in self._live:
+    def admit(self, key: LatestKey) -> bool:
+        """Count the value, and note the row that it replaces; False when it is above the quota."""
+        user_id = key[0]
+        if key not in self._live:
             if self._counts[user_id] >= self._limit:
                 return False
             self._counts[user_id] += 1
             self.bounds[user_id] += 1
-            self._live.add(identity)
-        prior = self._existing.get(identity)
+            self._live.add(key)
+        prior = self._existing.get(key)
         if prior is not None:
             self.replaced.add(prior[0])
         return True
 
 
-class Keys:
-    """Upper bounds of each user's `latest` rows, expired ones included; exact ones are asked for
-    only when a bound leaves no room.
+class LatestQuota:
+    """How many `latest` values a user may have, and an upper bound of the rows that each has.
+
+    A bound counts expired rows too. A batch that would be above the quota by its users' bounds
+    has those users counted.
     """
 
     def __init__(self, limit: int) -> None:
@@ -76,12 +83,12 @@ class Keys:
         self._bounds: dict[int, int] = {}
 
     def forget(self) -> None:
-        """Count again: what was kept is not certain."""
+        """Have every user counted again, since nobody knows what the last batch stored."""
         self._bounds.clear()
 
-    def hold(self, connection: Connection, appends: Iterable[Append], now: int) -> Held:
-        """Return what there is of these appends' values, and how much room their users have."""
-        wanted = {identity_of(append) for append in appends}
+    def begin(self, connection: Connection, appends: Iterable[Append], now: int) -> LatestBatch:
+        """Return the batch of these appends, with none admitted yet; `now` in milliseconds."""
+        wanted = {latest_key(append) for append in appends}
         existing = _existing(connection, wanted, now)
         new = Counter(one[0] for one in wanted if not existing.get(one, (0, False))[1])
         users = {one[0] for one in wanted}
@@ -92,26 +99,26 @@ class Keys:
             counts[user] = bounds[user] = 0
         for user, rows, live in _counted(connection, tight, now):
             counts[user], bounds[user] = live, rows
-        return Held(existing, counts, bounds, self._limit)
+        return LatestBatch(existing=existing, counts=counts, bounds=bounds, limit=self._limit)
 
-    def remember(self, held: Held) -> None:
-        """The batch is on disk, so its bounds hold."""
+    def committed(self, batch: LatestBatch) -> None:
+        """Take over the bounds of a batch that is on disk."""
         if len(self._bounds) > MAX_USERS:
             self._bounds.clear()
-        self._bounds.update(held.bounds)
+        self._bounds.update(batch.bounds)
 
 
 def _existing(
-    connection: Connection, wanted: Collection[Identity], now: int
-) -> dict[Identity, tuple[int, bool]]:
-    found: dict[Identity, tuple[int, bool]] = {}
+    connection: Connection, wanted: Collection[LatestKey], now: int
+) -> dict[LatestKey, tuple[int, bool]]:
+    found: dict[LatestKey, tuple[int, bool]] = {}
     for chunk in chunks(sorted(wanted)):
         query = _EXISTING.format(values=markers(len(chunk), 5))
-        flat = tuple(value for identity in chunk for value in identity)
-        for offset, expires_at, *identity in connection.exec_driver_sql(query, flat):
+        flat = tuple(value for key in chunk for value in key)
+        for offset, expires_at, *key in connection.exec_driver_sql(query, flat):
             live = expires_at is None or expires_at > now
-            user_id, type_, key, target, without = identity
-            found[user_id, type_, key, target, without] = (offset, live)
+            user_id, type_, text, target, without = key
+            found[user_id, type_, text, target, without] = (offset, live)
     return found
 
 
