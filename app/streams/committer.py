@@ -1,4 +1,4 @@
-"""The one writer of a node: gathers what comes in meanwhile, commits it, and has it delivered."""
+"""The one writer of a node: stores the messages that wait in one transaction, and delivers them."""
 
 import asyncio
 import logging
@@ -14,21 +14,21 @@ from app.storage.completion import complete
 from app.streams.base import Append, Appended, Refused, Row, StreamLog, row_values
 
 MAX_BATCH: Final = 512
-"""Appends of one transaction: enough that its flush to disk costs each next to nothing."""
+"""Appends of one transaction, enough that each pays next to nothing for the flush to disk."""
 
 SMALL_BATCH: Final = 16
-"""Appends that are never spread over two transactions: a transaction costs as much as some ten."""
+"""Up to so many appends are never split: a transaction itself costs as much as some ten."""
 
 MAX_RUN: Final = 16
-"""Batches between two moments at which somebody else may have the log for himself."""
+"""Batches in a row; then a caller that waits for `exclusive` gets its turn."""
 
 MAX_WAITING: Final = 20_000
-"""Appends that may wait, some 20 MB; one more is refused."""
+"""Appends that may wait, some 20 MB; the committer refuses one more."""
 
 log = logging.getLogger(__name__)
 
 Deliver = Callable[[Sequence[Row]], Awaitable[list[list[int]]]]
-"""Hands committed rows to those connected; returns the devices that took each."""
+"""Hands committed rows to connections; returns, for each row, the devices that took it."""
 
 _REFUSALS: Final = {
     "too_many_keys": "This user has as many keys as are kept; use one that is there.",
@@ -47,27 +47,27 @@ class Stored:
 
 
 Done = Callable[[Stored | Problem], None]
-"""Gets what came of an append; the Problem is `too_many_keys`, `id_conflict` or one of storage."""
-
+"""Takes what came of an append; the Problem is `too_many_keys`, `id_conflict` or one of storage."""
 
 _Waiting = tuple[Append, Done]
 
 
 @dataclass(slots=True)
 class _Written:
-    """What is on disk and not yet delivered."""
+    """A batch that is on disk and not yet delivered; an empty one if its append failed."""
 
     batch: list[_Waiting]
     outcomes: Sequence[Appended | Refused]
-    doubtful: bool
-    """There may be something in the log that nobody was told of."""
+    doubt: bool
+    """Whether rows may be in the log that no connection was handed and no sender told of."""
 
 
 class Committer:
     """Commits appends in batches and delivers them in the order of their offsets.
 
-    A sender has its answer after its message is on disk and was handed to those connected; what
-    could not be stored is delivered to nobody.
+    It answers a sender after the message is on disk and was handed to the connections. A message
+    that could not be stored is delivered to nobody. It calls `on_doubt` when an append that failed
+    may have been written all the same, and when a delivery failed half-way.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Committer:
         self._metrics = metrics
         self._queue: deque[_Waiting] = deque()
         self._suspects: deque[list[_Waiting]] = deque()
-        """Parts of a batch with something in it that cannot be stored; they come first."""
+        """Parts of a batch of which some append cannot be stored; they are written first."""
         self._committing = asyncio.Lock()
         self._work = asyncio.Event()
 
@@ -93,9 +93,9 @@ class Committer:
         return len(self._queue) + sum(map(len, self._suspects))
 
     def submit(self, append: Append, done: Done) -> None:
-        """Have the message stored and delivered; `done` is called when it is, or cannot be.
+        """Have the message stored and delivered, and `done` called with the outcome.
 
-        Raises Problem 503 `overloaded` when too many wait.
+        Raises Problem 503 `overloaded` when MAX_WAITING appends wait.
         """
         if len(self._queue) >= MAX_WAITING:
             raise Problem(503, "overloaded", "Too many messages wait to be stored.", retry_after=1)
@@ -103,22 +103,22 @@ class Committer:
         self._work.set()
 
     async def run(self) -> None:
-        """Commit and deliver until cancelled; what is under way is finished first."""
+        """Commit and deliver until cancelled; the batches under way are finished first."""
         while True:
             await self._work.wait()
             self._work.clear()
             await self._write_all()
 
     async def drain(self) -> None:
-        """Everything that was submitted until now has its answer."""
+        """Wait until every append that was submitted before this call has its outcome."""
         await self._write_all()
         async with self.exclusive():
-            # Also what another caller had taken from the queue.
+            # Another task may have taken some from the queue, and holds the lock until it is done.
             pass
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """Nothing is committed or delivered inside the block."""
+        """Let nothing be committed or delivered inside the block."""
         async with self._committing:
             yield
 
@@ -128,13 +128,13 @@ class Committer:
                 await complete(self._write_some())
 
     async def _write_some(self) -> None:
-        """Commit a few batches; while one is on its way to disk the one before it is delivered."""
+        """Commit a few batches, and deliver each while the next one is on its way to disk."""
         written: _Written | None = None
         for _ in range(MAX_RUN):
             batch = self._next_batch(written)
             if not batch:
                 break
-            # Begun before the delivery, so that the disk need not wait for the loop.
+            # The write begins before the delivery, so that the disk need not wait for the loop.
             writing = asyncio.create_task(self._write(batch))
             await asyncio.sleep(0)
             if written is not None:
@@ -144,22 +144,22 @@ class Committer:
             await self._hand_out(written)
 
     def _next_batch(self, delivering: "_Written | None") -> list[_Waiting]:
-        """Take what is committed next.
+        """Take the appends to commit next: half of all that wait or are being delivered.
 
-        Who is answered sends again, all at the same time. Taking everything would leave next to
-        nothing for the batch after it, and disk and loop would wait for each other in turns.
+        Senders that are answered together send again together. A batch of everything would leave
+        next to nothing for the one after it, and disk and loop would wait for each other in turns.
         """
         if self._suspects:
             return self._suspects.popleft()
         size = len(self._queue)
-        # After a failure, which may have taken seconds, all that waits is told as soon as may be.
+        # After a failure, which may have taken seconds, try all, so that all hear of it soon.
         if size > SMALL_BATCH and (delivering is None or delivering.batch):
             handed = len(delivering.batch) if delivering is not None else 0
             size = max(SMALL_BATCH, (size + handed + 1) // 2)
         return [self._queue.popleft() for _ in range(min(size, len(self._queue), MAX_BATCH))]
 
     async def _write(self, batch: list[_Waiting]) -> "_Written":
-        """Commit the batch and return what is to be delivered of it; the others are answered."""
+        """Commit the batch and return it for delivery; after a failure answer its senders."""
         before = self._log.last
         try:
             outcomes = await self._log.append([append for append, _ in batch])
@@ -168,7 +168,7 @@ class Committer:
         except Exception:
             log.exception("append failed")
             if self._log.last == before and len(batch) > 1:
-                # Find the one that cannot be stored, so that it takes no other along.
+                # Find the append that cannot be stored by halves, and store the others.
                 half = len(batch) // 2
                 self._suspects.extendleft((batch[half:], batch[:half]))
             else:
@@ -176,12 +176,12 @@ class Committer:
         else:
             self._metrics.commits += 1
             return _Written(batch, outcomes, _has_gap(before, outcomes))
-        # It may have been written, though we were told that it was not.
+        # If the newest offset has moved, the batch was written although the append failed.
         return _Written([], [], self._log.last != before)
 
     async def _hand_out(self, written: "_Written") -> None:
-        """Deliver what is on disk and answer its senders."""
-        if written.doubtful:
+        """Deliver the batch and answer its senders."""
+        if written.doubt:
             self._on_doubt()
         batch, outcomes = written.batch, written.outcomes
         rows = [
@@ -200,20 +200,20 @@ class Committer:
                 _answer(done, Stored(epoch, outcome.offset, outcome.duplicate, devices))
 
     async def _devices_of(self, rows: Sequence[Row]) -> list[list[int]]:
-        """Deliver the rows and return the devices that took each."""
+        """Deliver the rows and return, for each, the devices that took it."""
         try:
             return await self._deliver(rows)
         except Exception:
-            # It failed half-way: whoever lacks something reads it.
+            # Some connections may lack some rows, and read them.
             log.exception("delivery failed")
             self._on_doubt()
             return [[] for _ in rows]
 
 
 def _has_gap(before: int, outcomes: Sequence[Appended | Refused]) -> bool:
-    """Tell whether there is an offset below these that nobody was told of.
+    """Tell whether the offsets do not follow on `before`, the newest one known before the append.
 
-    Then an append that seemed to fail was written, and the storage could not say so at the time.
+    Then an earlier append was written although it failed, when the storage could not say so.
     """
     for one in outcomes:
         if isinstance(one, Appended) and not one.duplicate:
@@ -227,7 +227,7 @@ def _fail(batch: Sequence[_Waiting], refusal: Problem) -> None:
 
 
 def _answer(done: Done, outcome: Stored | Problem) -> None:
-    """Tell the sender; a fault of one must not keep the others waiting."""
+    """Call `done`; an error in it must not keep the other senders from their answers."""
     try:
         done(outcome)
     except Exception:

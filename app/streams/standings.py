@@ -1,4 +1,4 @@
-"""What memory knows of streams: heads, floors and cursors of those who were here lately."""
+"""What memory knows of streams: heads, floors and cursors of users and devices seen lately."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -12,27 +12,26 @@ from app.protocol.position import Position
 from app.streams.base import EVERYONE, Cursor, Row, Standing, StreamLog
 
 KNOWN: Final = 65_536
-"""Users, and devices; about 150 bytes each, and up to twice as many.
+"""Users in memory, and as many devices; about 150 bytes each, and up to twice as many.
 
-Above the 50,000 connections of a node.
+It is above the 50,000 connections of a node.
 """
+
+NO_CURSOR: Final = Position("", -1)
+"""The cursor of a device that has acknowledged nothing; one for all, since most have none."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Stream:
-    """What is known of one user's stream."""
+class KnownStream:
+    """What memory knows of one user's own rows, or of those of everyone."""
 
     head: int = 0
     floor: int = 0
     keys: bool = False
     loaded: bool = False
-    """False while it holds only what was handed out meanwhile."""
-
-
-NO_CURSOR: Final = Position("", -1)
-"""Of a device that has acknowledged nothing; one for all, since most have none."""
+    """False while it holds only what was delivered, and nothing of what the log says."""
 
 
 class Standings:
@@ -40,8 +39,8 @@ class Standings:
 
     def __init__(self, streams: StreamLog) -> None:
         self._log = streams
-        self._everyone = Stream()
-        self._streams: Recent[int, Stream] = Recent(KNOWN)
+        self._everyone = KnownStream()
+        self._streams: Recent[int, KnownStream] = Recent(KNOWN)
         self._cursors: Recent[int, Position] = Recent(KNOWN)
         self._unsaved: dict[int, Cursor] = {}
         self._loads: Batches[tuple[int, int], Standing] = Batches(self._load)
@@ -52,7 +51,7 @@ class Standings:
         return stream is not None and stream.loaded and self._cursors.get(device_id) is not None
 
     async def prepare(self, user_id: int, device_id: int) -> None:
-        """Have in memory what the connection of this device needs; raises StorageUnavailable."""
+        """Load what `of` needs for this device; raises StorageUnavailable."""
         try:
             found = await self._loads.get((user_id, device_id))
         except Exception as error:
@@ -62,8 +61,8 @@ class Standings:
             self._learn(user_id, device_id, found)
 
     def of(self, user_id: int, device_id: int) -> Standing:
-        """Return where the device stands at this instant; it is known."""
-        stream = self._streams.get(user_id) or Stream()
+        """Return where the device stands at this instant; call `prepare` first, unless `knows`."""
+        stream = self._streams.get(user_id) or KnownStream()
         cursor = self._cursors.get(device_id)
         everyone = self._everyone
         return Standing(
@@ -74,30 +73,33 @@ class Standings:
         )
 
     def head(self, user_id: int) -> int:
-        """Return the newest offset that was handed out to the user, as far as is known."""
+        """Return the newest offset that was delivered to the user's stream, as far as is known."""
         stream = self._streams.get(user_id)
         return max(stream.head if stream is not None else 0, self._everyone.head)
 
     def advance(self, rows: Sequence[Row]) -> None:
-        """These rows are about to be handed out: the heads are there."""
+        """Move the heads to these rows, which are about to be delivered."""
         for row in rows:
             stream = self._stream(row.user_id)
             stream.head = max(stream.head, row.offset)
             stream.keys = stream.keys or row.key is not None
 
     def doubt(self) -> None:
-        """Anything up to the newest offset may be owed to anybody: who comes back looks."""
+        """Move the head of everyone to the newest offset, so that devices that come back read on.
+
+        The log may have rows up to there, of any user, that no connection was handed.
+        """
         self._everyone.head = max(self._everyone.head, self._log.last)
 
     def raise_floors(self, floors: Mapping[int, int]) -> None:
-        """Retention has removed what is at or below these offsets, by user."""
+        """Raise the floors, by user, to these offsets, up to which retention has removed rows."""
         for user_id, floor in floors.items():
             stream = self._everyone if user_id == EVERYONE else self._streams.get(user_id)
             if stream is not None:
                 stream.floor = max(stream.floor, floor)
 
     def acknowledge(self, user_id: int, device_id: int, position: Position) -> None:
-        """The device has everything up to there; a cursor of the same epoch never goes back."""
+        """Move the device's cursor to the position, unless that is behind it in the same epoch."""
         cursor = self._cursors.get(device_id)
         if cursor is None or cursor.epoch != position.epoch or cursor.offset < position.offset:
             self._cursors.put(device_id, position)
@@ -109,7 +111,7 @@ class Standings:
         return self._unsaved
 
     async def save(self) -> None:
-        """Every cursor until now is on disk; raises StorageUnavailable and forgets none."""
+        """Write all cursors to disk; raises StorageUnavailable, and the next call tries again."""
         if not self._unsaved:
             return
         saved, self._unsaved = self._unsaved, {}
@@ -120,27 +122,27 @@ class Standings:
             raise
 
     def forget(self) -> None:
-        """Nothing is known any more: the numbering is another one."""
+        """Forget all heads, floors and cursors, since a new epoch has begun."""
         self._streams.clear()
         self._cursors.clear()
         self._unsaved.clear()
-        self._everyone = Stream()
+        self._everyone = KnownStream()
 
     async def close(self) -> None:
-        """No load is running."""
+        """Wait for a running load to finish."""
         await self._loads.close()
 
-    def _stream(self, user_id: int) -> Stream:
+    def _stream(self, user_id: int) -> KnownStream:
         if user_id == EVERYONE:
             return self._everyone
         stream = self._streams.get(user_id)
         if stream is None:
-            stream = Stream()
+            stream = KnownStream()
             self._streams.put(user_id, stream)
         return stream
 
     def _learn(self, user_id: int, device_id: int, found: Standing) -> None:
-        """Take what was read, unless memory has gone ahead meanwhile."""
+        """Take over what was read, unless memory has gone ahead meanwhile."""
         stream = self._stream(user_id)
         stream.head = max(stream.head, found.head)
         stream.floor = max(stream.floor, found.floor)
