@@ -1,4 +1,4 @@
-"""What a StreamLog must say, in memory and without haste."""
+"""What a StreamLog must answer, computed in memory in the plainest way."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from app.streams.sql import StreamLimits
 
 DAY_MS = 86_400_000
 
-Identity = tuple[int, str, str, int, int]
+LatestKey = tuple[int, str, str, int, int]
 Outcome = Appended | Refused
 
 
-def identity_of(one: Append | Row) -> Identity:
+def latest_key(one: Append | Row) -> LatestKey:
     return (one.user_id, one.type, one.key or "", one.target_device, one.without_device)
 
 
@@ -28,7 +28,7 @@ class Known:
 
 @dataclass
 class Model:
-    """The rows, by offset, and everything else that is remembered."""
+    """The rows, by offset, and everything else that a log remembers."""
 
     limits: StreamLimits
     rows: dict[int, Row] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Model:
     last: int = 0
 
     def append(self, append: Append, outcome: Outcome, now: int) -> None:
-        """Take this append, whose outcome must be one that is right."""
+        """Check that the outcome is a right one for this append, and take the message over."""
         name = (append.owner, append.message_id or "")
         known = self.ids.get(name) if append.message_id is not None else None
         if known is not None:
@@ -57,15 +57,15 @@ class Model:
 
     def _has_room(self, append: Append, now: int) -> bool:
         values = [row for row in self.rows.values() if row.key is not None and alive(row, now)]
-        mine = {identity_of(row) for row in values if row.user_id == append.user_id}
-        return identity_of(append) in mine or len(mine) < self.limits.max_keys_per_user
+        mine = {latest_key(row) for row in values if row.user_id == append.user_id}
+        return latest_key(append) in mine or len(mine) < self.limits.max_keys_per_user
 
     def _take(self, append: Append, offset: int, now: int) -> None:
         assert offset > self.last, "offsets only grow"
         self.last = offset
         if append.key is not None:
             for row in list(self.rows.values()):
-                if row.key is not None and identity_of(row) == identity_of(append):
+                if row.key is not None and latest_key(row) == latest_key(append):
                     del self.rows[row.offset]
         self.rows[offset] = Row(
             offset=offset,
@@ -85,7 +85,7 @@ class Model:
             self.ids[append.owner, append.message_id] = Known(append.digest, offset, now)
 
     def stream(self, user_id: int, now: int) -> list[Row]:
-        """The rows of the user and of everyone, expired ones left out."""
+        """Return the rows of the user and of everyone that have not expired."""
         mine = [row for row in self.rows.values() if row.user_id in (user_id, EVERYONE)]
         return sorted((row for row in mine if alive(row, now)), key=lambda row: row.offset)
 
@@ -104,7 +104,7 @@ class Model:
         return Slice(rows=taken, through=taken[-1].offset if more else upto)
 
     def prune(self, now: int) -> dict[int, int]:
-        """Remove all there is to remove; returns the floors that this raised."""
+        """Remove all that retention has to remove; return the floors that this raised."""
         self.rows = {offset: row for offset, row in self.rows.items() if alive(row, now)}
         oldest = now - int(self.limits.retention_days * DAY_MS)
         log = sorted((row for row in self.rows.values() if row.key is None), key=lambda r: r.offset)

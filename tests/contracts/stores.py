@@ -18,7 +18,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Opened:
-    """A log, and the way to close it and what it stands on."""
+    """A log, and a way to close it together with what it needs."""
 
     streams: StreamLog
     close: Callable[[], Awaitable[None]]
@@ -30,13 +30,13 @@ class Store(Protocol):
     name: str
 
     async def open(self, folder: Path, limits: StreamLimits, clock: Clock) -> Opened:
-        """Return the log that is kept in the folder; a new one in an empty folder."""
+        """Return the log in the folder; a new one if the folder is empty."""
 
     def image(self, folder: Path, target: Path) -> None:
-        """The new folder `target` has what a machine that lost power now would find."""
+        """Copy to the new folder `target` what a machine that lost power now would find."""
 
     def is_sound(self, folder: Path) -> bool:
-        """Tell whether what is kept there is whole; nobody has it open."""
+        """Tell whether the database in the folder, which nobody has open, is intact."""
 
 
 class SqlStore:
@@ -80,7 +80,7 @@ class SqlStore:
             connection.close()
 
     async def _give(self, path: Path) -> None:
-        """Put an empty database there; bringing one to the newest schema takes a while."""
+        """Copy an empty database there, which saves migrating one each time."""
         if self._made is None:
             self._made = tempfile.TemporaryDirectory()
             await (await Database.open(Path(self._made.name) / self.database)).close()

@@ -1,4 +1,4 @@
-"""Whatever is done to a StreamLog in whatever order, it says what the model says."""
+"""A StreamLog answers what the model answers, whatever is done to it in whatever order."""
 
 import asyncio
 import tempfile
@@ -63,12 +63,12 @@ read_limits = st.builds(
     rows=st.sampled_from([1, 2, 3, 100]),
     bytes=st.sampled_from([1, 99, 100, 101, 10_000]),
 )
-# Around the ends of ttl, of a day and of the retention; never backwards.
+# Just below and above a ttl, a day and the retention time; never backwards.
 pauses = st.sampled_from([1, 9.999, 10, 10.001, 3600, 86_400, 86_401, 199_999, 259_200.001])
 
 
 class Machine(RuleBasedStateMachine):
-    """A log in a folder, and the model of it; `store` is the implementation."""
+    """A log in a folder, and a model of it; `store` is the implementation."""
 
     store: Store
 

@@ -16,7 +16,7 @@ WRONG = Append(1, "note.x", b"2")
 
 
 class Disk(MemoryLog):
-    """Notes the size of each transaction, and holds it while it is told to."""
+    """A log that notes the size of each transaction, and gives each one of its `turns`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Disk(MemoryLog):
 
 
 class Receivers:
-    """Who the rows are delivered to."""
+    """The other end of the delivery; `broken` makes it fail, `ready` lets it go on."""
 
     def __init__(self) -> None:
         self.offsets: list[int] = []
@@ -72,7 +72,7 @@ async def committer(disk: Disk, receivers: Receivers) -> AsyncIterator[Committer
 
 
 class Sender:
-    """Sends its next message when the one before it is answered."""
+    """A client that sends its next message when the one before it is answered."""
 
     def __init__(self, committer: Committer, times: int) -> None:
         self._committer = committer
@@ -123,7 +123,7 @@ async def test_many_at_once_are_written_in_few_transactions(
         committer.submit(NOTE, lambda _: None)
     await committer.drain()
     assert max(disk.sizes) == MAX_BATCH
-    # The last ones have nothing behind them, and are halved down to a small one.
+    # The queue is halved for each of the last batches, down to a small one.
     assert len(disk.sizes) <= 10 + (MAX_BATCH // SMALL_BATCH).bit_length()
 
 
@@ -149,7 +149,7 @@ async def test_a_batch_is_delivered_while_the_next_one_is_written(
     assert receivers.offsets == [1, 2]
 
 
-async def test_a_delivery_that_fails_is_answered_and_makes_everybody_look(
+async def test_a_delivery_that_fails_is_answered_and_in_doubt(
     committer: Committer, receivers: Receivers
 ) -> None:
     receivers.broken = True
@@ -164,9 +164,7 @@ async def test_a_delivery_that_fails_is_answered_and_makes_everybody_look(
     assert receivers.doubts == 1
 
 
-async def test_who_wants_to_be_alone_need_not_wait_for_all_that_is_sent(
-    committer: Committer, disk: Disk
-) -> None:
+async def test_exclusive_need_not_wait_for_every_sender(committer: Committer, disk: Disk) -> None:
     senders = [Sender(committer, 100) for _ in range(64)]
     for sender in senders:
         sender.send()
@@ -182,7 +180,9 @@ async def test_who_wants_to_be_alone_need_not_wait_for_all_that_is_sent(
         await sender.done.wait()
 
 
-async def test_draining_waits_for_what_is_at_the_disk(committer: Committer, disk: Disk) -> None:
+async def test_draining_waits_for_a_batch_on_its_way_to_disk(
+    committer: Committer, disk: Disk
+) -> None:
     sender = Sender(committer, 1)
     disk.turns = asyncio.Semaphore(0)
     sender.send()
@@ -197,7 +197,7 @@ async def test_draining_waits_for_what_is_at_the_disk(committer: Committer, disk
     assert sender.offsets == [1]
 
 
-async def test_when_the_storage_fails_all_that_wait_are_told_soon(
+async def test_when_the_storage_fails_all_waiting_senders_hear_of_it_soon(
     committer: Committer, disk: Disk
 ) -> None:
     disk.broken = True
@@ -210,7 +210,7 @@ async def test_when_the_storage_fails_all_that_wait_are_told_soon(
     assert disk.sizes == [MAX_BATCH // 2, MAX_BATCH // 2]
 
 
-async def test_one_that_cannot_be_stored_takes_no_other_along_and_is_found_soon(
+async def test_an_append_that_cannot_be_stored_is_found_soon_and_harms_no_other(
     committer: Committer, disk: Disk, receivers: Receivers
 ) -> None:
     outcomes: dict[int, Stored | Problem] = {}

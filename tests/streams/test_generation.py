@@ -1,4 +1,4 @@
-"""The guard: an older copy of the database is known, and nothing else is taken for one."""
+"""The guard recognises an older copy of the database, and takes nothing else for one."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ NOTE = Append(1, "note.text", b"1")
 
 
 def copy(folder: Path, target: Path) -> Path:
-    """What is in the folder now, as a crash at this instant leaves it."""
+    """Return a copy of the folder as a crash at this instant would leave it."""
     target.mkdir()
     for name in (GUARD_NAME, f"{DATABASE}-wal", DATABASE):
         if (folder / name).exists():
@@ -33,7 +33,7 @@ def copy(folder: Path, target: Path) -> Path:
 
 
 def put_back(copied: Path, folder: Path) -> None:
-    """The database is the copied one; the guard is the newer one."""
+    """Put the copied database back beside the guard that is newer."""
     for suffix in ("", "-wal", "-shm"):
         (folder / (DATABASE + suffix)).unlink(missing_ok=True)
         if (copied / (DATABASE + suffix)).exists():
@@ -41,7 +41,7 @@ def put_back(copied: Path, folder: Path) -> None:
 
 
 async def run(folder: Path, appends: int = 0, *, reset: bool = False) -> tuple[str, int]:
-    """One life of a server; returns its epoch and last offset."""
+    """Start and stop a server that stores so many messages; return its epoch and last offset."""
     database = await Database.open(folder / DATABASE)
     try:
         streams = await SqlStreamLog.open(database, folder / GUARD_NAME, LIMITS)
@@ -57,7 +57,7 @@ async def run(folder: Path, appends: int = 0, *, reset: bool = False) -> tuple[s
 
 @contextmanager
 def images(folder: Path, target: Path) -> Iterator[list[Path]]:
-    """A copy before and after each statement, each flush and each renaming meanwhile."""
+    """Take a copy before and after each statement, each flush and each renaming in the block."""
     taken: list[Path] = []
     target.mkdir()
 

@@ -1,4 +1,4 @@
-"""Retention: what goes, what stays, in steps, and without looking at everything each time."""
+"""Retention: which rows go and which stay, in small steps that do not read every row."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,12 +34,14 @@ def floors(steps: Sequence[Pruned]) -> dict[int, int]:
     return {user: floor for step in steps for user, floor in step.floors.items()}
 
 
-async def test_nothing_goes_without_need(streams: SqlStreamLog) -> None:
+async def test_rows_within_the_limits_stay(streams: SqlStreamLog) -> None:
     await streams.append([NOTE] * LIMITS.retention_rows)
     assert sum(step.rows for step in await prune(streams)) == 0
 
 
-async def test_the_oldest_above_the_number_go_and_raise_the_floor(streams: SqlStreamLog) -> None:
+async def test_the_oldest_rows_above_the_limit_go_and_raise_the_floor(
+    streams: SqlStreamLog,
+) -> None:
     await streams.append([NOTE] * (LIMITS.retention_rows + 3))
     assert floors(await prune(streams)) == {1: 3}
     assert (await offsets(streams))[0] == 4
@@ -49,7 +51,7 @@ async def test_the_oldest_above_the_number_go_and_raise_the_floor(streams: SqlSt
 
 
 @pytest.mark.parametrize(("early", "gone"), [(0, []), (0.001, [1])], ids=["30 days", "and 1 ms"])
-async def test_what_is_too_old_goes_and_raises_the_floor(
+async def test_a_row_that_is_too_old_goes_and_raises_the_floor(
     streams: SqlStreamLog, clock: Any, early: float, gone: list[int]
 ) -> None:
     await streams.append([NOTE])
@@ -60,9 +62,7 @@ async def test_what_is_too_old_goes_and_raises_the_floor(
     assert await offsets(streams) == [1, 2][len(gone) :]
 
 
-async def test_a_row_whose_time_is_over_goes_and_moves_no_floor(
-    streams: SqlStreamLog, clock: Any
-) -> None:
+async def test_an_expired_row_goes_and_moves_no_floor(streams: SqlStreamLog, clock: Any) -> None:
     await streams.append([NOTE, replace(NOTE, ttl=10), replace(NOTE, ttl=10, key="a")])
     clock.seconds += 10
     steps = await prune(streams)
@@ -81,7 +81,7 @@ async def test_values_stay_however_old_and_many_rows_follow(
     assert await offsets(streams) == [1, LIMITS.retention_rows + 3]
 
 
-async def test_rows_of_everyone_have_a_number_and_a_floor_of_their_own(
+async def test_rows_of_everyone_have_a_limit_and_a_floor_of_their_own(
     streams: SqlStreamLog,
 ) -> None:
     await streams.append([NOTE] * 60)
@@ -100,7 +100,7 @@ async def test_a_step_removes_few_rows_and_says_that_there_is_more(streams: SqlS
     assert floors(steps) == {1: 2 * STEP_ROWS + 1}
 
 
-async def test_what_is_old_goes_in_steps_too(streams: SqlStreamLog, clock: Any) -> None:
+async def test_old_rows_go_in_steps_too(streams: SqlStreamLog, clock: Any) -> None:
     await streams.append([replace(NOTE, user_id=user) for user in range(1, STEP_ROWS + 100)])
     clock.seconds += 31 * DAY
     steps = await prune(streams)
@@ -108,7 +108,7 @@ async def test_what_is_old_goes_in_steps_too(streams: SqlStreamLog, clock: Any) 
     assert floors(steps) == {user: user for user in range(1, STEP_ROWS + 100)}
 
 
-async def test_a_start_looks_at_every_user_once(
+async def test_a_start_counts_the_rows_of_every_user_once(
     database: Database, streams: SqlStreamLog, folder: Path
 ) -> None:
     many = range(1, 2 * PAGE_USERS + 10)

@@ -1,4 +1,4 @@
-"""SqlStreamLog beyond the contract: faults of the disk, what a batch costs, who is told what."""
+"""SqlStreamLog beyond the contract: faults of the disk, numbers, cursors, what a batch costs."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ async def offsets(streams: SqlStreamLog, user_id: int = 1) -> list[int]:
 
 @contextmanager
 def statements() -> Iterator[list[tuple[str, Any]]]:
-    """Every statement that goes to any database meanwhile."""
+    """Note every statement that any database gets in the block."""
     seen: list[tuple[str, Any]] = []
 
     def note(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
@@ -52,7 +52,7 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
 # Faults
 
 
-async def test_a_full_disk_stores_nothing_and_room_on_it_is_enough_to_go_on(
+async def test_a_full_disk_stores_nothing_and_free_space_is_enough_to_go_on(
     database: Database, streams: SqlStreamLog
 ) -> None:
     await streams.append([NOTE])
@@ -83,7 +83,7 @@ async def test_a_file_that_may_not_grow_stores_nothing_until_it_may(
     assert await streams.append([NOTE]) == [Appended(2)]
 
 
-async def test_a_locked_database_is_unavailable_until_it_is_let_go(
+async def test_a_locked_database_is_unavailable_until_it_is_unlocked(
     folder: Path, streams: SqlStreamLog
 ) -> None:
     other = sqlite3.connect(folder / "switchboard.db", isolation_level=None)
@@ -109,7 +109,7 @@ async def test_a_read_only_database_is_unavailable_and_can_be_read(
     assert (await streams.standings([(1, 7)]))[0].head == 1
 
 
-async def test_a_fault_that_lasts_is_told_once_and_without_the_message(
+async def test_a_fault_that_lasts_is_logged_once_and_without_the_message(
     database: Database, streams: SqlStreamLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     await sql(database, "PRAGMA query_only = ON")
@@ -146,7 +146,7 @@ async def test_an_append_cancelled_in_its_commit_is_known_by_the_last_offset(
     assert await offsets(streams) == list(range(1, streams.last + 1))
 
 
-async def test_after_a_failure_the_database_is_believed_not_memory(
+async def test_after_a_failure_the_state_is_read_from_the_database(
     database: Database, streams: SqlStreamLog
 ) -> None:
     await streams.append([NOTE])
@@ -175,7 +175,7 @@ SMALL = StreamLimits(retention_days=30, retention_rows=10, max_keys_per_user=2)
 # Numbers
 
 
-async def test_no_number_comes_twice_when_all_is_gone_and_after_a_restart(
+async def test_no_offset_is_given_twice_when_all_rows_are_gone_and_after_a_restart(
     database: Database, streams: SqlStreamLog, folder: Path, clock: Callable[[], float]
 ) -> None:
     await streams.append([NOTE] * 3)
@@ -224,7 +224,7 @@ async def test_a_refused_repeat_takes_no_value_away(streams: SqlStreamLog) -> No
     assert await offsets(streams) == [1, 2]
 
 
-async def test_a_value_whose_time_is_over_takes_no_place(streams: SqlStreamLog, clock: Any) -> None:
+async def test_an_expired_value_is_not_counted(streams: SqlStreamLog, clock: Any) -> None:
     await streams.append([replace(NOTE, key=key, ttl=10) for key in "abc"])
     fourth = replace(NOTE, key="d")
     assert await streams.append([fourth]) == [Refused("too_many_keys")]
@@ -275,7 +275,7 @@ async def test_deleting_a_user_takes_its_messages_along(
 
 
 def batch(size: int) -> list[Append]:
-    """Half of it with an id, a third of it with a key, for many users."""
+    """Return appends for many users, half of them with an id and a third with a key."""
     return [
         Append(
             100 * size + number % 40,
@@ -309,7 +309,7 @@ async def test_a_plain_batch_is_one_statement_in_a_transaction(streams: SqlStrea
     assert [statement.split(" ")[0] for statement, _ in seen] == ["BEGIN", "INSERT", "COMMIT"]
 
 
-async def test_batches_of_any_size_are_kept_whole_and_in_order(streams: SqlStreamLog) -> None:
+async def test_batches_of_any_size_are_stored_whole_and_in_order(streams: SqlStreamLog) -> None:
     sizes = (1, 2, 3, 31, 511, 512, 513, 1100)
     for size in sizes:
         texts = [b"%d" % number for number in range(size)]
@@ -343,12 +343,12 @@ async def test_no_statement_looks_at_every_row(folder: Path, streams: SqlStreamL
     connection.close()
 
 
-async def test_a_row_in_the_way_of_another_fails_the_batch_and_nothing_of_it_is_kept(
+async def test_a_batch_with_an_offset_that_is_taken_fails_as_a_whole(
     database: Database, streams: SqlStreamLog
 ) -> None:
     [first] = await streams.append([replace(NOTE, key="k")])
     assert isinstance(first, Appended)
-    # As if somebody else had written: the offset after next is taken.
+    # As if another program had written: the offset after next is taken.
     columns = '"offset", user_id, type, payload, created_at'
     values = f"{first.offset + 2}, 9, 'x.y', x'31', 0"
     await sql(database, f"INSERT INTO messages ({columns}) VALUES ({values})")
