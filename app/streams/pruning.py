@@ -67,10 +67,10 @@ class Uncounted:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The numbers of rows by user, and where the next page of all users begins.
+    """The number of rows of each user, and after which user the next page begins.
 
-    Those of a page include `latest` values, which only makes a user be counted once more; those of
-    users that were due do not. `next_page` is None after the last page.
+    A page counts `latest` values too, so a user may be due without need; for users that were due
+    they are not counted. `next_page` is None after the last page.
     """
 
     uncounted: Uncounted
@@ -108,7 +108,7 @@ class Step:
 
 
 class Retention:
-    """The limits of age and number, and how far the walks have come, which begin with each start.
+    """The limits of age and number, and how far the walks have come since the server's start.
 
     After a clock was ahead for a while, the rows stored in that while, and those stored later,
     stay for as much longer; the limit on numbers holds nevertheless.
