@@ -1,9 +1,11 @@
-"""Short pauses of the garbage collection, however many connections there are.
+"""Short pauses of the garbage collector, however many connections there are.
 
-Python looks at the objects that were made lately, and now and then at those that have survived such
-looks. A look stops the server for some 0.4 µs for each object, and a connection is about a hundred
-of them. So only few are young at a time, and what has survived is looked at again only when there
-must be garbage among it: aiohttp leaves cycles behind at the end of each connection.
+A full collection stops the server for some 0.4 µs for each object, and a connection is about a
+hundred of them. Python's own rule makes one whenever the objects that survived have grown by a
+quarter, garbage or not. Here Python collects young objects only, few at a time. A full collection
+comes when more memory is allocated than the live connections account for. A count of ended
+connections would not do: one that ends with the closing handshake leaves nothing behind, while any
+other leaves some 60 blocks, in cycles of aiohttp's objects.
 """
 
 import asyncio
@@ -13,95 +15,86 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from app.base.logs import fields
 
 YOUNG: Final = 5_000
-"""Objects made, less those gone, before the young ones are looked at: 2 ms."""
+"""Objects made, less those freed, before the young ones are collected, which takes 2 ms."""
 
 NEVER: Final = 1_000_000_000
 
-LOOKS: Final = 10
-"""At the young ones between two counts of what is allocated, which take some 50 µs each."""
+CHECK_SECONDS: Final = 1.0
+"""Between two counts of the allocated blocks, which take some 50 µs each."""
 
 OF_A_CONNECTION: Final = 150
 """Blocks of memory that a live connection accounts for, of 100 bytes each on average."""
 
 TOLERATED: Final = 250_000
-"""Blocks that may be garbage before all objects are looked at, some tens of MB."""
+"""Blocks that may be garbage before a full collection, some tens of MB."""
 
 TOLERATED_SHARE: Final = 0.5
-"""As a part of the blocks of live connections: a look at many objects may find much."""
+"""The same, as a part of the blocks of live connections, which make a full collection longer."""
 
 log = logging.getLogger(__name__)
 
 
-class Garbage:
-    """Decides when everything is to be looked at.
+class Heap:
+    """Tells how much of the memory allocated since the last full collection may be garbage.
 
-    `connections` tells how many are live, `blocks` how much memory is allocated.
+    `connections` returns how many are live, `blocks` how many blocks of memory are allocated.
     """
 
-    def __init__(
-        self, connections: Callable[[], int], blocks: Callable[[], int], look: Callable[[], None]
-    ) -> None:
+    def __init__(self, connections: Callable[[], int], blocks: Callable[[], int]) -> None:
         self._connections = connections
         self._blocks = blocks
-        self._look = look
-        self._looks = 0
-        self._begin()
+        self.collected()
 
-    def made(self, phase: str, info: dict[str, Any]) -> None:
-        """Python has looked at some objects (a member of `gc.callbacks`)."""
-        if phase == "start":
-            return
-        if info["generation"]:
-            self._begin()
-            return
-        self._looks += 1
-        if self._looks % LOOKS == 0 and self._surplus() > self._tolerated():
-            # Once is enough, until it has been done.
-            self._begin()
-            self._look()
+    def collected(self) -> None:
+        """Begin anew: a full collection has left no garbage."""
+        self._live, self._allocated = self._connections(), self._blocks()
 
-    def _begin(self) -> None:
-        self._then, self._allocated = self._connections(), self._blocks()
-
-    def _surplus(self) -> int:
-        """Return what was allocated since the last look, and for no live connection."""
-        more = self._connections() - self._then
-        return self._blocks() - self._allocated - OF_A_CONNECTION * more
-
-    def _tolerated(self) -> float:
-        return max(TOLERATED, TOLERATED_SHARE * OF_A_CONNECTION * self._connections())
+    def needs_collection(self) -> bool:
+        """Tell whether more blocks than tolerated belong to no live connection."""
+        live = self._connections()
+        surplus = self._blocks() - self._allocated - OF_A_CONNECTION * (live - self._live)
+        return surplus > max(TOLERATED, TOLERATED_SHARE * OF_A_CONNECTION * live)
 
 
 @contextmanager
-def short_pauses(connections: Callable[[], int]) -> Iterator[None]:
-    """Inside of the block collections are short, and what was there before is in none of them."""
+def short_pauses(
+    connections: Callable[[], int], check_seconds: float = CHECK_SECONDS
+) -> Iterator[None]:
+    """Make collections short inside the block, and leave out of them what was there before it.
+
+    `connections` returns how many are live. The event loop runs the block and the checks.
+    """
     loop = asyncio.get_running_loop()
     former = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    garbage = Garbage(connections, sys.getallocatedblocks, lambda: _soon(loop))
     gc.set_threshold(YOUNG, NEVER, NEVER)
-    gc.callbacks.append(garbage.made)
+    heap = Heap(connections, sys.getallocatedblocks)
+    timer: asyncio.TimerHandle
+
+    def check() -> None:
+        nonlocal timer
+        if heap.needs_collection():
+            collect_all()
+            heap.collected()
+        timer = loop.call_later(check_seconds, check)
+
+    timer = loop.call_later(check_seconds, check)
     try:
         yield
     finally:
-        gc.callbacks.remove(garbage.made)
+        timer.cancel()
         gc.set_threshold(*former)
         gc.unfreeze()
 
 
-def _soon(loop: asyncio.AbstractEventLoop) -> None:
-    # Python does not collect while it tells of a collection, which may be in any thread.
-    loop.call_soon_threadsafe(look_at_all)
-
-
-def look_at_all() -> None:
-    """No garbage is left; the server stands still meanwhile."""
+def collect_all() -> None:
+    """Run a full collection, during which the server stands still, and log what it found."""
     begun = time.perf_counter()
     found = gc.collect()
     milliseconds = round((time.perf_counter() - begun) * 1000, 1)
