@@ -5,7 +5,7 @@ times as long to make. No code changes one once it is made.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Final, Literal, Protocol
 
 from app.protocol.position import Position
@@ -34,6 +34,7 @@ class Append:
     user_id: int
     type: str
     payload: bytes
+    _: KW_ONLY
     target_device: int = ANY
     without_device: int = ANY
     without_instance: str = ""
