@@ -4,53 +4,27 @@ A value comes from a command-line flag, else from the environment (`SWITCHBOARD_
 name in capitals), else from the default here.
 """
 
-import ipaddress
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.base.errors import SettingsError, sentence
+from app.base.options import (
+    Networks,
+    Option,
+    Origins,
+    Prefixes,
+    Secrets,
+    Words,
+    describe,
+    flag_of,
+    option,
+)
 
-ENV_PREFIX = "SWITCHBOARD_"
-
-_PREFIX = re.compile(r"[a-z0-9_]{1,128}")
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _option(default: Any, description: str, *, unit: str = "", **constraints: Any) -> Any:
-    return Field(
-        default=default,
-        description=description,
-        json_schema_extra={"unit": unit} if unit else None,
-        **constraints,
-    )
-
-
-def _words(value: object) -> object:
-    """Split a comma-separated string; leave every other value as it is."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _network(word: object) -> object:
-    if not isinstance(word, str):
-        return word
-    try:
-        return ipaddress.ip_network(word)
-    except ValueError:
-        raise ValueError(f"{word!r} is no address and no network") from None
+ENV_PREFIX: Final = "SWITCHBOARD_"
 
 
 class Settings(BaseSettings):
@@ -61,100 +35,98 @@ class Settings(BaseSettings):
     )
 
     # Where
-    host: str = _option("127.0.0.1", "Address to listen on. Loopback until you say otherwise.")
-    port: int = _option(8080, "TCP port; 0 takes a free one.", ge=0, le=65535)
-    data_dir: Path = _option(Path("data"), "Folder of the database, the keys and the lock.")
-    tls_cert: Path | None = _option(None, "PEM certificate chain: serves wss directly.")
-    tls_key: Path | None = _option(None, "PEM private key of the certificate.")
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = _option(
+    host: str = option("127.0.0.1", "Address to listen on. Loopback until you say otherwise.")
+    port: int = option(8080, "TCP port; 0 takes a free one.", ge=0, le=65535)
+    data_dir: Path = option(Path("data"), "Folder of the database, the keys and the lock.")
+    tls_cert: Path | None = option(None, "PEM certificate chain: serves wss directly.")
+    tls_key: Path | None = option(None, "PEM private key of the certificate.")
+    trusted_proxies: Networks = option(
         (), "Addresses or networks whose Forwarded and X-Forwarded-* headers are believed."
     )
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = _option(
+    allowed_origins: Origins = option(
         (), "Other web origins (scheme://host[:port]) that may connect, with bearer tokens only."
     )
-    web_app: str = _option(
+    web_app: str = option(
         "auto",
         "Folder of the built web app; auto: `frontend/dist`, when scripts/build has made it; "
         "off: none, and `/` only says that the server runs.",
     )
-    features: Annotated[tuple[str, ...], NoDecode] = _option(
-        (), "Operator's own features, each as `module:attribute`."
-    )
+    features: Words = option((), "Operator's own features, each as `module:attribute`.")
 
     # Logs
-    log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Least level shown.")
-    log_format: Literal["auto", "text", "json"] = _option(
+    log_level: Literal["debug", "info", "warning", "error"] = option("info", "Least level shown.")
+    log_format: Literal["auto", "text", "json"] = option(
         "auto", "auto: text on a terminal, JSON lines otherwise."
     )
 
     # Secrets
-    cookie_keys: Annotated[tuple[SecretStr, ...], NoDecode] = _option(
+    cookie_keys: Secrets = option(
         (),
         "Fernet keys of the session cookie, the first one signs; "
         "empty: made once and kept in the data folder.",
     )
-    metrics_token: SecretStr | None = _option(
+    metrics_token: SecretStr | None = option(
         None, "Bearer token that opens /metrics to addresses other than loopback."
     )
-    jwt_secret: SecretStr | None = _option(
+    jwt_secret: SecretStr | None = option(
         None, "HS256 secret of your application's tokens, at least 32 bytes."
     )
-    jwt_key_file: Path | None = _option(
+    jwt_key_file: Path | None = option(
         None, "PEM public key (RS256 or ES256) of your application's tokens."
     )
-    jwt_algorithm: Literal["HS256", "RS256", "ES256"] | None = _option(
+    jwt_algorithm: Literal["HS256", "RS256", "ES256"] | None = option(
         None, "The only algorithm accepted in JWTs; unset: JWTs are refused."
     )
-    jwt_issuer: str | None = _option(None, "Required `iss` of JWTs.")
-    jwt_audience: str | None = _option(None, "Required `aud` of JWTs.")
+    jwt_issuer: str | None = option(None, "Required `iss` of JWTs.")
+    jwt_audience: str | None = option(None, "Required `aud` of JWTs.")
 
     # Accounts
-    session_idle_days: float = _option(
+    session_idle_days: float = option(
         30,
         "A session unused this long ends; a live socket counts as use.",
         unit="days",
         gt=0,
         le=3650,
     )
-    session_max_days: float = _option(
+    session_max_days: float = option(
         365, "A session ends this long after sign-in, used or not.", unit="days", gt=0, le=3650
     )
-    max_devices_per_user: int = _option(
+    max_devices_per_user: int = option(
         50,
         "One sign-in more removes the device least recently seen.",
         unit="devices",
         ge=1,
         le=10_000,
     )
-    password_min_length: int = _option(
+    password_min_length: int = option(
         10,
         "Shortest new password; NIST SP 800-63B asks for at least 8.",
         unit="characters",
         ge=8,
         le=128,
     )
-    password_workers: int = _option(
+    password_workers: int = option(
         2,
         "Threads that hash passwords; each hash takes 19 MiB and about 30 ms.",
         unit="threads",
         ge=1,
         le=64,
     )
-    password_queue: int = _option(
+    password_queue: int = option(
         32,
         "Hashes that may wait (about half a second); more are answered 503.",
         unit="hashes",
         ge=0,
         le=10_000,
     )
-    login_attempts: int = _option(
+    login_attempts: int = option(
         10,
         "Failed sign-ins in a row before an account or address must wait; 0 = no limit.",
         unit="failures",
         ge=0,
         le=100_000,
     )
-    login_window_seconds: float = _option(
+    login_window_seconds: float = option(
         300,
         "Time in which all failed sign-ins are forgiven again, one by one.",
         unit="seconds",
@@ -163,7 +135,7 @@ class Settings(BaseSettings):
     )
 
     # The socket
-    heartbeat_seconds: float = _option(
+    heartbeat_seconds: float = option(
         25,
         "Interval of the server's pings, below the 30 to 60 s after which proxies and NATs "
         "drop an idle connection.",
@@ -171,110 +143,110 @@ class Settings(BaseSettings):
         gt=0,
         le=3600,
     )
-    stall_seconds: float = _option(
+    stall_seconds: float = option(
         60,
         "A peer that takes no unsent byte for this long is closed with 4002.",
         unit="seconds",
         gt=0,
         le=3600,
     )
-    message_seconds: float = _option(
+    message_seconds: float = option(
         30,
         "Time for one message of several frames, or one frame in pieces, to arrive.",
         unit="seconds",
         gt=0,
         le=3600,
     )
-    request_seconds: float = _option(
+    request_seconds: float = option(
         30, "Time for one HTTP request, body included.", unit="seconds", gt=0, le=3600
     )
-    close_seconds: float = _option(
+    close_seconds: float = option(
         2,
         "Time for a peer to answer our close frame before its connection is dropped.",
         unit="seconds",
         gt=0,
         le=60,
     )
-    max_message_bytes: int = _option(
+    max_message_bytes: int = option(
         65_536,
         "Largest inbound message: 4 MiB of nested JSON would block everybody for 430 ms.",
         unit="bytes",
         ge=1024,
         le=16_777_216,
     )
-    max_outbox_frames: int = _option(
+    max_outbox_frames: int = option(
         32, "Frames waiting for one slow connection.", unit="frames", ge=1, le=100_000
     )
-    max_outbox_bytes: int = _option(
+    max_outbox_bytes: int = option(
         262_144, "Bytes waiting for one slow connection.", unit="bytes", ge=1024, le=1_073_741_824
     )
-    messages_per_second: float = _option(
+    messages_per_second: float = option(
         100, "Inbound messages of one connection; 0 = no limit.", unit="messages/s", ge=0
     )
-    messages_burst: int = _option(
+    messages_burst: int = option(
         200, "Inbound messages of one connection at once.", unit="messages", ge=1
     )
-    bytes_per_second: float = _option(
+    bytes_per_second: float = option(
         262_144, "Inbound bytes of one connection; 0 = no limit.", unit="bytes/s", ge=0
     )
-    max_connections: int = _option(
+    max_connections: int = option(
         50_000, "Connections of this node; about 20 KB each when idle.", unit="connections", ge=1
     )
-    max_connections_per_device: int = _option(
+    max_connections_per_device: int = option(
         16, "One more closes the one least recently heard from.", unit="connections", ge=1
     )
-    max_connections_per_user: int = _option(
+    max_connections_per_user: int = option(
         256, "One more closes the one least recently heard from.", unit="connections", ge=1
     )
-    max_connections_per_address: int = _option(
+    max_connections_per_address: int = option(
         1000,
         "One more is answered 503; loopback is exempt; 0 = no limit.",
         unit="connections",
         ge=0,
     )
-    max_handshakes: int = _option(
+    max_handshakes: int = option(
         8192, "Upgrades in flight; one more is answered 503.", unit="handshakes", ge=1
     )
-    retry_after_seconds: int = _option(
+    retry_after_seconds: int = option(
         2, "Told to those who are refused for now.", unit="seconds", ge=1, le=3600
     )
 
     # Durable messages
-    retention_days: float = _option(
+    retention_days: float = option(
         30, "A durable message older than this is removed.", unit="days", gt=0, le=3650
     )
-    retention_rows: int = _option(
+    retention_rows: int = option(
         10_000,
         "Durable messages kept for one user, and for everyone; the oldest goes first.",
         unit="messages",
         ge=1,
         le=100_000_000,
     )
-    max_keys_per_user: int = _option(
+    max_keys_per_user: int = option(
         1000,
         "`latest` values of one user; they are exempt from retention, so one more is refused.",
         unit="keys",
         ge=1,
         le=1_000_000,
     )
-    durable_prefixes: Annotated[tuple[str, ...], NoDecode] = _option(
+    durable_prefixes: Prefixes = option(
         ("*",), "Type prefixes of which devices may send durable messages; * is all, none is empty."
     )
-    durable_per_second: float = _option(
+    durable_per_second: float = option(
         20,
         "Durable messages of one device's connection; each is a write to disk; 0 = no limit.",
         unit="messages/s",
         ge=0,
     )
-    durable_burst: int = _option(
+    durable_burst: int = option(
         200, "Durable messages of one connection at once.", unit="messages", ge=1
     )
 
     # Stopping
-    shutdown_seconds: float = _option(
+    shutdown_seconds: float = option(
         8, "From the signal to the exit, at most.", unit="seconds", ge=1, le=600
     )
-    drain_seconds: float = _option(
+    drain_seconds: float = option(
         1,
         "From the signal to the first close: /ready says 503 and upgrades are refused, "
         "everything else goes on.",
@@ -282,7 +254,7 @@ class Settings(BaseSettings):
         ge=0,
         le=60,
     )
-    reconnect_window_seconds: float = _option(
+    reconnect_window_seconds: float = option(
         5,
         "Clients told to come back after a stop are spread over this time.",
         unit="seconds",
@@ -290,56 +262,22 @@ class Settings(BaseSettings):
         le=3600,
     )
 
-    @field_validator(
-        "allowed_origins",
-        "features",
-        "cookie_keys",
-        "durable_prefixes",
-        mode="before",
-    )
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return _words(value)
-
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _networks(cls, value: object) -> object:
-        """Name the word at fault, and once: pydantic says two things of it and no word."""
-        words = _words(value)
-        return tuple(map(_network, words)) if isinstance(words, tuple) else words
-
-    @field_validator("trusted_proxies", mode="after")
-    @classmethod
-    def _no_world(cls, value: tuple[Network, ...]) -> tuple[Network, ...]:
-        if any(network.prefixlen == 0 for network in value):
-            raise ValueError("a network of every address would let anyone choose its own address")
-        return value
-
-    @field_validator("durable_prefixes")
-    @classmethod
-    def _prefixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for prefix in value:
-            if prefix != "*" and not _PREFIX.fullmatch(prefix):
-                raise ValueError(f"{prefix!r} is no prefix: a-z, 0-9 and _, or * for all")
-        return value
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
-                raise ValueError(f"{origin!r} is not of the form https://host[:port]")
-        return tuple(origin.lower() for origin in value)
-
     @model_validator(mode="after")
-    def _together(self) -> "Settings":
+    def _certificate_and_key(self) -> "Settings":
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
+        return self
+
+    @model_validator(mode="after")
+    def _drain_within_the_stop(self) -> "Settings":
         if self.drain_seconds > self.shutdown_seconds:
             raise ValueError(
                 "the drain is part of the stop: drain_seconds is above shutdown_seconds"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _jwt(self) -> "Settings":
         if self.jwt_algorithm is None:
             if self.jwt_secret or self.jwt_key_file or self.jwt_issuer or self.jwt_audience:
                 raise ValueError("the other jwt_ settings need jwt_algorithm")
@@ -363,14 +301,18 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then the environment; no other place, so that `config` can name the source."""
+        """Read flags, then the environment, nothing else, so that `config` can name the source."""
         return init_settings, env_settings
 
 
-def load_settings(flags: Mapping[str, Any]) -> Settings:
-    """Return the effective settings; flags that are None count as not given.
+OPTIONS: Final[Mapping[str, Option]] = describe(Settings)
+"""Every setting by its name, in the order of their declarations."""
 
-    Raises SettingsError with one sentence per fault, none of which shows a value of a secret.
+
+def load_settings(flags: Mapping[str, Any]) -> Settings:
+    """Return the effective settings; a flag that is None counts as not given.
+
+    Raises SettingsError with one sentence for each fault; none of them shows a value of a secret.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:
@@ -384,5 +326,5 @@ def _sentence(fault: Any, flags: Mapping[str, Any]) -> str:
     if not fault["loc"]:
         return sentence(reason)
     name = str(fault["loc"][0])
-    where = f"--{name.replace('_', '-')}" if name in flags else f"{ENV_PREFIX}{name.upper()}"
+    where = flag_of(name) if name in flags else f"{ENV_PREFIX}{name.upper()}"
     return f"{where}: {reason[:1].lower()}{reason[1:]}."

@@ -4,13 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Final
 
-from pydantic.fields import FieldInfo
-
-from app.cli.serve import serve
+from app.base.options import shown
 from app.protocol.close import CLOSES
-from app.settings import ENV_PREFIX, Settings
+from app.settings import OPTIONS
 
 ROOT: Final = Path(__file__).parents[1]
 END: Final = "<!-- end of generated part -->"
@@ -18,18 +16,17 @@ END: Final = "<!-- end of generated part -->"
 
 def settings_table() -> str:
     """Return every setting as a row: name, environment, flag, default, unit, range, what."""
-    flags = {param.name for param in serve.params}
     rows = [
         (
-            f"`{name}`",
-            f"`{ENV_PREFIX}{name.upper()}`",
-            f"`--{name.replace('_', '-')}`" if name in flags else "–",
-            _default(field.default),
-            _unit(field) or "–",
-            _range(field) or "–",
-            field.description or "",
+            _code(option.name),
+            _code(option.variable),
+            _code(option.flag),
+            _code(shown(option.default)),
+            option.unit or "–",
+            ", ".join([*map(_code, option.choices), *option.bounds]) or "–",
+            option.what,
         )
-        for name, field in Settings.model_fields.items()
+        for option in OPTIONS.values()
     ]
     return _table(("name", "environment", "flag", "default", "unit", "range", "what"), rows)
 
@@ -69,42 +66,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _default(value: object) -> str:
-    if value is None or value == ():
-        return "–"
-    if isinstance(value, tuple):
-        value = ",".join(map(str, value))
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return f"`{value}`"
-
-
-def _unit(field: FieldInfo) -> str:
-    extra = field.json_schema_extra
-    return str(extra.get("unit", "")) if isinstance(extra, dict) else ""
-
-
-def _range(field: FieldInfo) -> str:
-    choices = _choices(field.annotation)
-    if choices:
-        return ", ".join(f"`{choice}`" for choice in choices)
-    lower = [text for rule in field.metadata if (text := _bound(rule, ("gt", ">"), ("ge", "≥")))]
-    upper = [text for rule in field.metadata if (text := _bound(rule, ("lt", "<"), ("le", "≤")))]
-    return ", ".join([*lower, *upper])
-
-
-def _bound(rule: Any, *names: tuple[str, str]) -> str:
-    for name, sign in names:
-        value = getattr(rule, name, None)
-        if value is not None:
-            return f"{sign} {value}"
-    return ""
-
-
-def _choices(annotation: Any) -> list[str]:
-    if get_origin(annotation) is Literal:
-        return [str(choice) for choice in get_args(annotation)]
-    return [choice for kind in get_args(annotation) for choice in _choices(kind)]
+def _code(text: str | None) -> str:
+    return "–" if text is None else f"`{text}`"
 
 
 def main(arguments: list[str]) -> int:

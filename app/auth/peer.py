@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
-from app.settings import Network
+from app.base.options import Network
 
 UNKNOWN = "unknown"
 # No chain of trusted proxies is longer; the rest of the header is the sender's invention.

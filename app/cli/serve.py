@@ -15,7 +15,7 @@ from app.cli.running import expected_errors, settings_from
 from app.cli.settings_flags import settings_options, unknown_variables
 from app.server import Serving
 from app.server import serve as run_server
-from app.settings import Settings
+from app.settings import OPTIONS, Settings
 
 if sys.platform == "win32":
     _LOOP_FACTORY = None
@@ -27,22 +27,27 @@ else:
 FIRST_ADMIN = "admin"
 
 
-@click.command()
+_SECRETS = sorted(option.variable for option in OPTIONS.values() if option.secret)
+
+_HELP = f"""Run the server until SIGTERM or Ctrl-C.
+
+Secrets come from the environment only: {", ".join(_SECRETS[:-1])} and {_SECRETS[-1]}.
+`config` shows every setting and where it comes from.
+
+\b
+Examples:
+  python -m app serve
+  python -m app serve --host 0.0.0.0 --port 443 --tls-cert chain.pem --tls-key key.pem
+  SWITCHBOARD_DATA_DIR=/var/lib/switchboard python -m app serve
+"""
+
+
+@click.command(help=_HELP)
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Announce the start as one JSON document.")
 @click.pass_context
 def serve(context: click.Context, /, as_json: bool, **flags: Any) -> None:
-    """Run the server until SIGTERM or Ctrl-C.
-
-    Secrets come from the environment only: SWITCHBOARD_COOKIE_KEYS, SWITCHBOARD_JWT_SECRET and
-    SWITCHBOARD_METRICS_TOKEN. `config` shows every setting and where it comes from.
-
-    \b
-    Examples:
-      python -m app serve
-      python -m app serve --host 0.0.0.0 --port 443 --tls-cert chain.pem --tls-key key.pem
-      SWITCHBOARD_DATA_DIR=/var/lib/switchboard python -m app serve
-    """
+    """Run the server, and exit with its status."""
     settings = settings_from(flags)
     set_up(settings.log_level, settings.log_format)
     for sentence in unknown_variables():
@@ -88,6 +93,6 @@ async def _first_admin(serving: Serving, settings: Settings) -> str | None:
 
 def add_command(settings: Settings) -> str:
     """Return the command that adds a user to this data folder."""
-    default = Settings.model_fields["data_dir"].default
+    default = OPTIONS["data_dir"].default
     where = f" --data-dir {shlex.quote(str(settings.data_dir))}"
     return f"python -m app users add HANDLE{'' if settings.data_dir == default else where}"

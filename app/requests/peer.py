@@ -6,8 +6,8 @@ from aiohttp import hdrs, web
 
 from app.auth.origin import OriginVerdict, origin_verdict
 from app.auth.peer import Peer, resolve_peer
+from app.base.options import Network
 from app.keys import SETTINGS
-from app.settings import Network
 
 PEER = web.RequestKey("peer", Peer)
 

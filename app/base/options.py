@@ -1,0 +1,196 @@
+"""How a setting is declared, and what its declaration says about it.
+
+The setting's flag, its line in the command `config` and its row in the docs come from its `Option`.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode
+
+MASK: Final = "********"
+"""Stands where the value of a secret would."""
+
+Kind = Literal["choice", "path", "list", "number", "text"]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_PREFIX = re.compile(r"[a-z0-9_]{1,128}")
+
+
+def option(
+    default: Any,
+    what: str,
+    *,
+    unit: str = "",
+    gt: float | None = None,
+    ge: float | None = None,
+    le: float | None = None,
+) -> Any:
+    """Declare a setting: its default, what it is for, its unit and its bounds.
+
+    The annotation of the field says the rest: its type, its choices, and that it is a secret.
+    """
+    return Field(
+        default=default,
+        description=what,
+        json_schema_extra={"unit": unit},
+        gt=gt,
+        ge=ge,
+        le=le,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What the declaration of a setting says; `bounds` are such as `≥ 0`, the lower one first."""
+
+    name: str
+    variable: str
+    kind: Kind
+    default: object
+    what: str
+    unit: str
+    choices: tuple[str, ...]
+    bounds: tuple[str, ...]
+    secret: bool
+
+    @property
+    def flag(self) -> str | None:
+        """Its flag; None for a secret, since every process may read the arguments of others."""
+        return None if self.secret else flag_of(self.name)
+
+
+def describe(settings: type[BaseSettings]) -> dict[str, Option]:
+    """Return every setting of the class by its name, in the order of the declarations."""
+    prefix = settings.model_config.get("env_prefix", "")
+    return {
+        name: _option(name, f"{prefix}{name.upper()}", field)
+        for name, field in settings.model_fields.items()
+    }
+
+
+def flag_of(name: str) -> str:
+    """Return the flag that sets this setting."""
+    return f"--{name.replace('_', '-')}"
+
+
+def shown(value: object) -> str | None:
+    """Return a value as people write it, a secret's masked; None for a value that is not set."""
+    if value is None or value == ():
+        return None
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, tuple):
+        return ",".join(shown(one) or "" for one in value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _option(name: str, variable: str, field: FieldInfo) -> Option:
+    kinds = _alternatives(field.annotation)
+    choices = _choices(kinds)
+    extra = field.json_schema_extra
+    return Option(
+        name=name,
+        variable=variable,
+        kind="choice" if choices else _kind(kinds),
+        default=field.default,
+        what=field.description or "",
+        unit=str(extra.get("unit", "")) if isinstance(extra, dict) else "",
+        choices=choices,
+        bounds=tuple(_bounds(field, gt=">", ge="≥")) + tuple(_bounds(field, lt="<", le="≤")),
+        secret=any(kind is SecretStr or SecretStr in get_args(kind) for kind in kinds),
+    )
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    if get_origin(annotation) in (Union, UnionType):
+        return list(get_args(annotation))
+    return [annotation]
+
+
+def _choices(kinds: list[Any]) -> tuple[str, ...]:
+    return tuple(
+        str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)
+    )
+
+
+def _kind(kinds: list[Any]) -> Kind:
+    if Path in kinds:
+        return "path"
+    if any(get_origin(kind) is tuple for kind in kinds):
+        return "list"
+    return "number" if {int, float} & set(kinds) else "text"
+
+
+def _bounds(field: FieldInfo, **signs: str) -> list[str]:
+    return [
+        f"{sign} {bound}"
+        for rule in field.metadata
+        for name, sign in signs.items()
+        if (bound := getattr(rule, name, None)) is not None
+    ]
+
+
+# Types of settings that hold several values: in a flag or a variable, commas stand between them.
+
+
+def _split(value: object) -> object:
+    """Split a comma-separated string; leave every other value as it is."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+def _networks(value: object) -> object:
+    """Name the word at fault, and once: pydantic alone reports two faults and no word."""
+    words = _split(value)
+    return tuple(map(_network, words)) if isinstance(words, tuple) else words
+
+
+def _network(word: object) -> object:
+    if not isinstance(word, str):
+        return word
+    try:
+        return ipaddress.ip_network(word)
+    except ValueError:
+        raise ValueError(f"{word!r} is no address and no network") from None
+
+
+def _refuse_the_world(networks: tuple[Network, ...]) -> tuple[Network, ...]:
+    if any(network.prefixlen == 0 for network in networks):
+        raise ValueError("a network of every address would let anyone choose its own address")
+    return networks
+
+
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
+            raise ValueError(f"{origin!r} is not of the form https://host[:port]")
+    return tuple(origin.lower() for origin in origins)
+
+
+def _check_prefixes(prefixes: tuple[str, ...]) -> tuple[str, ...]:
+    for prefix in prefixes:
+        if prefix != "*" and not _PREFIX.fullmatch(prefix):
+            raise ValueError(f"{prefix!r} is no prefix: a-z, 0-9 and _, or * for all")
+    return prefixes
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[
+    tuple[Network, ...], NoDecode, BeforeValidator(_networks), AfterValidator(_refuse_the_world)
+]
+Origins = Annotated[Words, AfterValidator(_check_origins)]
+Prefixes = Annotated[Words, AfterValidator(_check_prefixes)]
