@@ -23,7 +23,6 @@ from app.auth.passwords import Passwords
 from app.auth.sessions import DAY_SECONDS, Sessions
 from app.base.logs import fields
 from app.base.metrics import Metrics
-from app.control.address import DATABASE_NAME
 from app.features.accepted import AcceptedFeature
 from app.features.ack import AckFeature
 from app.features.device import DeviceFeature, DurableLimits
@@ -63,7 +62,7 @@ from app.publishing.receipts import Receipts
 from app.requests.cookies import cookie_storage
 from app.requests.peer import request_peer
 from app.settings import Settings
-from app.storage.database import Database
+from app.storage.database import DATABASE_NAME, Database
 from app.storage.lock import DataDirLock
 from app.streams.generation import GUARD_NAME
 from app.streams.maintenance import Maintenance

@@ -15,11 +15,12 @@ from app.cli.paper import Form, Paper
 from app.cli.running import Failure, run, settings_from
 from app.cli.secrets import password_from
 from app.cli.settings_flags import TOKEN_VARIABLE, data_dir_option
-from app.control import status, stream, tokens
+from app.control import stream, tokens
+from app.control.operations import NoArguments
 from app.control.performing import perform
+from app.control.server import STATUS
 from app.control.stream import WhichStream
 from app.control.tokens import NewToken
-from app.control.users import NoArguments
 from app.listen.listener import Access, Listener, Listening
 from app.listen.progress import PLAIN, Start
 from app.listen.signing import Credentials, sign_in, sign_out, trust
@@ -197,7 +198,7 @@ async def _listen_elsewhere(options: Options, url: str) -> None:
 
 
 async def _listen_here(options: Options, settings: Settings) -> None:
-    server = await perform(settings, status.STATUS, NoArguments())
+    server = await perform(settings, STATUS, NoArguments())
     url = _reachable(server.url)
     tls = trust(options.ca) if options.ca else None
     if tls is None and server.certificate is not None:

@@ -3,9 +3,9 @@
 import click
 
 from app.cli.about import COMPLETE_VARIABLE, completion, version
+from app.cli.api_keys import keys
 from app.cli.config import config
 from app.cli.devices import devices
-from app.cli.keys import keys
 from app.cli.listen import listen
 from app.cli.send import send
 from app.cli.serve import serve

@@ -9,7 +9,7 @@ import orjson
 from app.cli.output import print_json
 from app.cli.running import ROW_NUMBER, output_options, perform
 from app.control import send as control
-from app.control.send import Delivery, NewMessage
+from app.control.send import NewMessage, SendResult
 from app.protocol.keep import MAX_TTL_SECONDS, Store, read_keep
 from app.protocol.messages import MessageError, decode
 
@@ -74,11 +74,11 @@ def send(
     where = _where(device, others_of, user, everyone)
     keep = _keep({"store": store, "key": key, "ttl": ttl, "message_id": message_id})
     message = NewMessage(type=type_, payload=_payload(payload), **where, **keep)
-    delivery = perform(data_dir, control.SEND, message)
+    result = perform(data_dir, control.SEND, message)
     if as_json:
-        print_json(delivery)
+        print_json(result)
     else:
-        click.echo(_sentence(delivery))
+        click.echo(_sentence(result))
 
 
 def _where(
@@ -118,12 +118,12 @@ def _payload(argument: str) -> Any:
     return payload
 
 
-def _sentence(delivery: Delivery) -> str:
-    taken = ", ".join(map(str, delivery.delivered)) or "no device"
-    failed = ", ".join(map(str, delivery.failed))
+def _sentence(result: SendResult) -> str:
+    taken = ", ".join(map(str, result.delivered)) or "no device"
+    failed = ", ".join(map(str, result.failed))
     now = f"delivered to {taken}" + (f"; {failed} could not take it" if failed else "")
-    if delivery.offset is None:
+    if result.offset is None:
         return f"D{now[1:]}."
-    if delivery.duplicate:
-        return f"Kept at {delivery.offset} before: this repeats a message_id, nothing was sent."
-    return f"Kept at {delivery.offset}; {now}."
+    if result.duplicate:
+        return f"Kept at {result.offset} before: this repeats a message_id, nothing was sent."
+    return f"Kept at {result.offset}; {now}."

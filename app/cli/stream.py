@@ -12,8 +12,8 @@ from app.cli.paper import printable
 from app.cli.running import output_options, perform
 from app.cli.settings_flags import data_dir_option
 from app.control import stream as control
+from app.control.operations import NoArguments
 from app.control.stream import PAGE_ROWS, DeviceStanding, RowView, StreamInfo, WhichRows
-from app.control.users import NoArguments
 from app.protocol.position import MAX_OFFSET
 
 _PAYLOAD_WIDTH = 60

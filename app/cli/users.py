@@ -6,7 +6,8 @@ from app.cli.output import counted, print_json, print_table, when
 from app.cli.running import output_options, perform
 from app.cli.secrets import password_from
 from app.control import users as control
-from app.control.users import Ending, NewPassword, NewUser, NoArguments, OneUser, UserView
+from app.control.operations import NoArguments
+from app.control.users import NewPassword, NewUser, OneUser, SignedOut, UserView
 
 _password_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of stdin."
@@ -113,12 +114,12 @@ def delete(user: str, yes: bool, data_dir: str | None, as_json: bool) -> None:
     _show(perform(data_dir, control.DELETE, OneUser(user=user)), "is deleted", as_json)
 
 
-def _show(ending: Ending, what: str, as_json: bool) -> None:
+def _show(changed: SignedOut, what: str, as_json: bool) -> None:
     if as_json:
-        print_json(ending)
+        print_json(changed)
     else:
-        closed = counted(ending.connections_closed, "connection")
-        click.echo(f"{_name(ending.user)} {what}; {closed} closed.")
+        closed = counted(changed.connections_closed, "connection")
+        click.echo(f"{_name(changed.user)} {what}; {closed} closed.")
 
 
 def _name(user: UserView) -> str:

@@ -87,6 +87,10 @@ class Arguments(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class NoArguments(Arguments):
+    """What a command takes that needs nothing to be told."""
+
+
 class Result(BaseModel):
     """Base of what commands return; a caller newer or older than the server still reads it."""
 

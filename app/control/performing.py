@@ -1,27 +1,37 @@
-"""A command's way: to the server that owns the data folder, else to the folder itself."""
+"""The caller's end of the control socket: a command goes to the server that owns the data folder.
+
+Without a server the command works on the folder itself.
+"""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import orjson
 
 from app.auth.accounts import Accounts
 from app.auth.api_keys import ApiKeys
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import Sessions
-from app.base.errors import DataDirBusy, NoServer
-from app.control.address import DATABASE_NAME, SOCKET_NAME
-from app.control.caller import call_server
+from app.base.errors import DataDirBusy, NoServer, Problem
 from app.control.operations import NO_SERVER, A, Command, Offline, Operations, R
+from app.control.server import SOCKET_NAME, short_path
 from app.settings import Settings
-from app.storage.database import Database
+from app.storage.database import DATABASE_NAME, Database
 from app.storage.lock import DataDirLock
 
 # A server that starts or stops, or another command, holds the lock for a moment.
 WAIT_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 0.05
+
+# Longer than the hash queue of a busy server; a command itself takes milliseconds.
+_CALL_SECONDS: Final = 30
 
 
 async def perform(settings: Settings, command: Command[A, R], arguments: A) -> R:
@@ -43,6 +53,9 @@ async def perform(settings: Settings, command: Command[A, R], arguments: A) -> R
             if time.monotonic() >= deadline:
                 raise DataDirBusy(f"{busy} {unanswered}") from None
         await asyncio.sleep(_RETRY_SECONDS)
+
+
+# On the folder itself
 
 
 def _locked(settings: Settings, command: Command[A, R]) -> DataDirLock:
@@ -80,3 +93,50 @@ async def _operations(settings: Settings) -> AsyncIterator[Operations]:
             passwords.close()
     finally:
         await database.close()
+
+
+# Through the socket
+
+
+async def call_server(path: Path, command: Command[A, R], arguments: A) -> R:
+    """Return the result of the command, run by the server that listens on the socket `path`.
+
+    Raises Problem as the server did, and NoServer when none answers there.
+    """
+    body = {"command": command.name, "arguments": arguments.model_dump(mode="json")}
+    status, answer = await _post(path, orjson.dumps(body))
+    if status != 200:
+        raise Problem(status, answer["code"], answer["detail"])
+    return command.read_result(answer["result"])
+
+
+async def _post(path: Path, body: bytes) -> tuple[int, dict[str, Any]]:
+    if sys.platform == "win32":
+        raise NoServer("Without unix sockets a running server takes no commands; stop it first.")
+    timeout = aiohttp.ClientTimeout(total=_CALL_SECONDS)
+    try:
+        with short_path(path) as name:
+            connector = aiohttp.UnixConnector(name)
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+                session.post("http://control/call", data=body) as response,
+            ):
+                return response.status, _decode(await response.read())
+    except aiohttp.ClientConnectorError as error:
+        if isinstance(error.os_error, PermissionError):
+            raise Problem(403, "forbidden", f"You may not write to {path}.") from None
+        raise NoServer(f"No server answers on {path}.") from None
+    except (aiohttp.ClientError, TimeoutError):
+        raise Problem(
+            500, "no_answer", "The server took the command and gave no answer; see its log."
+        ) from None
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        answer = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        answer = None
+    if isinstance(answer, dict) and ("result" in answer or "code" in answer):
+        return answer
+    return {"code": "internal_error", "detail": "The server failed; its log has the reason."}

@@ -36,7 +36,7 @@ class NewMessage(Arguments):
     message_id: str | None = None
 
 
-class Delivery(Result):
+class SendResult(Result):
     """Ids of the devices that took the message, and of those connected that could not.
 
     A durable message has its place in the stream too.
@@ -49,13 +49,13 @@ class Delivery(Result):
     duplicate: bool | None = None
 
 
-async def _send(operations: Operations, arguments: NewMessage) -> Delivery:
+async def _send(operations: Operations, arguments: NewMessage) -> SendResult:
     publisher = operations.running_publisher()
     keep = keep_of(arguments.model_dump(include={"store", "key", "ttl", "message_id"}))
     publisher.check(arguments.type, arguments.payload)
     draft = Draft(_target(arguments), arguments.type, arguments.payload, keep, OWNER)
     outcome = await sent(publisher.hand_over(await publisher.address(draft)))
-    delivery = Delivery(delivered=outcome.delivered, failed=outcome.failed)
+    delivery = SendResult(delivered=outcome.delivered, failed=outcome.failed)
     if outcome.stored is None:
         return delivery
     stored = outcome.stored
@@ -75,4 +75,4 @@ def _target(message: NewMessage) -> Target:
             return OthersTarget(message.device_id or 0)
 
 
-SEND = Command("send", NewMessage, Delivery, _send, offline=Offline.NEVER)
+SEND = Command("send", NewMessage, SendResult, _send, offline=Offline.NEVER)

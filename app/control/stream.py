@@ -10,8 +10,7 @@ from pydantic import Field
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.control.operations import MAX_ID, Arguments, Command, Operations, Result
-from app.control.users import NoArguments
+from app.control.operations import MAX_ID, Arguments, Command, NoArguments, Operations, Result
 from app.storage import stream_info
 from app.storage.cursors import device_cursors, lag
 from app.storage.devices import devices_of

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app.control.operations import Arguments, Command, Offline, Operations, Result
+from app.control.operations import Arguments, Command, NoArguments, Offline, Operations, Result
 from app.storage.users import User
 
 
@@ -21,8 +21,8 @@ class UserView(Result):
     connected_devices: int = 0
 
 
-class Ending(Result):
-    """A user after a change that ends sessions, and how many live connections that closed."""
+class SignedOut(Result):
+    """A user whose sessions a change has ended, and how many live connections that closed."""
 
     user: UserView
     connections_closed: int
@@ -49,10 +49,6 @@ class OneUser(Arguments):
     user: str
 
 
-class NoArguments(Arguments):
-    """Nothing."""
-
-
 def user_view(operations: Operations, user: User) -> UserView:
     """Return what an operator may see of a user."""
     return UserView(
@@ -77,16 +73,16 @@ async def _list(operations: Operations, _: NoArguments) -> list[UserView]:
     return [user_view(operations, user) for user in await operations.accounts.list_users()]
 
 
-async def _set_password(operations: Operations, arguments: NewPassword) -> Ending:
+async def _set_password(operations: Operations, arguments: NewPassword) -> SignedOut:
     user = await operations.user(arguments.user)
     ended = await operations.accounts.set_password(user.id, arguments.password)
-    return await _ending(operations, user.id, operations.end(ended))
+    return await _signed_out(operations, user.id, operations.end(ended))
 
 
-async def _disable(operations: Operations, arguments: OneUser) -> Ending:
+async def _disable(operations: Operations, arguments: OneUser) -> SignedOut:
     user = await operations.user(arguments.user)
     closed = operations.end(await operations.accounts.disable_user(user.id))
-    return await _ending(operations, user.id, closed)
+    return await _signed_out(operations, user.id, closed)
 
 
 async def _enable(operations: Operations, arguments: OneUser) -> UserView:
@@ -95,20 +91,20 @@ async def _enable(operations: Operations, arguments: OneUser) -> UserView:
     return user_view(operations, await operations.accounts.get_user(user.id))
 
 
-async def _delete(operations: Operations, arguments: OneUser) -> Ending:
+async def _delete(operations: Operations, arguments: OneUser) -> SignedOut:
     user = await operations.user(arguments.user)
     closed = operations.end(await operations.accounts.delete_user(user.id))
-    return Ending(user=user_view(operations, user), connections_closed=closed)
+    return SignedOut(user=user_view(operations, user), connections_closed=closed)
 
 
-async def _ending(operations: Operations, user_id: int, closed: int) -> Ending:
+async def _signed_out(operations: Operations, user_id: int, closed: int) -> SignedOut:
     user = await operations.accounts.get_user(user_id)
-    return Ending(user=user_view(operations, user), connections_closed=closed)
+    return SignedOut(user=user_view(operations, user), connections_closed=closed)
 
 
 ADD = Command("users.add", NewUser, UserView, _add, offline=Offline.CREATES)
 LIST = Command("users.list", NoArguments, list[UserView], _list)
-SET_PASSWORD = Command("users.passwd", NewPassword, Ending, _set_password)
-DISABLE = Command("users.disable", OneUser, Ending, _disable)
+SET_PASSWORD = Command("users.passwd", NewPassword, SignedOut, _set_password)
+DISABLE = Command("users.disable", OneUser, SignedOut, _disable)
 ENABLE = Command("users.enable", OneUser, UserView, _enable)
-DELETE = Command("users.delete", OneUser, Ending, _delete)
+DELETE = Command("users.delete", OneUser, SignedOut, _delete)

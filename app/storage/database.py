@@ -21,6 +21,9 @@ from app.storage.worker import Worker
 
 T = TypeVar("T")
 
+DATABASE_NAME = "switchboard.db"
+"""The database's file in the data folder."""
+
 # Each reader is a thread and a page cache; SQLite reads of one process gain nothing from more.
 READERS = 4
 SNAPSHOT_READERS = 2

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.control.address import DATABASE_NAME
 from app.settings import ENV_PREFIX
+from app.storage.database import DATABASE_NAME
 from scripts.benchmark.load import Load, Speech, request
 from scripts.benchmark.population import cookie_maker, populate
 from scripts.benchmark.servers import ROOT, Certificate, Server, Shape, Tools

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from app.control.address import DATABASE_NAME
 from app.settings import ENV_PREFIX
+from app.storage.database import DATABASE_NAME
 
 ROOT: Final = Path(__file__).parents[2]
 

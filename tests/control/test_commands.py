@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from app.base.errors import NoServer, Problem
-from app.control import devices, send, status, tokens, users
-from app.control.commands import COMMANDS, command_named
-from app.control.operations import MAX_ID, Operations
+from app.control import devices, send, tokens, users
+from app.control.operations import MAX_ID, NoArguments, Operations
 from app.control.send import NewMessage
+from app.control.server import COMMANDS, STATUS, command_named
 from app.control.tokens import IssuedToken, NewToken, OneToken, WhoseTokens
-from app.control.users import NewPassword, NewUser, NoArguments, OneUser
+from app.control.users import NewPassword, NewUser, OneUser
 from app.node.connection import Connection
 from app.protocol.close import REVOKED
 from tests.control.conftest import Connect
@@ -238,7 +238,7 @@ async def test_a_message_above_the_limit_is_refused(operations: Operations) -> N
 
 
 async def test_a_server_tells_where_it_is(operations: Operations) -> None:
-    found = await status.STATUS.run(operations, NoArguments())
+    found = await STATUS.run(operations, NoArguments())
     assert (found.url, found.certificate) == (operations.url, None)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.base.errors import Problem
 from app.control.operations import Operations
-from app.control.send import SEND, Delivery, NewMessage
+from app.control.send import SEND, NewMessage, SendResult
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ async def committing(operations: Operations) -> AsyncIterator[None]:
     await asyncio.wait([work])
 
 
-async def send(operations: Operations, **more: Any) -> Delivery:
+async def send(operations: Operations, **more: Any) -> SendResult:
     message = NewMessage(where="everyone", type="note.text", **more)
     return await SEND.run(operations, message)
 
 
 async def test_a_message_that_is_not_kept_has_no_place(operations: Operations) -> None:
-    assert await send(operations) == Delivery(delivered=[], failed=[])
+    assert await send(operations) == SendResult(delivered=[], failed=[])
 
 
 @pytest.mark.usefixtures("committing")

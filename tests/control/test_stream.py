@@ -8,11 +8,11 @@ import pytest
 
 from app.base.errors import Problem
 from app.control import stream, tokens, users
-from app.control.commands import command_named
-from app.control.operations import Operations
+from app.control.operations import NoArguments, Operations
+from app.control.server import command_named
 from app.control.stream import PAGE_ROWS, DeviceStanding, RowView, WhichRows, WhichStream
 from app.control.tokens import NewToken
-from app.control.users import NewUser, NoArguments
+from app.control.users import NewUser
 from app.protocol.close import STREAM_RESET
 from app.protocol.position import Position
 from app.streams.base import EVERYONE, Append, Appended, Cursor

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.control.address import DATABASE_NAME
+from app.storage.database import DATABASE_NAME
 from tests.cli.conftest import CommandLine
 from tests.process.conftest import Start
 from tests.process.server import ROOT, environment

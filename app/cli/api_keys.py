@@ -5,8 +5,8 @@ import click
 from app.auth.api_keys import ALL_SCOPES
 from app.cli.output import print_json, print_table, when
 from app.cli.running import ROW_NUMBER, output_options, perform
-from app.control import keys as control
-from app.control.keys import KeyView, NewKey, OneKey, WhichKeys
+from app.control import api_keys as control
+from app.control.api_keys import KeyView, NewKey, OneKey, WhichKeys
 from app.protocol.messages import is_type
 
 
