@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from app.cli.keyboard import Keyboard
-from app.cli.paper import Form, Paper
+from app.cli.input import Keyboard, password_from
+from app.cli.output import Form, MessagePrinter
 from app.cli.running import Failure, run, settings_from
-from app.cli.secrets import password_from
 from app.cli.settings_flags import TOKEN_VARIABLE, data_dir_option
 from app.control import stream, tokens
 from app.control.operations import NoArguments
@@ -230,8 +229,8 @@ async def _run(options: Options, access: Access, oldest: int = 0) -> None:
         acknowledge=options.ack,
         kept=options.store,
     )
-    paper = Paper(options.form, verbose=options.verbose)
-    listener = Listener(listening, keyboard.line, paper, count=options.count)
+    printer = MessagePrinter(options.form, verbose=options.verbose)
+    listener = Listener(listening, keyboard.line, printer, count=options.count)
     try:
         async with asyncio.timeout(options.timeout):
             await listener.run()

@@ -1,17 +1,88 @@
-"""`python -m app`: every command."""
+"""`python -m app`: every command, and those about the program itself."""
+
+import platform
+from typing import Any
 
 import click
+from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
-from app.cli.about import COMPLETE_VARIABLE, completion, version
+from app.base.version import VERSION
 from app.cli.api_keys import keys
-from app.cli.config import config
 from app.cli.devices import devices
 from app.cli.listen import listen
+from app.cli.output import print_json, print_table
+from app.cli.running import settings_from
 from app.cli.send import send
 from app.cli.serve import serve
+from app.cli.settings_flags import effective, settings_options, unknown_variables
 from app.cli.stream import stream
 from app.cli.tokens import tokens
 from app.cli.users import users
+
+PROGRAM = "switchboard"
+COMPLETE_VARIABLE = "_SWITCHBOARD_COMPLETE"
+
+_SHELLS: dict[str, type[ShellComplete]] = {
+    "bash": BashComplete,
+    "zsh": ZshComplete,
+    "fish": FishComplete,
+}
+
+_data_dir = click.option(
+    "--data-dir", hidden=True, help="Taken as on every command; changes nothing."
+)
+
+
+@click.command()
+@settings_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def config(as_json: bool, **flags: Any) -> None:
+    """Show the effective settings and where each comes from.
+
+    Takes the flags of `serve`. Secrets are masked; they come from the environment only.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = effective(settings_from(given), given)
+    for sentence in unknown_variables():
+        click.echo(f"Warning: {sentence}", err=True)
+    if as_json:
+        print_json(settings)
+        return
+    print_table(
+        ("NAME", "VALUE", "SOURCE", "UNIT", "WHAT"),
+        ((one.name, one.value, one.source, one.unit, one.what) for one in settings),
+        empty="",
+    )
+
+
+@click.command()
+@_data_dir
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def version(data_dir: str | None, as_json: bool) -> None:
+    """Print the version."""
+    if as_json:
+        print_json({"version": VERSION, "python": platform.python_version()})
+    else:
+        click.echo(VERSION)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
+@_data_dir
+@click.pass_context
+def completion(context: click.Context, /, shell: str, data_dir: str | None) -> None:
+    """Print a completion script for your shell.
+
+    It completes the command `switchboard`, which is scripts/switchboard.
+
+    \b
+    Examples, with scripts/ on the PATH:
+      switchboard completion bash > ~/.local/share/bash-completion/completions/switchboard
+      switchboard completion zsh > "${fpath[1]}/_switchboard"
+      switchboard completion fish > ~/.config/fish/completions/switchboard.fish
+    """
+    commands = context.find_root().command
+    click.echo(_SHELLS[shell](commands, {}, PROGRAM, COMPLETE_VARIABLE).source())
 
 
 class _InThisOrder(click.Group):

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import click
 import orjson
 
-from app.cli.output import counted, print_json, print_table, when
-from app.cli.paper import printable
+from app.cli.output import counted, print_json, print_table, printable, when
 from app.cli.running import output_options, perform
 from app.cli.settings_flags import data_dir_option
 from app.control import stream as control

@@ -2,9 +2,9 @@
 
 import click
 
+from app.cli.input import first_line
 from app.cli.output import counted, print_json, print_table, when
 from app.cli.running import ROW_NUMBER, output_options, perform
-from app.cli.secrets import first_line
 from app.control import tokens as control
 from app.control.tokens import NewToken, OneToken, WhoseTokens
 

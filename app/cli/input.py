@@ -1,4 +1,7 @@
-"""What is typed, line by line, while an event loop runs."""
+"""What commands read: passwords and tokens, and the lines that are typed into `listen`.
+
+A secret is never an argument, which everybody on the machine could read.
+"""
 
 import asyncio
 import os
@@ -6,10 +9,51 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import click
+
+# Far above the longest password or token.
+_MAX_SECRET_BYTES = 65_536
+
+# No server takes a larger message.
+_MAX_LINE_BYTES = 32 * 1024 * 1024
+
 _LINES_AHEAD = 16
 
-# A line longer than the largest message of any server is no message.
-_MAX_LINE_BYTES = 32 * 1024 * 1024
+
+def password_from(stdin: bool, *, confirm: bool) -> str:
+    """Return a password: a line of standard input, or what is typed unseen on a terminal.
+
+    Raises UsageError when there is neither.
+    """
+    if stdin:
+        return first_line("password")
+    if not sys.stdin.isatty():
+        raise click.UsageError("Without a terminal, give the password with --password-stdin.")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True)
+    return password
+
+
+def first_line(what: str) -> str:
+    """Return the first line of standard input without its end; raise UsageError if it is empty."""
+    line = _read_line().rstrip("\r\n")
+    if not line:
+        raise click.UsageError(f"There is no {what} on standard input.")
+    return line
+
+
+def _read_line() -> str:
+    """Take one line and not a byte more, since what follows it may be for somebody else."""
+    try:
+        descriptor = sys.stdin.fileno()
+    except OSError:
+        return sys.stdin.readline()
+    line = b""
+    while not line.endswith(b"\n") and len(line) < _MAX_SECRET_BYTES:
+        byte = os.read(descriptor, 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode("utf-8", "replace")
 
 
 class Keyboard:
