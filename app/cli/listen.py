@@ -21,9 +21,8 @@ from app.control.server import STATUS
 from app.control.stream import WhichStream
 from app.control.tokens import NewToken
 from app.listen.listener import Access, Listener, Listening
-from app.listen.progress import PLAIN, Start
+from app.listen.recovery import PLAIN, Kept, Start
 from app.listen.signing import Credentials, sign_in, sign_out, trust
-from app.listen.typed import Kept
 from app.protocol.position import MAX_OFFSET
 from app.settings import Settings
 

@@ -1,6 +1,6 @@
 """The client behind `listen`: a device that shows what arrives and sends what is typed.
 
-It comes back by the rules of docs/protocol.md, so it also shows what a client has to do.
+It reconnects by the rules of docs/protocol.md, and so is an example of a client too.
 """
 
 import asyncio
@@ -13,19 +13,17 @@ from typing import Any, Final, Protocol
 import aiohttp
 import orjson
 
-from app.listen.progress import PLAIN, Progress, Start
-from app.listen.returning import Return
+from app.listen.recovery import PLAIN, Kept, Progress, Retry, Start, Typed
 from app.listen.signing import ListenEnded, open_session, unreachable
-from app.listen.typed import Kept, Typed
 from app.protocol.position import Position
 
-# As the server judges us: one missed ping and half an interval more.
+# The server gives us as long: one missed ping and half an interval more.
 _SILENT_HEARTBEATS: Final = 2.5
 _OWN_TYPES: Final = frozenset({"connected", "position", "goaway"})
 _CLOSE_SECONDS: Final = 2
 _MAX_FRAME_BYTES: Final = 64 * 1024 * 1024
 
-# A replay of thousands must not become as many answers: the server counts each as a message.
+# The server counts each `ack` as a message, so a replay of thousands must not cause as many.
 _ACK_SECONDS: Final = 0.2
 
 
@@ -44,7 +42,7 @@ class Screen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where a server is, such as http://127.0.0.1:8080, and what opens it."""
+    """The address of a server, such as http://127.0.0.1:8080, and the token for it."""
 
     url: str
     token: str = field(repr=False)
@@ -53,10 +51,10 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where to listen, as which instance, and from where on.
+    """Which server to listen to, as which instance, and where to begin.
 
-    With `acknowledge` the device's cursor follows what was shown. `kept` is how typed notes are
-    kept.
+    With `acknowledge` the device's cursor follows what was shown. `kept` says how the server keeps
+    typed notes.
     """
 
     access: Access
@@ -67,9 +65,9 @@ class Listening:
 
 
 class Listener:
-    """A device's connection that is made again whenever the rules allow it.
+    """A device that connects again whenever the rules allow it.
 
-    `left` is how many messages are still to arrive, None without a `count`.
+    `left` is the number of messages that have not arrived yet, None without a `count`.
     """
 
     def __init__(
@@ -89,7 +87,7 @@ class Listener:
         self._sleep = sleep
         self._progress = Progress(listening.start)
         self._typed = Typed(listening.kept)
-        self._return = Return(screen.state, jitter)
+        self._retry = Retry(screen.state, jitter)
         self._unsent: str | None = None
         self._silence: float | None = None
         self._acknowledged: Position | None = None
@@ -109,20 +107,20 @@ class Listener:
                     await self._sleep(pause)
 
     async def _attempt(self, session: aiohttp.ClientSession) -> float | None:
-        """Connect once and converse; return how long to wait before the next time."""
-        self._return.asked_seconds = 0.0
+        """Connect once, until the connection ends; return how long to wait before the next one."""
+        self._retry.asked_seconds = 0.0
         try:
             socket = await self._connect(session)
         except aiohttp.WSServerHandshakeError as refusal:
             wait = refusal.headers.get("Retry-After", "") if refusal.headers else ""
-            return self._return.after_refusal(refusal.status, wait)
+            return self._retry.after_refusal(refusal.status, wait)
         except (aiohttp.ClientError, OSError) as error:
-            return self._return.after_failure(unreachable(self._listening.access.url, error))
+            return self._retry.after_failure(unreachable(self._listening.access.url, error))
         try:
             ending = await self._converse(socket)
         finally:
             await socket.close()
-        return None if ending is None else self._return.after_close(*ending)
+        return None if ending is None else self._retry.after_close(*ending)
 
     async def _connect(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
         access = self._listening.access
@@ -138,11 +136,14 @@ class Listener:
     # While connected
 
     async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> tuple[int, str] | None:
-        """Return the code and reason of the end, or None when there is no need to wait."""
+        """Show and send until the connection ends.
+
+        Returns the code and reason of its end; None when the listener ended it itself.
+        """
         self._welcome.clear()
         self._moved.clear()
         self._silence = None
-        # The server may have lost what it had not written yet.
+        # A server that was killed may have lost the last acknowledgement.
         self._acknowledged = None
         sending = [asyncio.create_task(self._send_typed(socket))]
         if self._listening.acknowledge:
@@ -171,7 +172,7 @@ class Listener:
                 return None
 
     def _take(self, text: str) -> bool:
-        """Show what came or act on it; tell whether to go on with this connection."""
+        """Show a frame or act on it; tell whether to go on with this connection."""
         message = _decode(text)
         if message["type"] in _OWN_TYPES:
             self._screen.frame(text, message)
@@ -182,7 +183,7 @@ class Listener:
             self._screen.state(answered)
         elif self._progress.is_new(message):
             self._screen.message(text, message)
-            # Only now: what could not be shown must not be acknowledged.
+            # Only after it was shown: an unshown message must not be acknowledged.
             self._progress.shown(message)
             self._moved.set()
             if self.left is not None:
@@ -190,18 +191,18 @@ class Listener:
         return self.left is None or self.left > 0
 
     def _obey(self, type_: str, payload: dict[str, Any]) -> bool:
-        """Act on a frame that is for the listener itself; tell whether to go on."""
+        """Act on a frame of the server's own; tell whether to go on with this connection."""
         if type_ == "connected":
             return self._connected(payload)
         if type_ == "goaway":
-            self._return.asked_seconds = payload.get("after_ms", 0) / 1000
+            self._retry.asked_seconds = payload.get("after_ms", 0) / 1000
         else:
             self._progress.reached(payload)
             self._moved.set()
         return True
 
     def _connected(self, payload: dict[str, Any]) -> bool:
-        self._return.connected()
+        self._retry.connected()
         self._silence = payload.get("heartbeat_seconds", 25) * _SILENT_HEARTBEATS
         resume = payload.get("resume")
         before = self._progress.position
@@ -219,7 +220,7 @@ class Listener:
     # On the way out
 
     async def _send_typed(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Send line after line; one that could not be sent waits for the next connection."""
+        """Send line after line; a line that could not be sent waits for the next connection."""
         await self._welcome.wait()
         with contextlib.suppress(ConnectionError):
             for message in list(self._typed.unanswered.values()):
@@ -241,7 +242,7 @@ class Listener:
             await asyncio.sleep(_ACK_SECONDS)
 
     async def _acknowledge(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Acknowledge what was shown, unless it was before."""
+        """Acknowledge what was shown, if the server does not know of it yet."""
         position = self._progress.acknowledgeable
         if position is None or position == self._acknowledged or not self._listening.acknowledge:
             return
@@ -252,7 +253,7 @@ class Listener:
 
 
 def _decode(text: str) -> dict[str, Any]:
-    """Return the message of a frame; raise ListenEnded when it is none."""
+    """Return the message of a frame; raise ListenEnded when the frame holds none."""
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -263,7 +264,7 @@ def _decode(text: str) -> dict[str, Any]:
 
 
 def _start(resume: dict[str, Any], wanted: Position | None) -> str:
-    """Return the sentence for where the server lets a connection start."""
+    """Return a sentence about the place at which the server lets a connection start."""
     offset, head = resume["offset"], resume["head"]
     if resume["outcome"] == "resumed":
         return f"Resumed above {offset}; the newest is {head}."

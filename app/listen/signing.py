@@ -1,4 +1,4 @@
-"""Signing a listening device in and out, and what it trusts."""
+"""How a listening device signs in and out, and which certificates it trusts."""
 
 import contextlib
 import ssl
@@ -13,17 +13,17 @@ from app.base.errors import SwitchboardError
 
 _REQUEST_TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
 
-# Signing out is a courtesy; it must not make Ctrl-C feel stuck.
+# Signing out is a courtesy, and must not make Ctrl-C feel stuck.
 _SIGN_OUT_TIMEOUT: Final = aiohttp.ClientTimeout(total=2)
 
 
 class ListenEnded(SwitchboardError):
-    """Listening is over and coming back would not help; the text says why."""
+    """The listener cannot go on, and connecting again would not help; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a device signs in with."""
+    """A user's password and the device that signs in with it."""
 
     handle: str
     password: str = field(repr=False)
@@ -33,7 +33,7 @@ class Credentials:
 
 
 def unreachable(url: str, error: aiohttp.ClientError | OSError) -> str:
-    """Return the sentence for a server that could not be reached."""
+    """Return a sentence that says why the server could not be reached."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return (
             f"The certificate of {url} is not trusted; name its authority with --insecure-ca FILE."
@@ -68,7 +68,7 @@ async def sign_in(url: str, tls: ssl.SSLContext | None, credentials: Credentials
 
 
 async def sign_out(url: str, tls: ssl.SSLContext | None, token: str) -> None:
-    """End the session of the token if the server can be reached."""
+    """End the session of the token, if the server can be reached."""
     with contextlib.suppress(aiohttp.ClientError, OSError):
         async with (
             open_session() as session,
@@ -83,9 +83,9 @@ async def sign_out(url: str, tls: ssl.SSLContext | None, token: str) -> None:
 
 
 def trust(certificate: Path, *, this_host: bool = False) -> ssl.SSLContext:
-    """Return a TLS context that trusts that authority, or that very certificate, and no other.
+    """Return a TLS context that trusts this authority, or this very certificate, and no other.
 
-    With `this_host` the name in it does not matter: it was taken from the server's own folder.
+    With `this_host` the certificate may be for any name: it comes from the server's own folder.
     Raises ListenEnded when the file is not a certificate.
     """
     try:
@@ -98,7 +98,7 @@ def trust(certificate: Path, *, this_host: bool = False) -> ssl.SSLContext:
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Return an HTTP session without cookies: a token is all that a device needs."""
+    """Return an HTTP session that keeps no cookies: a device has its token."""
     return aiohttp.ClientSession(timeout=_REQUEST_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
 
 

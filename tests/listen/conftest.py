@@ -58,7 +58,10 @@ class Screen:
 
 
 class World:
-    """A server whose n-th visitor meets the n-th visit, and a listener that visits it."""
+    """A server whose n-th visitor meets the n-th visit, and a listener that visits it.
+
+    `on_pause` is called whenever the listener waits before it comes back.
+    """
 
     def __init__(self) -> None:
         self.visits: list[Visit] = []
@@ -67,6 +70,7 @@ class World:
         self.lines: asyncio.Queue[str] = asyncio.Queue()
         self.screen = Screen()
         self.pauses: list[float] = []
+        self.on_pause: Callable[[], None] = lambda: None
         app = web.Application()
         app.router.add_get("/v1/ws", self._visited)
         self.server = TestServer(app)
@@ -104,6 +108,7 @@ class World:
 
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
+        self.on_pause()
 
     # Visits
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.listen.returning import may_come_back
+from app.listen.recovery import may_come_back
 from app.listen.signing import ListenEnded
 from app.protocol.close import CLOSES
 from tests.listen.conftest import TOKEN, World, connected, note
@@ -89,11 +89,7 @@ async def test_the_answer_to_a_typed_line_is_told_and_is_no_message(
 
 async def test_a_line_typed_while_away_is_sent_on_the_next_connection(world: World) -> None:
     world.meets(world.sends(connected(), close=GONE), world.hears(1))
-
-    async def typed_while_away(seconds: float) -> None:
-        world.lines.put_nowait("late")
-
-    world._pause = typed_while_away  # type: ignore[method-assign]
+    world.on_pause = lambda: world.lines.put_nowait("late")
     await world.listen(count=1)
     assert "late" in world.received.get_nowait()
 

@@ -168,12 +168,11 @@ async def test_a_kept_note_is_sent_again_with_its_id_until_it_is_answered(world:
     world.meets(world.hears(1, close=GONE), world.hears(1, ok, close=GONE), world.hears(1))
     world.lines.put_nowait("Dinner!")
 
-    async def typed_while_away(seconds: float) -> None:
-        world.pauses.append(seconds)
+    def typed_while_away() -> None:
         if len(world.pauses) == 2:
             world.lines.put_nowait("late")
 
-    world._pause = typed_while_away  # type: ignore[method-assign]
+    world.on_pause = typed_while_away
     await world.listen(count=1, kept="log")
     first, second, third = [world.received.get_nowait() for _ in range(3)]
     assert first == second
