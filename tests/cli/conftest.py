@@ -14,14 +14,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from serving import PATIENCE
 
 from app.cli.main import commands
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse"
-
-# Far above what anything here takes; a test that hangs must fail.
-PATIENCE = 30
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +99,13 @@ class Process:
         assert self._process.stderr is not None
         return self._process.stderr.readline().rstrip("\n")
 
+    def last_state(self) -> str:
+        """Return the last line that it prints on standard error; its end is waited for."""
+        last = ""
+        while line := self.state():
+            last = line
+        return last
+
     def type(self, line: str) -> None:
         """Write a line on its standard input."""
         self.stdin.write(f"{line}\n")
@@ -121,7 +126,7 @@ class Process:
         return self._process.wait(PATIENCE)
 
     def end(self) -> None:
-        """The process has ended and its pipes are closed."""
+        """Kill the process if it still runs, and close its pipes."""
         self._watchdog.cancel()
         if self._process.poll() is None:
             self._process.kill()
@@ -156,6 +161,10 @@ class Served:
     run: CommandLine
     url: str
     spawn: Spawn
+
+    def start(self, *arguments: str) -> Process:
+        """Return the process of a command on the data folder."""
+        return self.spawn(*arguments, "--data-dir", str(self.run.data_dir))
 
     def listen(self, *arguments: str) -> Process:
         """Return a listener on the data folder's server, connected."""

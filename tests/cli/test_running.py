@@ -90,13 +90,13 @@ def test_two_instances_of_a_device_live_side_by_side(served: Served) -> None:
 
 
 def test_a_count_not_reached_in_time_is_a_failure(served: Served) -> None:
-    listener = served.listen("ada", "--count", "2", "--timeout", "0.2")
-    assert "2 did not arrive" in listener.state()
+    listener = served.start("listen", "ada", "--count", "2", "--timeout", "0.2")
+    assert "2 did not arrive" in listener.last_state()
     assert listener.status() == 1
 
 
 def test_time_that_runs_out_without_a_count_is_no_failure(served: Served) -> None:
-    assert served.listen("ada", "--timeout", "0.2").status() == 0
+    assert served.start("listen", "ada", "--timeout", "0.2").status() == 0
 
 
 def test_it_signs_in_elsewhere_by_password_and_sends_what_follows_it(served: Served) -> None:
@@ -199,8 +199,9 @@ def test_on_a_terminal_the_first_start_makes_an_admin_who_can_sign_in(
         os.close(output)
         url = screen.readline().split()[-1]
         password = screen.readline().split()[-1]
-        listener = spawn("listen", "admin", "--url", url, "--password-stdin", "--timeout", "0.1")
+        listener = spawn("listen", "admin", "--url", url, "--password-stdin")
         listener.type(password)
         assert listener.state().startswith("Connected to ")
+        assert listener.interrupt() == 0
         assert run.json("users", "list")[0]["roles"] == ["admin"]
         assert server.interrupt(signal.SIGTERM) == 0

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from serving import PATIENCE
 
-from tests.cli.conftest import PATIENCE, ROOT, CommandLine, Process, Served
+from tests.cli.conftest import ROOT, CommandLine, Process, Served
 
 
 def epoch(run: CommandLine) -> str:

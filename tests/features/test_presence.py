@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from serving import PATIENCE
 
 from app.features.feature import Outcome, Reply
 from app.features.presence import PresenceFeature
@@ -15,8 +16,6 @@ from app.protocol.close import REVOKED
 from app.protocol.messages import ClientMessage, MessageError
 from app.protocol.selector import Selector
 from tests.features.conftest import Member
-
-PATIENCE = 10
 
 
 @pytest.fixture

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from serving import PATIENCE
 
 from app.listen.listener import Access, Listener, Listening
 
 TOKEN = "a-token-of-a-test"
-
-# Far above what anything here takes; a listener that never ends must fail.
-PATIENCE = 10
 
 Visit = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

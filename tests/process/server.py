@@ -24,11 +24,8 @@ from tests.cli.conftest import CommandLine
 
 ROOT = Path(__file__).parents[2]
 
-LIFETIME = 60
-"""Seconds after which a process that a test has lost sight of is killed."""
-
-STOP_SECONDS = 10
-"""A stop that takes longer is a fault, whatever the peers do."""
+LIFETIME = 10 * PATIENCE
+"""Seconds after which a process is killed that its test has lost sight of."""
 
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -68,8 +65,8 @@ class Program:
         self.process.send_signal(number)
 
     async def status(self) -> int:
-        """Wait for the end, which must not take long, and return the exit status."""
-        return await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+        """Wait for the end of the process and return its exit status."""
+        return await asyncio.to_thread(self.process.wait, PATIENCE)
 
     async def says(self, line: str) -> None:
         """Wait until this line is on standard output."""
@@ -78,7 +75,7 @@ class Program:
                 await asyncio.sleep(0.005)
 
     def end(self) -> None:
-        """The process is gone."""
+        """Kill the process if it still runs."""
         self._watchdog.cancel()
         if self.process.poll() is None:
             self.process.kill()
@@ -179,7 +176,7 @@ class ServerProcess(Program):
             proxy=None,
             ping_interval=None,
             ssl=self.client_tls,
-            close_timeout=1,
+            close_timeout=PATIENCE,
             **options,
         ) as ws:
             peer = Peer(ws)
@@ -203,7 +200,9 @@ class ServerProcess(Program):
 
     def sockets(self) -> int:
         """Return how many connections the server has, as its metrics say."""
-        with urllib.request.urlopen(f"{self.url}/metrics", context=self.client_tls) as answer:
+        with urllib.request.urlopen(
+            f"{self.url}/metrics", timeout=PATIENCE, context=self.client_tls
+        ) as answer:
             for line in answer.read().decode().splitlines():
                 if line.startswith("switchboard_connections "):
                     return int(float(line.split()[1]))
@@ -234,6 +233,6 @@ class StoppablePeer:
         return peer
 
     def stop(self) -> None:
-        """The process does nothing any more; its system still acknowledges what arrives."""
+        """Have the process do nothing any more; its system still acknowledges what arrives."""
         self.program.signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.program.process.pid, os.WSTOPPED | os.WNOWAIT)

@@ -1,4 +1,4 @@
-"""A command that ends sessions has closed their sockets within a second of its return."""
+"""A command that ends sessions has closed their sockets when it returns."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,8 +9,14 @@ from serving import Device, Peer
 from tests.process.conftest import Start
 from tests.process.server import ServerProcess
 
-WITHIN = 1
-"""Seconds in which a close must have come: what is promised, not how fast it is."""
+REVOKED = (4502, "revoked")
+
+ANSWERS = 5
+"""Answers that a bystander gets after a command; the closes come before the last of them.
+
+Users are promised a second. A turn of the server's loop is much shorter, and unlike a second it
+grows with the load of the machine.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +34,13 @@ def ada(server: ServerProcess) -> Iterator[str]:
         server.run("users", "delete", user["handle"], "--yes")
 
 
-async def close_of(peer: Peer) -> tuple[int, str]:
-    """Return code and reason of the close that must be here within the second."""
-    async with asyncio.timeout(WITHIN):
-        return await peer.closed()
+async def check_closed(*peers: Peer, bystander: Peer) -> None:
+    """Check that the peers' closes come at once, and that the bystander's does not."""
+    for _ in range(ANSWERS):
+        await bystander.silence()
+    for peer in peers:
+        assert peer.ws.protocol.close_rcvd is not None
+        assert await peer.closed() == REVOKED
 
 
 ENDINGS = {
@@ -54,9 +63,7 @@ async def test_its_sockets_are_closed(server: ServerProcess, ada: str, command: 
     ):
         arguments = ENDINGS[command](phone)
         await asyncio.to_thread(server.run, *arguments, stdin="another good one\n")
-        for peer in (one, two):
-            assert await close_of(peer) == (4502, "revoked")
-        await bystander.silence()
+        await check_closed(one, two, bystander=bystander)
     assert server.get("/v1/auth/session", phone.by_header)[0] == 401
     assert server.get("/v1/auth/session", other.by_header)[0] == 200
 
@@ -66,7 +73,7 @@ async def test_the_device_that_a_new_one_pushes_out_is_closed(start: Start) -> N
     phone = await server.device("phone")
     async with server.connected(phone) as peer:
         await server.device("laptop")
-        assert await close_of(peer) == (4502, "revoked")
+        assert await peer.closed() == REVOKED
 
 
 async def test_a_revoked_token_spares_the_other_session_of_the_device(
@@ -79,8 +86,7 @@ async def test_a_revoked_token_spares_the_other_session_of_the_device(
         server.connected(two, "?instance=b") as stays,
     ):
         await asyncio.to_thread(server.run, "tokens", "revoke", str(one.session_id))
-        assert await close_of(ended) == (4502, "revoked")
-        await stays.silence()
+        await check_closed(ended, bystander=stays)
 
 
 async def test_a_token_is_revoked_by_itself_without_being_shown(
@@ -89,5 +95,5 @@ async def test_a_token_is_revoked_by_itself_without_being_shown(
     phone: Device = await server.device("phone", ada)
     async with server.connected(phone) as peer:
         await asyncio.to_thread(server.run, "tokens", "revoke", "-", stdin=f"{phone.token}\n")
-        assert await close_of(peer) == (4502, "revoked")
+        assert await peer.closed() == REVOKED
     assert phone.token not in server.stderr.read_text()

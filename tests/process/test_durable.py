@@ -7,8 +7,10 @@ import subprocess
 import sys
 from typing import Any
 
+from serving import PATIENCE
+
 from tests.process.conftest import Start
-from tests.process.server import ROOT, STOP_SECONDS, ServerProcess, environment
+from tests.process.server import ROOT, ServerProcess, environment
 
 
 async def send(server: ServerProcess, payload: object, *more: str) -> int:
@@ -31,14 +33,14 @@ def listen(server: ServerProcess, *options: str) -> list[dict[str, Any]]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=2 * STOP_SECONDS,
+        timeout=2 * PATIENCE,
         check=True,
     )
     return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
 async def heard(server: ServerProcess, count: int) -> list[Any]:
-    arguments = ("--count", str(count), "--timeout", str(STOP_SECONDS))
+    arguments = ("--count", str(count), "--timeout", str(PATIENCE))
     return [one["payload"] for one in await asyncio.to_thread(listen, server, *arguments)]
 
 

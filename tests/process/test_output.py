@@ -8,12 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import aiohttp
 import pytest
 from serving import PASSWORD as OTHER_PASSWORD
-from serving import masked
+from serving import PATIENCE, masked
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -53,6 +54,10 @@ class Terminal:
             stderr=end,
         )
         os.close(end)
+        # A test that reads in vain gets the end of the terminal.
+        self._watchdog = threading.Timer(PATIENCE, self.process.kill)
+        self._watchdog.daemon = True
+        self._watchdog.start()
         self.text = ""
 
     def read_until(self, wanted: str) -> None:
@@ -68,9 +73,10 @@ class Terminal:
         except OSError:
             # Linux says so when nobody has the other end open any more.
             pass
-        assert self.process.wait(10) == 0
+        assert self.process.wait(PATIENCE) == 0
 
     def end(self) -> None:
+        self._watchdog.cancel()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -144,7 +150,7 @@ async def shout(server: ServerProcess, data: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(data)
     writer.write_eof()
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE)
     assert b"secret" not in answer
     writer.close()
     await writer.wait_closed()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from serving import PATIENCE
 
 from app.storage.database import DATABASE_NAME
 from tests.cli.conftest import CommandLine
@@ -35,7 +36,7 @@ def refusal(data_dir: Path, status: int, **settings: object) -> str:
         env=environment({"port": 0, **settings}),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
         preexec_fn=obey_modes,
     )
     assert outcome.returncode == status, outcome.stderr

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from serving import PATIENCE
 
 from tests.process.conftest import Start
 from tests.process.server import StoppablePeer
@@ -14,8 +15,8 @@ async def test_a_stopped_process_is_removed_and_nobody_else_is_disturbed(
     start: Start, tmp_path: Path, code: int
 ) -> None:
     server = start(
-        heartbeat_seconds=0.5,
-        stall_seconds=1,
+        heartbeat_seconds=1,
+        stall_seconds=2,
         close_seconds=0.3,
         messages_per_second=0,
         bytes_per_second=0,
@@ -37,7 +38,7 @@ async def test_a_stopped_process_is_removed_and_nobody_else_is_disturbed(
             assert (end["device"], end["code"]) == (tv.device_id, code)
             answer = await sender.ask("device.send", {"to": tv.device_id, "type": "n.x"})
             assert answer["payload"] == {"delivered": []}
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 while server.sockets() != 2:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
     finally:

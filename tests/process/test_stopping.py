@@ -33,7 +33,7 @@ def check_database(data_dir: Path) -> None:
 
 
 async def test_a_stop_sends_new_clients_elsewhere_and_answers_the_others(start: Start) -> None:
-    server = start(drain_seconds=2)
+    server = start(drain_seconds=60, shutdown_seconds=120)
     phone = await server.device("phone")
     async with server.connected(phone) as peer:
         server.signal(signal.SIGTERM)
@@ -48,8 +48,15 @@ async def test_a_stop_sends_new_clients_elsewhere_and_answers_the_others(start: 
                 pass
         assert refused.value.response.status_code == 503
         assert int(refused.value.response.headers["Retry-After"]) > 0
-        # Who is connected talks on until the end.
+        # Those who are connected talk on until the end.
         await peer.silence()
+
+
+async def test_a_stop_closes_its_peers_and_leaves_nothing_behind(start: Start) -> None:
+    server = start(drain_seconds=0.2)
+    phone = await server.device("phone")
+    async with server.connected(phone) as peer:
+        server.signal(signal.SIGTERM)
         assert await peer.closed() == (1001, "shutting_down")
     assert await server.status() == 0
     check_database(server.data_dir)
@@ -94,7 +101,10 @@ async def test_positioned_clients_are_spread_over_the_window_and_plain_ones_just
 
 
 async def test_what_waits_is_sent_before_the_close(start: Start) -> None:
-    server = start(drain_seconds=0, messages_per_second=0, bytes_per_second=0)
+    # Nobody waits for all of the time to stop: it is there for a busy machine.
+    server = start(
+        drain_seconds=0, shutdown_seconds=PATIENCE, messages_per_second=0, bytes_per_second=0
+    )
     phone, tv = await server.device("phone"), await server.device("tv")
     async with server.raw(tv) as slow, server.connected(phone) as sender:
         slow.writer.transport.pause_reading()
@@ -116,7 +126,14 @@ async def test_what_waits_is_sent_before_the_close(start: Start) -> None:
 async def test_peers_that_answer_nothing_and_read_nothing_do_not_hold_the_stop(
     start: Start, tmp_path: Path
 ) -> None:
-    server = start(drain_seconds=0.2, messages_per_second=0, bytes_per_second=0)
+    # Nothing but the time to stop lets go of these peers.
+    server = start(
+        drain_seconds=0.2,
+        heartbeat_seconds=3600,
+        stall_seconds=3600,
+        messages_per_second=0,
+        bytes_per_second=0,
+    )
     phone, tv, radio = [await server.device(name) for name in ("phone", "tv", "radio")]
     stopped = await StoppablePeer.start(tmp_path / "radio", server, radio, stopped=True)
     try:

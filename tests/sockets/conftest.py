@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Device, Server
+from serving import PATIENCE, Device, Server
 
 Serve = Callable[..., Awaitable[Server]]
 
@@ -27,7 +27,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
 
         yield start
     # The peers' own tasks end a turn after their sockets.
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while asyncio.all_tasks() - before - {asyncio.current_task()}:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 

@@ -132,7 +132,7 @@ async def test_a_new_certificate_is_for_new_connections_and_a_broken_one_for_non
 
 def test_plain_http_and_garbage_on_the_port_cost_no_traceback(server: ServerProcess) -> None:
     for data in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01" + b"x" * 300, b""):
-        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
             raw.sendall(data)
             raw.shutdown(socket.SHUT_WR)
             while raw.recv(4096):
@@ -151,7 +151,7 @@ def test_the_smoke_test_passes_with_our_authority(
         ],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE,
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 

@@ -7,11 +7,10 @@ from io import BytesIO
 from typing import Any
 
 from aiohttp import ClientResponse, ClientWebSocketResponse
+from serving import PATIENCE
 
 from app.keys import ACCOUNTS, API_KEYS, MANAGER
 from tests.web.api import Api, SignedIn, problem
-
-PATIENCE = 10
 
 
 @dataclass
