@@ -7,7 +7,7 @@ try:
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] == "app":
         raise
-    # Another Python than that of the virtual environment.
+    # This is not the Python of the virtual environment.
     sys.exit(
         f"This Python has no {missing.name}. Run ./scripts/switchboard instead of python -m app; "
         "./scripts/serve installs what it needs into .venv."

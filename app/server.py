@@ -29,22 +29,22 @@ BACKLOG: Final = 4096
 """Handshakes that the system queues for us; Linux caps it at net.core.somaxconn."""
 
 CLEANUP_SECONDS: Final = 1.5
-"""What closing the listener, the last requests and the database may take of the time to stop."""
+"""The part of `shutdown_seconds` kept for the listener, the last requests and the database."""
 
 KERNEL_PATIENCE: Final = 2
-"""Times `stall_seconds` after which the system gives up on a peer; we are first, and say why."""
+"""The system gives up on a peer after this many `stall_seconds`: we are first, and say why."""
 
 GOODBYE_SECONDS: Final = 0.5
-"""What peers have for their close, also where the settings leave no time for it."""
+"""Time that peers have to answer their close, even where the settings leave none."""
 
 SPARE_DESCRIPTORS: Final = 512
-"""Files, database and sites beside the connections."""
+"""Open files beside the connections: the database, the listeners, the control socket."""
 
 SWITCH_SECONDS: Final = 30e-6
-"""How long a thread waits for the interpreter before it asks for it; Python's own is 5 ms.
+"""How long a thread waits for the interpreter lock before it asks for it; Python's own is 5 ms.
 
-The database's threads need it for moments only. While one of them waits the disk does nothing, and
-the event loop waits as long for a thread that makes objects of rows.
+The database's threads need the lock for moments only, and the disk is idle while one of them waits
+for it. The event loop waits as long when such a thread makes objects of rows.
 """
 
 if sys.platform != "win32":
@@ -92,7 +92,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[N
                 with quick_switches(), short_pauses(lambda: app[MANAGER].connection_count):
                     log.info("serving", extra=fields(url=url, version=VERSION, pid=os.getpid()))
                     await on_ready(Serving(app[ACCOUNTS], url))
-                    await _either(stop, app[FAILED])
+                    await _first_of(stop, app[FAILED])
                     await _drain(app, settings)
         finally:
             await runner.cleanup()
@@ -102,7 +102,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[N
 
 @contextmanager
 def quick_switches() -> Iterator[None]:
-    """Inside of the block a thread that has something to do waits for `SWITCH_SECONDS` at most."""
+    """Have threads ask for the interpreter lock after `SWITCH_SECONDS`, inside the block."""
     former = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
@@ -111,9 +111,9 @@ def quick_switches() -> Iterator[None]:
         sys.setswitchinterval(former)
 
 
-async def _either(*happenings: asyncio.Event) -> None:
+async def _first_of(*events: asyncio.Event) -> None:
     """Wait until the first of these is set."""
-    waits = [asyncio.ensure_future(happening.wait()) for happening in happenings]
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()

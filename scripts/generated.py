@@ -71,7 +71,7 @@ def _code(text: str | None) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the pages, or with --check name those that are not current; the exit status."""
+    """Write the pages, or with --check name those that are not current; return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/docs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail on differences")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""What is refused as a setting."""
+"""Settings that are refused, and how the refusal reads."""
 
 import pytest
 

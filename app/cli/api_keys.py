@@ -1,4 +1,4 @@
-"""`keys`: what an application's backend presents to the HTTP API."""
+"""`keys`: the API keys that an application's backend presents to the HTTP API."""
 
 import click
 

@@ -42,7 +42,7 @@ def first_line(what: str) -> str:
 
 
 def _read_line() -> str:
-    """Take one line and not a byte more, since what follows it may be for somebody else."""
+    """Read one line and not a byte more: the Keyboard reads what follows."""
     try:
         descriptor = sys.stdin.fileno()
     except OSError:
@@ -57,10 +57,10 @@ def _read_line() -> str:
 
 
 class Keyboard:
-    """Gives the lines of standard input, read at the pace of whoever takes them.
+    """Gives the lines of standard input, and reads only a few ahead.
 
-    The thread reads the descriptor itself, since one that waits inside `sys.stdin` holds a lock
-    that Python needs in order to exit.
+    Its thread reads the descriptor itself, since a thread that waits inside `sys.stdin` holds a
+    lock that Python needs in order to exit.
     """
 
     def __init__(self) -> None:
@@ -70,14 +70,14 @@ class Keyboard:
         self._places = threading.Semaphore(_LINES_AHEAD)
 
     def start(self) -> None:
-        """Read from now on, unless a job in the background would be stopped for reading."""
+        """Begin to read, unless this is a background job, which the terminal would stop."""
         descriptor = _descriptor()
         if descriptor is not None and _may_read(descriptor):
             reader = threading.Thread(target=self._read, args=(descriptor,), daemon=True)
             reader.start()
 
     async def line(self) -> str:
-        """Return the next line without its end; wait for it, for ever after the last one."""
+        """Wait for the next line, for ever after the last one; return it without its end."""
         line = await self._lines.get()
         self._places.release()
         return line

@@ -26,19 +26,19 @@ from app.listen.signing import Credentials, sign_in, sign_out, trust
 from app.protocol.position import MAX_OFFSET
 from app.settings import Settings
 
-# What a name such as `phone` is turned into a uuid with, on every machine alike.
+# A name such as `phone` stands for the same uuid on every machine.
 _NAMES = uuid.uuid5(uuid.NAMESPACE_URL, "urn:switchboard:device")
 
 _DEVICE_TYPE = "unknown"
 
 BEGINNING: Final = "start"
 Place = Literal["start"] | Start
-"""Where to begin; the oldest message that is kept has an offset that has to be asked for."""
+"""Where to begin; for `start` the server is asked for the offset of the oldest message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command was given."""
+    """The arguments and options of the command."""
 
     handle: str | None
     device: str

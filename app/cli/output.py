@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# Rows are never wrapped or cut where a program reads them.
+# Wide enough that a program which reads a table gets each row on one line.
 _WIDE = 10_000
 
 Form = Literal["text", "json", "raw"]
@@ -52,7 +52,7 @@ def console() -> Console:
 
 
 def when(milliseconds: int | None) -> str:
-    """Return a time as people here write it, to the minute."""
+    """Return a time in the machine's time zone, to the minute."""
     if milliseconds is None:
         return "never"
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone()
@@ -60,7 +60,7 @@ def when(milliseconds: int | None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return the number and its noun, in the plural when it is due."""
+    """Return the number and its noun, in the plural unless the number is one."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -73,9 +73,9 @@ def _cell(value: object) -> str:
 
 
 class MessagePrinter:
-    """Prints messages on standard output, each at once, and the rest on standard error.
+    """Prints the messages that `listen` gets on standard output, and the rest on standard error.
 
-    Frames that are no messages are printed only when it is `verbose`.
+    It prints the frames of the server's own only when it is `verbose`.
     """
 
     def __init__(self, form: Form, *, verbose: bool = False) -> None:
@@ -94,7 +94,7 @@ class MessagePrinter:
             click.echo(f"{now:%H:%M:%S}  {_line(message)}")
 
     def frame(self, text: str, message: dict[str, Any]) -> None:
-        """Print a frame of the server's own, in the place for the chosen form."""
+        """Print a frame of the server's own: as text on standard error, else like a message."""
         if not self._verbose:
             return
         if self._form == "text":
@@ -115,12 +115,12 @@ def _line(message: dict[str, Any]) -> str:
 
 
 def _mark(message: dict[str, Any]) -> str:
-    """Return the number of a durable message, and whether it is state from before."""
+    """Return the offset of a durable message, and whether it came in a snapshot."""
     if "offset" not in message:
         return ""
     return f"[{message['offset']}{' snapshot' if message.get('snapshot') else ''}]  "
 
 
 def printable(text: str) -> str:
-    """Return the JSON text without what could write escape sequences to a terminal."""
+    """Return the JSON text with each unprintable character escaped: it may control a terminal."""
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)

@@ -1,4 +1,4 @@
-"""From a command of the command line to its result, or to one sentence and an exit status."""
+"""How a command gets its result, and how an error becomes a sentence and an exit status."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 ROW_NUMBER = click.IntRange(1, MAX_ID)
-"""The number of a device or a session."""
+"""The number of a device, a session or an API key."""
 
 
 class Failure(click.ClickException):
@@ -45,15 +45,15 @@ def expected_errors() -> Iterator[None]:
     except SettingsError as error:
         raise UnusableSettings("\n".join(error.faults)) from None
     except SwitchboardError as error:
-        raise Failure(_sentence(str(error))) from None
+        raise Failure(sentence(str(error))) from None
     except BrokenPipeError:
-        # The reader has gone, as `head` does: click ends this without a word.
+        # The reader of the output has gone, as `head` does; click then ends silently.
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise Failure(f"{where}{_sentence(error.strerror or str(error))}") from None
+        raise Failure(f"{where}{sentence(error.strerror or str(error))}") from None
     except DBAPIError as error:
-        raise Failure(f"The database failed: {_sentence(str(error.orig))}") from None
+        raise Failure(f"The database failed: {sentence(str(error.orig))}") from None
 
 
 def settings_from(flags: Mapping[str, Any]) -> Settings:
@@ -80,7 +80,3 @@ def output_options(command: Callable[P, T]) -> Callable[P, T]:
         "--json", "as_json", is_flag=True, help="Print one JSON document instead of text."
     )
     return data_dir_option(as_json(command))
-
-
-def _sentence(text: str) -> str:
-    return sentence(text)

@@ -62,7 +62,7 @@ def serve(context: click.Context, /, as_json: bool, **flags: Any) -> None:
 
 
 async def _announce(serving: Serving, settings: Settings, as_json: bool) -> None:
-    """Say where the server is, and how its first user comes about."""
+    """Print the server's address, and how to add a user."""
     password = await _first_admin(serving, settings)
     if as_json:
         first = {"handle": FIRST_ADMIN, "password": password} if password else None
@@ -80,9 +80,9 @@ async def _announce(serving: Serving, settings: Settings, as_json: bool) -> None
 
 
 async def _first_admin(serving: Serving, settings: Settings) -> str | None:
-    """Return the password of the admin account made just now, if it was due.
+    """Make an admin account if there is no user yet, and return its password.
 
-    It is made on a terminal only: elsewhere the password would stay in a log.
+    Only on a terminal: elsewhere the password would stay in a log.
     """
     if not sys.stdout.isatty() or await serving.accounts.list_users():
         return None

@@ -82,7 +82,7 @@ def show(
         raise click.UsageError("Give a USER or --everyone.")
     if as_json:
         for row in _rows(data_dir, user, after, limit):
-            # A payload of null is one, too.
+            # A null payload is shown; other nulls are left out.
             print_json(row.model_dump(exclude_none=True) | {"payload": row.payload})
         return
     now = time.time()

@@ -44,13 +44,13 @@ class NewKey(Arguments):
 
 
 class WhichKeys(Arguments):
-    """Which keys: those that hold, or all."""
+    """Which keys to list: those that are valid, or the revoked ones too."""
 
     revoked: bool = False
 
 
 class OneKey(Arguments):
-    """Which key."""
+    """The number of a key."""
 
     key_id: Id
 

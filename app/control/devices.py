@@ -27,20 +27,20 @@ class Revoked(Result):
 
 
 class WhichDevices(Arguments):
-    """Whose devices; everybody's without a user."""
+    """Whose devices to list: everybody's without a user."""
 
     user: str | None = None
     removed: bool = False
 
 
 class OneDevice(Arguments):
-    """Which device."""
+    """The number of a device."""
 
     device_id: Id
 
 
 class NewName(Arguments):
-    """How to call a device."""
+    """A device and its new name."""
 
     device_id: Id
     name: str

@@ -1,4 +1,4 @@
-"""What a command may use, and what a command is."""
+"""What a command is, and which parts of the server it may use."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ _ID_PREFIX = "id="
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """The server's parts; offline there is no node, and no url."""
+    """The parts that commands use; without a running server, `node` and `url` are None."""
 
     accounts: Accounts
     node: Node | None
@@ -39,13 +39,13 @@ class Operations:
     database: Database = field(kw_only=True)
 
     def end(self, ended: Ended) -> int:
-        """Close the live connections of what has ended; return how many there were."""
+        """Close the live connections of the ended sessions; return how many there were."""
         if self.node is None:
             return 0
         return self.node.end(ended)
 
     def running_node(self) -> Node:
-        """Return the node; raise NoServer when this is not a server."""
+        """Return the node; raise NoServer when no server runs."""
         if self.node is None:
             raise NoServer(NO_SERVER)
         return self.node
@@ -82,17 +82,17 @@ def user_name(name: str) -> int | str:
 
 
 class Arguments(BaseModel):
-    """Base of what commands take; never shows a value in an error, some are passwords."""
+    """Base of what commands take; its errors show no values, since some are passwords."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class NoArguments(Arguments):
-    """What a command takes that needs nothing to be told."""
+    """The arguments of a command that takes none."""
 
 
 class Result(BaseModel):
-    """Base of what commands return; a caller newer or older than the server still reads it."""
+    """Base of what commands return; a caller ignores fields that only a newer server has."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -110,7 +110,7 @@ R = TypeVar("R")
 
 
 class Command(Generic[A, R]):
-    """A name, what it takes, what it returns and the function that does it."""
+    """A command: its name, its arguments, its result and the function that runs it."""
 
     def __init__(
         self,
@@ -128,11 +128,11 @@ class Command(Generic[A, R]):
         self._run = run
 
     async def run(self, operations: Operations, arguments: A) -> R:
-        """Do it, and return the result; raises Problem and NoServer."""
+        """Run the command and return its result; raises Problem and NoServer."""
         return await self._run(operations, arguments)
 
     async def run_json(self, operations: Operations, arguments: object) -> Any:
-        """The same for arguments and a result that travel as JSON.
+        """Run the command with arguments that came as JSON; return its result for JSON.
 
         Raises Problem `invalid_arguments` too.
         """
@@ -143,7 +143,7 @@ class Command(Generic[A, R]):
         return self._result.dump_python(await self.run(operations, parsed), mode="json")
 
     def read_result(self, result: object) -> R:
-        """Return the result that travelled as JSON; raise Problem when it is not such a one."""
+        """Return the result that came as JSON; raise Problem when it has another shape."""
         try:
             return self._result.validate_python(result)
         except ValidationError:

@@ -30,12 +30,12 @@ from app.storage.lock import DataDirLock
 WAIT_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 0.05
 
-# Longer than the hash queue of a busy server; a command itself takes milliseconds.
+# A busy server may take long to hash a password; a command itself takes milliseconds.
 _CALL_SECONDS: Final = 30
 
 
 async def perform(settings: Settings, command: Command[A, R], arguments: A) -> R:
-    """Return the command's result, the same whoever ran it.
+    """Have the command run, by the server or here, and return its result.
 
     Raises Problem as the command does, NoServer, and DataDirBusy when the folder is locked for
     more than WAIT_SECONDS by a process that takes no commands.
@@ -82,7 +82,7 @@ async def _operations(settings: Settings) -> AsyncIterator[Operations]:
     try:
         passwords = Passwords(settings.password_workers, settings.password_queue)
         try:
-            # Whoever may write to the folder need not guess passwords: no limit.
+            # No limit: those who may write to the folder need not guess passwords.
             limiter = FailureLimiter(attempts=0, window_seconds=1)
             sessions = Sessions(database, settings)
             accounts = Accounts(database, settings, sessions, passwords, limiter)
@@ -99,9 +99,9 @@ async def _operations(settings: Settings) -> AsyncIterator[Operations]:
 
 
 async def call_server(path: Path, command: Command[A, R], arguments: A) -> R:
-    """Return the result of the command, run by the server that listens on the socket `path`.
+    """Have the command run by the server on the socket `path`, and return its result.
 
-    Raises Problem as the server did, and NoServer when none answers there.
+    Raises Problem as the server did, and NoServer when no server answers there.
     """
     body = {"command": command.name, "arguments": arguments.model_dump(mode="json")}
     status, answer = await _post(path, orjson.dumps(body))

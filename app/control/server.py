@@ -30,7 +30,7 @@ _MAX_PATH_BYTES = 103
 # A command is a few short fields and at most one payload.
 _MAX_CALL_BYTES = 32 * 1024 * 1024
 
-# Commands in flight when the server stops are writes of a few milliseconds.
+# Commands that run when the server stops are writes of a few milliseconds.
 _SHUTDOWN_SECONDS = 1.0
 
 _OPERATIONS = web.AppKey("control_operations", Operations)

@@ -1,4 +1,4 @@
-"""Commands on streams: what is kept for whom, and a new beginning."""
+"""Commands on streams: what is kept for whom, and a new epoch."""
 
 import time
 from collections.abc import AsyncIterator
@@ -24,13 +24,13 @@ PAGE_BYTES: Final = 4 * 1024 * 1024
 """Payload of one answer, more only if one row has more."""
 
 MAX_LAG: Final = 100_000
-"""As far as it is counted how much a device lacks."""
+"""Messages up to which the lag of a device is counted."""
 
 Offset = Annotated[int, Field(ge=0, le=MAX_ID)]
 
 
 class WhichStream(Arguments):
-    """The stream of this user, too, if there is one: a handle, or `id=NUMBER`."""
+    """The user whose stream to show as well, if any: a handle, or `id=NUMBER`."""
 
     user: str | None = None
 
@@ -44,7 +44,7 @@ class WhichRows(Arguments):
 
 
 class DeviceStanding(Result):
-    """How far a device is: `lag` counts what is kept for it above its cursor.
+    """How far a device has got: `lag` counts the messages for it above its cursor.
 
     The cursor is None before the first `ack`; a `stale` one is of an older epoch.
     """
@@ -70,7 +70,7 @@ class UserStream(Result):
 
 
 class StreamInfo(Result):
-    """All streams; `bytes` is the size of the database, times are milliseconds since 1970."""
+    """Figures of all streams; `bytes` is the size of the database, times are in ms since 1970."""
 
     epoch: str
     last: int
@@ -103,7 +103,7 @@ class RowView(Result):
 
 
 class Rows(Result):
-    """Rows in the order of their offsets; `more` tells whether others may follow."""
+    """Rows in the order of their offsets; `more` tells whether there are rows above them."""
 
     rows: list[RowView]
     more: bool

@@ -30,7 +30,7 @@ class TokenView(Result):
 
 
 class NewToken(Arguments):
-    """For whom, and for which device."""
+    """The user and the device that the token is for."""
 
     user: str
     device_uuid: str
@@ -40,13 +40,13 @@ class NewToken(Arguments):
 
 
 class WhoseTokens(Arguments):
-    """Whose tokens."""
+    """The user whose tokens to list."""
 
     user: str
 
 
 class OneToken(Arguments):
-    """Which token: the number of its session, or else itself."""
+    """A token, by the number of its session or by its own text."""
 
     session_id: Id | None = None
     token: str = Field(default="", repr=False)

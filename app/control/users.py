@@ -29,7 +29,7 @@ class SignedOut(Result):
 
 
 class NewUser(Arguments):
-    """Who to add."""
+    """The user to add."""
 
     handle: str
     password: str = Field(repr=False)
@@ -37,14 +37,14 @@ class NewUser(Arguments):
 
 
 class NewPassword(Arguments):
-    """Whose password to set."""
+    """A user and their new password."""
 
     user: str
     password: str = Field(repr=False)
 
 
 class OneUser(Arguments):
-    """Which user: a handle, or `id=NUMBER`."""
+    """A user: a handle, or `id=NUMBER`."""
 
     user: str
 

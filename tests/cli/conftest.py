@@ -24,7 +24,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting comes from where the tests happen to run."""
+    """Take away the settings of the environment in which the tests run."""
     for name in os.environ:
         if name.upper().startswith("SWITCHBOARD_"):
             monkeypatch.delenv(name)
@@ -83,24 +83,24 @@ class Process:
             text=True,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
-        # A test that waits for a line in vain gets an empty one in the end.
+        # A test that waits for a line in vain gets an empty one once the process is killed.
         self._watchdog = threading.Timer(patience, self._process.kill)
         self._watchdog.start()
         assert self._process.stdin is not None
         self.stdin = self._process.stdin
 
     def line(self) -> str:
-        """Return the next line of standard output; it is waited for."""
+        """Wait for the next line of standard output and return it."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().rstrip("\n")
 
     def state(self) -> str:
-        """Return the next line of standard error; it is waited for."""
+        """Wait for the next line of standard error and return it."""
         assert self._process.stderr is not None
         return self._process.stderr.readline().rstrip("\n")
 
     def last_state(self) -> str:
-        """Return the last line that it prints on standard error; its end is waited for."""
+        """Wait for the end of standard error and return its last line."""
         last = ""
         while line := self.state():
             last = line
@@ -112,7 +112,7 @@ class Process:
         self.stdin.flush()
 
     def leave(self) -> None:
-        """Read its standard output no more, as `head` does when it has enough."""
+        """Stop reading its standard output, as `head` does when it has enough."""
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -122,7 +122,7 @@ class Process:
         return self.status()
 
     def status(self) -> int:
-        """Return the exit status; it is waited for."""
+        """Wait for the end of the process and return its exit status."""
         return self._process.wait(PATIENCE)
 
     def end(self) -> None:
@@ -142,7 +142,7 @@ Spawn = Callable[..., Process]
 
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
-    """Starts processes that end with the test."""
+    """Return a function that starts a process, which ends with the test."""
     started: list[Process] = []
 
     def spawn(*arguments: str, **options: Any) -> Process:
@@ -171,7 +171,7 @@ class Served:
         return self.connected("listen", *arguments, "--data-dir", str(self.run.data_dir))
 
     def connected(self, *arguments: str) -> Process:
-        """Return a listener once it is connected."""
+        """Start a listener, wait until it is connected and return it."""
         process = self.spawn(*arguments)
         state = process.state()
         assert state.startswith("Connected to "), state

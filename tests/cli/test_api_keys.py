@@ -10,7 +10,7 @@ from tests.cli.conftest import CommandLine, Served
 
 
 def status(url: str, key: str) -> int:
-    """Ask for the devices of nobody: 404 for a key that holds, 401 for another."""
+    """Ask for the devices of an unknown user: 404 for a valid key, 401 for another."""
     request = urllib.request.Request(
         f"{url}/v1/users/4711/devices", headers={"Authorization": f"Bearer {key}"}
     )

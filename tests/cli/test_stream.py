@@ -98,7 +98,7 @@ def test_on_a_terminal_a_reset_asks(run: CommandLine, answer: str, status: int) 
 
 
 def send(served: Served, *options: str, payload: Any = 1) -> dict[str, Any]:
-    """Send a durable `app.n` to ada and return what came of it."""
+    """Send a durable `app.n` to ada and return the result."""
     text = json.dumps(payload)
     sent = served.run.json("send", "app.n", text, "--user", "ada", "--store", *options)
     assert isinstance(sent, dict)
@@ -106,7 +106,7 @@ def send(served: Served, *options: str, payload: Any = 1) -> dict[str, Any]:
 
 
 def replayed(served: Served, *options: str, count: int) -> Sequence[dict[str, Any]]:
-    """Return the messages that a listener gets, which ends after that many."""
+    """Return the first `count` messages that a listener gets."""
     listener = served.listen("ada", "--json", "--count", str(count), *options)
     messages = [json.loads(listener.line()) for _ in range(count)]
     assert listener.status() == 0
@@ -118,7 +118,7 @@ def payloads(messages: Sequence[dict[str, Any]]) -> list[Any]:
 
 
 def started(listener: Process) -> str:
-    """Return the sentence that says where it starts."""
+    """Return the sentence that says where the listener starts."""
     return listener.state()
 
 

@@ -68,7 +68,7 @@ Connect = Callable[..., Connection]
 
 @pytest.fixture
 def connect(operations: Operations) -> Connect:
-    """Connects a device to the node, without a socket."""
+    """Return a function that connects a device to the node, without a socket."""
 
     def connect(user_id: int, device_id: int, **more: Any) -> Connection:
         node = operations.running_node()

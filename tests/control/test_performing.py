@@ -1,4 +1,4 @@
-"""A command's way: to the server that owns the data folder, else to the folder itself."""
+"""Commands reach the server that owns the data folder, else the folder itself."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ ADA = NewUser(handle="ada", password="correct horse")
 
 @pytest.fixture
 def held(settings: Settings) -> Iterator[DataDirLock]:
-    """The folder, as a server holds it."""
+    """Hold the folder as a server does."""
     with DataDirLock(settings.data_dir) as lock:
         yield lock
 

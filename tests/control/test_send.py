@@ -13,7 +13,7 @@ from app.control.send import SEND, NewMessage, SendResult
 
 @pytest.fixture
 async def committing(operations: Operations) -> AsyncIterator[None]:
-    """What is submitted is stored inside the test."""
+    """Have the committer store what the test sends."""
     work = asyncio.create_task(operations.running_node().committer.run())
     yield
     work.cancel()

@@ -22,7 +22,7 @@ ADA = NewUser(handle="ada", password="correct horse")
 
 @pytest.fixture
 async def path(operations: Operations) -> AsyncIterator[Path]:
-    """The path of a socket that is being served."""
+    """Serve the control socket and return its path."""
     path = operations.settings.data_dir / SOCKET_NAME
     async with serve_control(path, operations):
         yield path

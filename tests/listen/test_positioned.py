@@ -19,7 +19,7 @@ def shown(world: World) -> list[str]:
 
 
 async def heard(world: World) -> list[dict[str, Any]]:
-    """Return what the server has heard until the listener left."""
+    """Return what the server received from the listener."""
     await world.server.close()
     return [json.loads(world.received.get_nowait()) for _ in range(world.received.qsize())]
 

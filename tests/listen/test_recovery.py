@@ -1,4 +1,4 @@
-"""What a listener carries along: what it asks for, what is new to it, what it sends again."""
+"""What a listener carries between connections: its position, and notes without an answer."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def durable(offset: int, **more: Any) -> dict[str, Any]:
 
 
 def at(offset: int, epoch: str = "e") -> Progress:
-    """A positioned listener that has everything up to there."""
+    """Return the progress of a positioned listener that has everything up to this offset."""
     progress = Progress("live")
     progress.connected(resume("live", offset, epoch))
     progress.reached({"epoch": epoch, "offset": offset, "live": True})

@@ -1,4 +1,4 @@
-"""A client as a program: client.py URL, its token in the environment. It says what it receives."""
+"""A client as a program: client.py URL, with its token in the environment. Prints what it gets."""
 
 import json
 import os

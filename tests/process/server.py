@@ -25,7 +25,7 @@ from tests.cli.conftest import CommandLine
 ROOT = Path(__file__).parents[2]
 
 LIFETIME = 10 * PATIENCE
-"""Seconds after which a process is killed that its test has lost sight of."""
+"""Seconds after which a process is killed that its test has forgotten."""
 
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -83,7 +83,7 @@ class Program:
 
 
 class ServerProcess(Program):
-    """A server that answers; its logs are of the JSON form unless told otherwise."""
+    """A server that answers; it logs JSON unless its settings say otherwise."""
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ class ServerProcess(Program):
             await peer.drop()
 
     def add_raw(self, peer: RawPeer) -> None:
-        """The block of `raw` drops its peer."""
+        """Do nothing: the block of `raw` drops its peer."""
 
     def sockets(self) -> int:
         """Return how many connections the server has, as its metrics say."""
@@ -219,7 +219,7 @@ class StoppablePeer:
     async def start(
         cls, folder: Path, server: ServerProcess, device: Device, *, stopped: bool = False
     ) -> "StoppablePeer":
-        """Return it once it is connected."""
+        """Start a client, wait until it is connected and return it."""
         program = Program(
             folder,
             str(Path(__file__).parent / "client.py"),

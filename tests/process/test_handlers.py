@@ -1,4 +1,4 @@
-"""A feature's handler that takes its time keeps no connection from being closed."""
+"""A slow handler of a feature does not keep its connection from being closed."""
 
 from pathlib import Path
 

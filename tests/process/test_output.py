@@ -54,7 +54,7 @@ class Terminal:
             stderr=end,
         )
         os.close(end)
-        # A test that reads in vain gets the end of the terminal.
+        # A test that reads in vain gets an error once the process is killed.
         self._watchdog = threading.Timer(PATIENCE, self.process.kill)
         self._watchdog.daemon = True
         self._watchdog.start()
@@ -163,7 +163,7 @@ async def refused(url: str, **options: object) -> None:
 
 
 async def live(server: ServerProcess) -> list[str]:
-    """Do everything in which a secret is said; return the secrets that the server gave."""
+    """Do everything that takes a secret; return the secrets that the server gave."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar) as http:
         assert await sign_in(server, http, TYPED["wrong password"]) is None
@@ -200,7 +200,7 @@ async def live(server: ServerProcess) -> list[str]:
 
 
 async def knock(server: ServerProcess, token: str) -> None:
-    """Upgrade in every way in which a secret is presented."""
+    """Try an upgrade in every way that presents a secret."""
     url = f"ws://{server.host}/v1/ws"
     async with connect(url, proxy=None, subprotocols=["switchboard.v1", f"bearer.{token}"]) as ws:
         await ws.recv()

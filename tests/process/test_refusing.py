@@ -1,4 +1,4 @@
-"""What keeps a server from starting is said in one sentence."""
+"""A server that cannot start says why in one sentence."""
 
 import ctypes
 import os
@@ -54,7 +54,7 @@ def test_a_second_server_on_the_folder(start: Start) -> None:
     server = start()
     sentence = refusal(server.data_dir, 1)
     assert f"pid {server.process.pid}" in sentence
-    # The first one has noticed nothing.
+    # It has not disturbed the first one.
     assert server.get("/ready")[0] == 200
     assert server.run.json("devices", "list") == []
 

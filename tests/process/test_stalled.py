@@ -1,4 +1,4 @@
-"""Peers whose process stands still while their system goes on acknowledging."""
+"""Peers whose process is stopped, while their system still acknowledges what arrives."""
 
 import asyncio
 from pathlib import Path

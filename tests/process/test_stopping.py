@@ -25,7 +25,7 @@ async def draining(server: ServerProcess) -> None:
 
 
 def check_database(data_dir: Path) -> None:
-    """The database is whole, and nothing waits outside of it."""
+    """Check that the database is whole, and that no journal is left beside it."""
     assert not [path.name for path in data_dir.iterdir() if path.name.endswith(("-wal", "-shm"))]
     with sqlite3.connect(data_dir / DATABASE_NAME) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -67,7 +67,7 @@ async def test_a_stop_closes_its_peers_and_leaves_nothing_behind(start: Start) -
 
 
 async def farewell(peer: Peer) -> int:
-    """Return when this positioned peer is told to come back, in milliseconds."""
+    """Check the goaway and the close of a positioned peer; return its `after_ms`."""
     message = await peer.receive()
     assert message["type"] == "goaway"
     assert message["payload"].keys() == {"reason", "reconnect", "after_ms"}
@@ -101,7 +101,7 @@ async def test_positioned_clients_are_spread_over_the_window_and_plain_ones_just
 
 
 async def test_what_waits_is_sent_before_the_close(start: Start) -> None:
-    # Nobody waits for all of the time to stop: it is there for a busy machine.
+    # A quiet machine uses little of this time.
     server = start(
         drain_seconds=0, shutdown_seconds=PATIENCE, messages_per_second=0, bytes_per_second=0
     )
@@ -126,7 +126,7 @@ async def test_what_waits_is_sent_before_the_close(start: Start) -> None:
 async def test_peers_that_answer_nothing_and_read_nothing_do_not_hold_the_stop(
     start: Start, tmp_path: Path
 ) -> None:
-    # Nothing but the time to stop lets go of these peers.
+    # Only the end of the time to stop can end the connections of these peers.
     server = start(
         drain_seconds=0.2,
         heartbeat_seconds=3600,
@@ -159,7 +159,7 @@ async def test_a_second_signal_stops_at_once(start: Start) -> None:
     server.signal(signal.SIGTERM)
     assert await server.status() == 128 + signal.SIGTERM
     assert server.logged("stopped at once by a second signal")
-    # It went without tidying up, which the next server does not mind.
+    # It left its socket behind, which the next server replaces.
     assert (server.data_dir / SOCKET_NAME).exists()
     again = start()
     assert await asyncio.to_thread(again.run.json, "devices", "list") == []
