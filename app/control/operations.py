@@ -28,7 +28,7 @@ _ID_PREFIX = "id="
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """The parts that commands use; without a running server, `node` and `url` are None."""
+    """The parts that commands use; those with a default, and `node`, are None without a server."""
 
     accounts: Accounts
     node: Node | None
@@ -51,7 +51,7 @@ class Operations:
         return self.node
 
     def running_publisher(self) -> Publisher:
-        """Return the way to send; raise NoServer when this is not a server."""
+        """Return what sends messages; raise NoServer when no server runs."""
         if self.publisher is None:
             raise NoServer(NO_SERVER)
         return self.publisher

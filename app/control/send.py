@@ -15,7 +15,7 @@ from app.publishing.publisher import (
 )
 
 OWNER = "operator"
-"""Who may repeat a message by its id: whoever gives commands."""
+"""Owns the ids of messages that commands send: a repeat of one is told by owner and id."""
 
 
 class NewMessage(Arguments):
@@ -37,9 +37,9 @@ class NewMessage(Arguments):
 
 
 class SendResult(Result):
-    """Ids of the devices that took the message, and of those connected that could not.
+    """Which devices took the message, and which connected ones could not.
 
-    A durable message has its place in the stream too.
+    For a durable message it also says where in the stream the message is.
     """
 
     delivered: list[int]
