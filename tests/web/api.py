@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import ClientResponse, ClientWebSocketResponse, web
 from aiohttp.test_utils import TestClient
+from serving import PATIENCE
 
 from app.keys import ACCOUNTS
 
@@ -86,7 +87,7 @@ class Api:
     async def connect(self, headers: dict[str, str]) -> ClientWebSocketResponse:
         """Return a socket that has been told `connected`."""
         socket = await self.http.ws_connect("/v1/ws", headers=headers)
-        first = await socket.receive_json(timeout=5)
+        first = await socket.receive_json(timeout=PATIENCE)
         assert first["type"] == "connected"
         return socket
 

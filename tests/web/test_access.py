@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from aiohttp import web
+from serving import PATIENCE
 
 from app.web.access import ServerLogger, server_log
 from tests.web.api import Api, Start
@@ -27,7 +28,7 @@ async def raw(api: Api, text: str) -> str:
     """Return what the server answers to these bytes until it closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
     writer.write(text.encode("latin-1"))
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE)
     writer.close()
     await writer.wait_closed()
     return answer.decode("latin-1")
@@ -75,9 +76,9 @@ async def test_a_body_that_breaks_after_its_answer_costs_no_traceback_either(
     with caplog.at_level(logging.INFO):
         reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
         writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-        assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 404")
+        assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 404")
         writer.write(f"{EVIL}\r\n{EVIL}\r\n\r\n".encode())
-        assert EVIL.encode() not in await asyncio.wait_for(reader.read(), 10)
+        assert EVIL.encode() not in await asyncio.wait_for(reader.read(), PATIENCE)
         writer.close()
     assert EVIL not in caplog.text
     assert all(record.exc_info is None for record in caplog.records)
@@ -162,7 +163,7 @@ async def test_who_hangs_up_in_the_middle_of_a_body_is_still_named(
             )
             await writer.drain()
             writer.transport.abort()
-            await asyncio.wait_for(logged.wait(), 10)
+            await asyncio.wait_for(logged.wait(), PATIENCE)
     finally:
         log.removeHandler(waiter)
     (record,) = caplog.records

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import WSServerHandshakeError
+from serving import PATIENCE
 
 from app.keys import API_KEYS, DATABASE
 from tests.auth.house import statements
@@ -131,7 +132,7 @@ async def test_a_key_revoked_while_its_body_is_on_the_way_sends_nothing(api: Api
     sending = asyncio.create_task(api.http.post("/v1/messages", data=body(), headers=headers))
     await received.wait()
     # The server has checked the key when it knows of this use.
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while (await api.app[API_KEYS].all())[0].last_used is None:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     await api.app[API_KEYS].revoke((await api.app[API_KEYS].all())[0].id)

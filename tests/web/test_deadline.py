@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from serving import PATIENCE
 
 from app.keys import ACCOUNTS
 from app.web import access
@@ -18,7 +19,7 @@ async def test_a_body_that_never_ends_is_answered_408_and_hung_up_on(start: Star
     api = await start(request_seconds=0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
     writer.write(HEAD.encode())
-    answer = (await asyncio.wait_for(reader.read(), 10)).decode()
+    answer = (await asyncio.wait_for(reader.read(), PATIENCE)).decode()
     writer.close()
     assert answer.startswith("HTTP/1.1 408")
     assert '"code":"request_timeout"' in answer
@@ -32,7 +33,7 @@ async def test_a_silent_or_half_sent_request_is_hung_up_on(
     api = await start()
     reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
     writer.write(sent)
-    assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     writer.close()
 
 
@@ -44,10 +45,10 @@ async def test_a_socket_outlives_the_deadline(start: Start) -> None:
         # Each request here runs into its own deadline: time passes without a sleep.
         reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
         writer.write(HEAD.encode())
-        assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 408")
+        assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 408")
         writer.close()
     await socket.send_json({"type": "ping"})
-    assert (await socket.receive_json(timeout=5))["type"] == "pong"
+    assert (await socket.receive_json(timeout=PATIENCE))["type"] == "pong"
 
 
 async def issue_token(api: Api) -> str:

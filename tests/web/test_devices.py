@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from serving import PATIENCE
 
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, SESSIONS
@@ -52,7 +53,7 @@ async def test_a_connected_device_is_online_with_its_connections(api: Api) -> No
     away = await api.sign_in(device_uuid="device-0002")
     await api.http.ws_connect("/v1/ws?instance=one", headers=ada.by_header)
     socket = await api.http.ws_connect("/v1/ws?instance=two", headers=ada.by_header)
-    connected = (await socket.receive_json(timeout=5))["payload"]
+    connected = (await socket.receive_json(timeout=PATIENCE))["payload"]
     devices = await listed(api, ada)
     device = devices[ada.device_id]
     assert device["online"] is True
@@ -99,7 +100,7 @@ async def test_a_revoked_device_is_signed_out_and_its_sockets_close(api: Api) ->
     socket = await api.connect(lost.by_header)
     response = await api.http.delete(f"/v1/devices/{lost.device_id}", headers=ada.by_header)
     assert response.status == 204
-    message = await socket.receive(timeout=5)
+    message = await socket.receive(timeout=PATIENCE)
     assert (message.data, message.extra) == (4502, "revoked")
     assert await api.whoami(lost.by_header) == 401
     assert set(await listed(api, ada)) == {ada.device_id}
@@ -176,11 +177,11 @@ async def test_all_other_devices_are_signed_out_at_once(api: Api) -> None:
     RevokedAnswer.model_validate(body)
     assert body == {"revoked": [one.device_id for one in others]}
     for socket, one in zip(sockets, others, strict=True):
-        message = await socket.receive(timeout=5)
+        message = await socket.receive(timeout=PATIENCE)
         assert (message.data, message.extra) == (4502, "revoked")
         assert await api.whoami(one.by_header) == 401
     await mine.send_json({"type": "ping"})
-    assert (await mine.receive_json(timeout=5))["type"] == "pong"
+    assert (await mine.receive_json(timeout=PATIENCE))["type"] == "pong"
     assert await api.whoami(ada.by_cookie) == 200
     assert await api.whoami(bob.by_header) == 200
     assert set(await listed(api, ada)) == {ada.device_id}

@@ -1,6 +1,7 @@
 """Signing out, by POST and by the GET of older clients."""
 
 import pytest
+from serving import PATIENCE
 
 from tests.web.api import COOKIE, Api, problem
 
@@ -31,10 +32,10 @@ async def test_signing_out_closes_the_sockets_of_the_session_so_that_tabs_stay_a
     tab = await api.connect({**first.by_cookie, "Origin": api.origin})
     other = await api.connect({**second.by_cookie, "Origin": api.origin})
     await api.http.post("/v1/auth/logout", headers=first.by_cookie)
-    message = await tab.receive(timeout=5)
+    message = await tab.receive(timeout=PATIENCE)
     assert (message.data, message.extra) == (1000, "signed_out")
     await other.send_json({"type": "ping"})
-    assert (await other.receive_json(timeout=5))["type"] == "pong"
+    assert (await other.receive_json(timeout=PATIENCE))["type"] == "pong"
 
 
 async def test_signing_out_without_a_session_is_401_and_clears_a_dead_cookie(api: Api) -> None:

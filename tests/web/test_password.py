@@ -1,6 +1,7 @@
 """POST /v1/auth/password."""
 
 import pytest
+from serving import PATIENCE
 
 from tests.web.api import PASSWORD, Api, problem
 
@@ -25,10 +26,10 @@ async def test_a_changed_password_closes_the_sockets_of_the_other_sessions(api: 
     this, other = await api.sign_in(), await api.sign_in(device_uuid="device-0002")
     kept, closed = await api.connect(this.by_header), await api.connect(other.by_header)
     await change(api, this.by_cookie, old_password=PASSWORD, new_password=NEW)
-    message = await closed.receive(timeout=5)
+    message = await closed.receive(timeout=PATIENCE)
     assert (message.data, message.extra) == (4502, "revoked")
     await kept.send_json({"type": "ping"})
-    assert (await kept.receive_json(timeout=5))["type"] == "pong"
+    assert (await kept.receive_json(timeout=PATIENCE))["type"] == "pong"
 
 
 async def test_a_wrong_old_password_is_no_401_which_would_sign_an_android_client_out(

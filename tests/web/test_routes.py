@@ -6,6 +6,7 @@ import os
 
 import pytest
 from aiohttp import ClientResponse
+from serving import PATIENCE
 
 from app.application import ROUTES
 from app.requests.route import SOCKET, Route
@@ -61,7 +62,7 @@ async def test_it_is_refused_before_its_body_is_read(api: Api, route: Route) -> 
         f"{route.method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         "Content-Length: 100\r\n\r\n{".encode()
     )
-    assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 401 ")
+    assert (await asyncio.wait_for(reader.readline(), PATIENCE)).startswith(b"HTTP/1.1 401 ")
     writer.close()
 
 

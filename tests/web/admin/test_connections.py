@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientWebSocketResponse
 from delivery_peers import append
+from serving import PATIENCE
 
 from app.keys import ACCOUNTS, NODE
 from app.protocol.keep import Keep
@@ -181,7 +182,7 @@ async def test_a_closed_connection_is_told_to_come_back(desk: Desk) -> None:
     assert (await desk.ask("DELETE", f"/connections/{connection_id}")).status == 204
     goaway = await receive(one)
     assert (goaway["type"], goaway["payload"]["reconnect"]) == ("goaway", True)
-    message = await one.receive(timeout=5)
+    message = await one.receive(timeout=PATIENCE)
     assert (message.data, message.extra) == (4004, "closed_by_operator")
     await two.send_json({"type": "ping"})
     assert (await receive(two))["type"] == "pong"

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from serving import PATIENCE
 
 from app.keys import ACCOUNTS, DATABASE, MANAGER
 from app.storage.users import add_outside_user
@@ -164,7 +165,7 @@ async def test_who_is_disabled_is_off_and_stays_out_until_enabled(desk: Desk) ->
     changed = await desk.do("PATCH", f"/users/{bob}", {"disabled": True})
     AdminUserAnswer.model_validate(changed)
     assert (changed["disabled"], changed["connections"], changed["devices"]) == (True, 0, 1)
-    message = await socket.receive(timeout=5)
+    message = await socket.receive(timeout=PATIENCE)
     assert (message.data, message.extra) == (4502, "revoked")
     assert await desk.api.whoami(device.by_header) == 401
     assert (await desk.api.login(user_handle="bob")).status == 401
@@ -219,7 +220,7 @@ async def test_a_new_password_ends_every_session_of_the_user(desk: Desk) -> None
     socket = await desk.api.connect(device.by_header)
     made = await desk.do("POST", f"/users/{bob}/password", {})
     MadePasswordAnswer.model_validate(made)
-    assert (await socket.receive(timeout=5)).data == 4502
+    assert (await socket.receive(timeout=PATIENCE)).data == 4502
     assert await desk.api.whoami(device.by_header) == 401
     assert (await desk.api.login(user_handle="bob")).status == 401
     await desk.api.sign_in(user_handle="bob", password=made["password"])
@@ -233,7 +234,7 @@ async def test_a_deleted_user_is_gone_with_all_that_is_theirs(desk: Desk) -> Non
     device = await desk.api.sign_in(user_handle="bob")
     socket = await desk.api.connect(device.by_header)
     assert (await desk.ask("DELETE", f"/users/{bob}")).status == 204
-    assert (await socket.receive(timeout=5)).data == 4502
+    assert (await socket.receive(timeout=PATIENCE)).data == 4502
     assert await desk.api.whoami(device.by_header) == 401
     assert await listed(desk) == ["ada"]
     assert desk.api.app[MANAGER].connection_count == 0
