@@ -10,7 +10,7 @@ from app.auth.clock import Clock, milliseconds
 from app.auth.tokens import TOKEN_LENGTH, hash_token, new_token
 from app.base.batches import Batches
 from app.base.errors import Problem
-from app.base.lru import Recent
+from app.base.lru import Lru
 from app.storage.api_keys import (
     ApiKey,
     add_api_key,
@@ -73,9 +73,9 @@ class ApiKeys:
     ) -> None:
         self._database = database
         self._clock = clock
-        self._live: Recent[bytes, ApiKey] = Recent(cached_keys)
-        self._dead: Recent[bytes, bool] = Recent(dead_keys)
-        self._revoked: Recent[int, bool] = Recent(dead_keys)
+        self._live: Lru[bytes, ApiKey] = Lru(cached_keys)
+        self._dead: Lru[bytes, bool] = Lru(dead_keys)
+        self._revoked: Lru[int, bool] = Lru(dead_keys)
         self._loads = Batches(self._load)
         self._used: dict[int, int] = {}
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.auth.identity import Identity
-from app.base.lru import Recent
+from app.base.lru import Lru
 
 
 @dataclass(slots=True, eq=False)
@@ -22,7 +22,7 @@ class TokenCache:
     """Entries by the hash of their token, and the ways to them that endings need."""
 
     def __init__(self, kept: int) -> None:
-        self._entries: Recent[bytes, Entry] = Recent(kept)
+        self._entries: Lru[bytes, Entry] = Lru(kept)
         # Lists: a user has some dozens of tokens, and a set takes four times the memory.
         self._by_user: dict[int, list[bytes]] = {}
         self._by_session: dict[int, Entry] = {}
@@ -69,9 +69,9 @@ class Endings:
     """What has ended in this process lately, for those who resolved a token just before."""
 
     def __init__(self, kept: int) -> None:
-        self._sessions: Recent[int, bool] = Recent(kept)
-        self._users: Recent[int, int] = Recent(kept)
-        self._devices: Recent[int, int] = Recent(kept)
+        self._sessions: Lru[int, bool] = Lru(kept)
+        self._users: Lru[int, int] = Lru(kept)
+        self._devices: Lru[int, int] = Lru(kept)
 
     def end_sessions(self, session_ids: Iterable[int]) -> None:
         """These sessions are over for good."""

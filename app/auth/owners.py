@@ -1,59 +1,49 @@
 """Whose a device is, from memory."""
 
-from collections import OrderedDict
+from typing import Final
 
+from app.base.lru import Lru
 from app.storage.database import Database
 from app.storage.devices import live_device
 from app.storage.schema import MAX_ID
 
-# About 120 bytes each.
-CAPACITY = 65_536
+KNOWN_DEVICES: Final = 65_536
+"""About 90 bytes each, and up to twice as many; above the 50,000 connections of a node."""
+
+NOBODY: Final = 0
+"""The owner of a device that does not exist; ids of users begin at 1."""
 
 
 class DeviceOwners:
     """The owners of the devices asked for lately; all writes on devices report here."""
 
-    def __init__(self, database: Database, capacity: int = CAPACITY) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._capacity = capacity
-        # None: there is no such device.
-        self._owners: OrderedDict[int, int | None] = OrderedDict()
-        self._changes = 0
+        self._owners: Lru[int, int] = Lru(KNOWN_DEVICES)
 
     def get(self, device_id: int) -> int | None:
         """Return the user id; None if there is no such device or it is not in memory."""
-        return self._owners.get(device_id)
+        return self._owners.get(device_id) or None
 
     async def load(self, device_id: int) -> int | None:
         """Return the user id; None if there is no such device or it was removed."""
         if not 0 < device_id <= MAX_ID:
             return None
-        if device_id in self._owners:
-            self._owners.move_to_end(device_id)
-            return self._owners[device_id]
-        while True:
-            changes = self._changes
+        owner = self._owners.get(device_id)
+        if owner is None:
             async with self._database.lookup() as connection:
                 device = await live_device(connection, device_id)
-            # A device may have come or gone while the answer was on its way.
-            if changes == self._changes:
-                break
-        owner = None if device is None else device.user_id
-        self._put(device_id, owner)
-        return owner
+            # What a write has reported meanwhile is newer than what was read.
+            owner = self._owners.get(device_id)
+            if owner is None:
+                owner = NOBODY if device is None else device.user_id
+                self._owners.put(device_id, owner)
+        return owner or None
 
     def add(self, device_id: int, user_id: int) -> None:
-        """The device, which may be new, is the user's."""
-        self._changes += 1
-        self._put(device_id, user_id)
+        """Record that the device, which may be new, is the user's."""
+        self._owners.put(device_id, user_id)
 
     def remove(self, device_id: int) -> None:
-        """There is no such device any more."""
-        self._changes += 1
-        self._put(device_id, None)
-
-    def _put(self, device_id: int, user_id: int | None) -> None:
-        self._owners[device_id] = user_id
-        self._owners.move_to_end(device_id)
-        if len(self._owners) > self._capacity:
-            self._owners.popitem(last=False)
+        """Record that there is no such device any more."""
+        self._owners.put(device_id, NOBODY)

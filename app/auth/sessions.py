@@ -18,7 +18,7 @@ from app.auth.touches import Touches
 from app.base.batches import Batches
 from app.base.errors import Problem
 from app.base.logs import fields
-from app.base.lru import Recent
+from app.base.lru import Lru
 from app.protocol.close import REVOKED, Close
 from app.protocol.selector import Selector
 from app.settings import Settings
@@ -78,7 +78,7 @@ class Sessions:
         )
         self._tokens = Batches(self._load_tokens)
         self._cache = TokenCache(cached_tokens)
-        self._dead: Recent[bytes, bool] = Recent(dead_tokens)
+        self._dead: Lru[bytes, bool] = Lru(dead_tokens)
         self._endings = Endings(REMEMBERED_ENDINGS)
         self._changes = 0
         self._purged_at = clock()

@@ -7,12 +7,12 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Recent(Generic[K, V]):
-    """A map that keeps the `kept` entries used last, and at most twice as many and one.
+class Lru(Generic[K, V]):
+    """A map of the `kept` entries used last, and of older ones: at most twice as many in all.
 
-    Plain dicts instead of one that knows the order of use, which takes twice the memory of each
-    entry. What is used is in, or moves to, the young one. When that is full it becomes the old one,
-    and what was in the old one makes place, two entries with each that is put.
+    Plain dicts take half the memory of one that knows the order of use. An entry that is used
+    moves to the young dict. When that is full it becomes the old one, and each further `put`
+    removes two of the entries that were in the old one before. No value is None.
     """
 
     def __init__(self, kept: int) -> None:
@@ -28,7 +28,7 @@ class Recent(Generic[K, V]):
         return key in self._young or key in self._old or key in self._leaving
 
     def get(self, key: K) -> V | None:
-        """Return the value, which counts as a use."""
+        """Return the value, which counts as a use; None if there is none."""
         value = self._young.get(key)
         if value is None:
             value = self._take(key)
@@ -37,7 +37,7 @@ class Recent(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V) -> list[tuple[K, V]]:
-        """The key has this value; return the entries that made place, two at most."""
+        """Give the key this value, and return the entries removed for it, two at most."""
         if key in self._young:
             self._young[key] = value
         else:
@@ -47,12 +47,12 @@ class Recent(Generic[K, V]):
         return [leaving.popitem() for _ in range(min(2, len(leaving)))]
 
     def pop(self, key: K) -> V | None:
-        """The key has no value any more; return the one that it had."""
+        """Remove the key and return its value; None if it had none."""
         value = self._young.pop(key, None)
         return self._take(key) if value is None else value
 
     def clear(self) -> None:
-        """Nothing is known any more."""
+        """Remove every entry."""
         self._young.clear()
         self._old.clear()
         self._leaving.clear()
@@ -63,7 +63,7 @@ class Recent(Generic[K, V]):
 
     def _use(self, key: K, value: V) -> None:
         if len(self._young) >= self._kept:
-            # So many others were used since the old ones were.
+            # As many others were used since the old ones were.
             self._leaving.update(self._old)
             self._old, self._young = self._young, {}
         self._young[key] = value

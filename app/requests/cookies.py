@@ -11,7 +11,7 @@ from aiohttp_session import STORAGE_KEY, Session, get_session, new_session
 from aiohttp_session.cookie_storage import EncryptedCookieStorage
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from app.base.lru import Recent
+from app.base.lru import Lru
 
 COOKIE_NAME = "session_token"
 SESSION_FIELD = "token"
@@ -80,7 +80,7 @@ class CookieStorage(EncryptedCookieStorage):
         self._keys = MultiFernet([Fernet(key) for key in keys])
         self._is_secure = secure
         self._life = max_age
-        self.tokens: Recent[str, str] = Recent(KNOWN_COOKIES)
+        self.tokens: Lru[str, str] = Lru(KNOWN_COOKIES)
 
     async def load_session(self, request: web.Request) -> Session:
         """Return the session of the cookie; a new, empty one if no key decrypts it."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from app.base.batches import Batches
 from app.base.errors import StorageUnavailable
-from app.base.lru import Recent
+from app.base.lru import Lru
 from app.protocol.position import Position
 from app.streams.base import EVERYONE, Cursor, Row, Standing, StreamLog
 
@@ -40,8 +40,8 @@ class Standings:
     def __init__(self, streams: StreamLog) -> None:
         self._log = streams
         self._everyone = KnownStream()
-        self._streams: Recent[int, KnownStream] = Recent(KNOWN)
-        self._cursors: Recent[int, Position] = Recent(KNOWN)
+        self._streams: Lru[int, KnownStream] = Lru(KNOWN)
+        self._cursors: Lru[int, Position] = Lru(KNOWN)
         self._unsaved: dict[int, Cursor] = {}
         self._loads: Batches[tuple[int, int], Standing] = Batches(self._load)
 

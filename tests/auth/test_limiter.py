@@ -93,3 +93,10 @@ def test_memory_is_bounded(clock: FakeClock) -> None:
     for number in range(500):
         limiter.reserve([f"user {number}"])
     assert len(limiter) == 50
+
+
+def test_the_half_used_last_stays_counted(clock: FakeClock) -> None:
+    limiter = FailureLimiter(1, 300, clock, capacity=50)
+    for number in range(500):
+        limiter.reserve([f"user {number}"])
+    assert [tries(limiter, f"user {number}") for number in range(475, 500)] == [0] * 25
