@@ -51,10 +51,6 @@ class DeviceWrites(Writes):
         """
         return await self._finish(self._revoke_others(identity), lambda outcome: outcome[1])
 
-    def active_device_owner(self, device_id: int) -> int | None:
-        """Return the user id; None if there is no such device or memory does not know it."""
-        return self._sessions.owners.get(device_id)
-
     async def known_device(self, user_id: int, device_id: int) -> bool:
         """Return whether the user has this device; a select only if memory does not know it."""
         return await self._sessions.owners.load(device_id) == user_id

@@ -21,10 +21,6 @@ class DeviceOwners:
         self._database = database
         self._owners: Lru[int, int] = Lru(KNOWN_DEVICES)
 
-    def get(self, device_id: int) -> int | None:
-        """Return the user id; None if there is no such device or it is not in memory."""
-        return self._owners.get(device_id) or None
-
     async def load(self, device_id: int) -> int | None:
         """Return the user id; None if there is no such device or it was removed."""
         if not 0 < device_id <= MAX_ID:
