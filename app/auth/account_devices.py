@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from app.auth.devices import clean_device_name
-from app.auth.enrolment import remove_device
 from app.auth.identity import Identity
 from app.auth.sessions import Ended, unauthorized
 from app.auth.writes import Writes
 from app.base.errors import Problem
 from app.storage.completion import complete
 from app.storage.devices import Device, devices_of, live_device, set_device_name
+from app.storage.endings import remove_device
 
 
 class DeviceWrites(Writes):

@@ -5,23 +5,18 @@ from collections.abc import Sequence
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.auth.enrolment import Ending
 from app.auth.handles import clean_handle, handle_key
 from app.auth.passwords import Passwords, check_new_password
 from app.auth.sessions import Ended
 from app.auth.writes import Writes, require_user, user_not_found
 from app.base.errors import Problem
-from app.storage.devices import set_devices_removed
-from app.storage.sessions import delete_sessions_of_user
+from app.storage.endings import UserEnding, delete_user, disable_user, replace_password
 from app.storage.users import (
     ADMIN,
     User,
     add_local_user,
     all_users,
-    set_user_deleted,
-    set_user_disabled,
     set_user_enabled,
-    set_user_password,
     set_user_roles,
     user_by_handle_key,
     user_by_id,
@@ -121,18 +116,14 @@ class UserWrites(Writes):
     async def _set_password(self, user_id: int, password_hash: str, keep: int | None) -> Ended:
         async with self._database.write() as connection:
             await require_user(connection, user_id)
-            ending = await self._replace_password(connection, user_id, password_hash, keep)
+            ending = await replace_password(
+                connection,
+                user_id,
+                password_hash,
+                not_before=self._sessions.not_before(user_id),
+                kept_session_id=keep,
+            )
         return self._ended([ending])
-
-    async def _replace_password(
-        self, connection: AsyncConnection, user_id: int, password_hash: str, keep: int | None
-    ) -> Ending:
-        not_before = self._sessions.not_before(user_id)
-        await set_user_password(connection, user_id, password_hash, not_before)
-        gone = await delete_sessions_of_user(connection, user_id, keep)
-        return Ending(
-            user_id=user_id, session_ids=tuple(gone), kept_session_id=keep, not_before=not_before
-        )
 
     async def _change(
         self, user_id: int, disabled: bool | None, admin: bool | None, by: int | None
@@ -160,24 +151,16 @@ class UserWrites(Writes):
             ending = await self._disable_row(connection, user_id)
         return self._ended([ending])
 
-    async def _disable_row(self, connection: AsyncConnection, user_id: int) -> Ending:
+    async def _disable_row(self, connection: AsyncConnection, user_id: int) -> UserEnding:
         not_before = self._sessions.not_before(user_id)
-        await set_user_disabled(connection, user_id, self._now(), not_before)
-        gone = await delete_sessions_of_user(connection, user_id)
-        return Ending(user_id=user_id, session_ids=tuple(gone), not_before=not_before)
+        return await disable_user(connection, user_id, now=self._now(), not_before=not_before)
 
     async def _delete(self, user_id: int) -> Ended:
         async with self._database.write() as connection:
             await require_user(connection, user_id)
             not_before = self._sessions.not_before(user_id)
-            await set_user_deleted(connection, user_id, self._now(), not_before)
-            devices = await set_devices_removed(connection, user_id, self._now())
-            gone = await delete_sessions_of_user(connection, user_id)
-        for device_id in devices:
-            self._sessions.owners.remove(device_id)
-        return self._ended(
-            [Ending(user_id=user_id, session_ids=tuple(gone), not_before=not_before)]
-        )
+            ending = await delete_user(connection, user_id, now=self._now(), not_before=not_before)
+        return self._ended([ending])
 
 
 def not_an_admin() -> Problem:

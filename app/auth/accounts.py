@@ -9,7 +9,7 @@ from app.auth.account_devices import DeviceWrites
 from app.auth.account_users import UserWrites, no_password, unchanged
 from app.auth.clock import Clock, milliseconds
 from app.auth.devices import clean_device, clean_device_name
-from app.auth.enrolment import Ending, Enrolled, enrol_device
+from app.auth.enrolment import Enrolled, enrol_device
 from app.auth.handles import clean_handle, handle_key
 from app.auth.identity import Identity
 from app.auth.limiter import FailureLimiter
@@ -18,18 +18,18 @@ from app.auth.sessions import DAY_SECONDS, Ended, Sessions, unauthorized
 from app.auth.sign_in import SignedIn, SignIn
 from app.auth.tokens import hash_token, new_token
 from app.base.errors import Problem
-from app.protocol.close import REVOKED, SIGNED_OUT
-from app.protocol.selector import Selector
+from app.protocol.close import SIGNED_OUT
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.devices import Device, DeviceInfo, set_device_not_before
-from app.storage.sessions import (
-    SessionRecord,
-    add_session,
-    delete_session,
-    delete_session_of_token,
-    sessions_of,
+from app.storage.devices import Device, DeviceInfo
+from app.storage.endings import (
+    SessionEnding,
+    end_device_jwts,
+    end_session,
+    end_session_of_token,
+    replace_password,
 )
+from app.storage.sessions import SessionRecord, add_session, sessions_of
 from app.storage.users import User, user_by_handle_key, user_by_id
 
 
@@ -202,38 +202,41 @@ class Accounts(UserWrites, DeviceWrites):
                 raise unauthorized()
             if not self._sessions.holds(identity):
                 raise unauthorized()
-            change = await self._replace_password(
-                connection, user.id, new_hash, identity.session_id
+            ending = await replace_password(
+                connection,
+                user.id,
+                new_hash,
+                not_before=self._sessions.not_before(user.id),
+                kept_session_id=identity.session_id,
             )
-        return self._ended([change])
+        return self._ended([ending])
 
     async def _sign_out(self, identity: Identity) -> Ended:
         user_id, session_id, device_id = identity.user_id, identity.session_id, identity.device_id
         if session_id is not None:
             async with self._database.write() as connection:
-                await delete_session(connection, session_id)
-            ending = Ending(user_id=user_id, session_ids=(session_id,))
-            self._sessions.end([ending])
-            return [(Selector(session_id=session_id), SIGNED_OUT)]
+                await end_session(connection, session_id)
+            # Also when another sign-out was faster: memory may not know of that yet.
+            ended = SessionEnding(user_id=user_id, session_id=session_id)
+            return self._ended([ended], SIGNED_OUT)
         if device_id is None:
             return []
         async with self._database.write() as connection:
             not_before = self._sessions.not_before(user_id, device_id)
-            await set_device_not_before(connection, device_id, not_before)
-        ending = Ending(user_id=user_id, device_id=device_id, not_before=not_before)
+            ending = await end_device_jwts(
+                connection, user_id=user_id, device_id=device_id, not_before=not_before
+            )
         return self._ended([ending], SIGNED_OUT)
 
     async def _revoke_token(self, session: int | str) -> Ended:
         async with self._database.write() as connection:
             if isinstance(session, int):
-                gone = await delete_session(connection, session)
+                ending = await end_session(connection, session)
             else:
-                gone = await delete_session_of_token(connection, hash_token(session))
-        if gone is None:
+                ending = await end_session_of_token(connection, hash_token(session))
+        if ending is None:
             raise Problem(404, "session_not_found", "There is no such session.")
-        ending = Ending(user_id=gone.user_id, session_ids=(gone.id,))
-        self._sessions.end([ending])
-        return [(Selector(session_id=gone.id), REVOKED)]
+        return self._ended([ending])
 
     def _last_used(self, session: SessionRecord) -> int:
         return max(session.last_used, self._sessions.touches.session_used(session.id))

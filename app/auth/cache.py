@@ -1,10 +1,10 @@
 """The tokens seen before: what they stand for, which are dead, what has ended lately."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.auth.identity import Identity
 from app.base.lru import Lru
+from app.storage.endings import DeviceEnding, Ending, SessionEnding, UserEnding
 
 
 @dataclass(slots=True, eq=False)
@@ -73,18 +73,18 @@ class Endings:
         self._users: Lru[int, int] = Lru(kept)
         self._devices: Lru[int, int] = Lru(kept)
 
-    def end_sessions(self, session_ids: Iterable[int]) -> None:
-        """These sessions are over for good."""
-        for session_id in session_ids:
+    def add(self, ending: Ending) -> None:
+        """Remember what has ended."""
+        match ending:
+            case SessionEnding(session_id=session_id):
+                self._sessions.put(session_id, True)
+                return
+            case DeviceEnding(device_id=device_id):
+                self._devices.put(device_id, ending.not_before)
+            case UserEnding(user_id=user_id):
+                self._users.put(user_id, ending.not_before)
+        for session_id in ending.session_ids:
             self._sessions.put(session_id, True)
-
-    def end_user_jwts(self, user_id: int, not_before: int) -> None:
-        """JWTs of the user up to `not_before` (milliseconds) are over."""
-        self._users.put(user_id, not_before)
-
-    def end_device_jwts(self, device_id: int, not_before: int) -> None:
-        """JWTs of the device up to `not_before` (milliseconds) are over."""
-        self._devices.put(device_id, not_before)
 
     def hold(self, identity: Identity) -> bool:
         """Return whether nothing here has ended the identity."""

@@ -12,24 +12,8 @@ from app.storage.devices import (
     least_recently_seen,
     live_device_by_uuid,
     refresh_device,
-    set_device_removed,
 )
-from app.storage.sessions import delete_sessions_of_device
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """What one write has ended, of a user or of one of its devices."""
-
-    user_id: int
-    device_id: int | None = None
-    session_ids: tuple[int, ...] = ()
-    kept_session_id: int | None = None
-    """The session that was spared."""
-    not_before: int | None = None
-    """JWTs of the user or device issued at or before this are over; milliseconds, None: none."""
-    removed: bool = False
-    """Whether the device is gone for good."""
+from app.storage.endings import DeviceEnding, remove_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +21,7 @@ class Enrolled:
     """A device that may act, and the devices that had to go for it."""
 
     device: Device
-    pruned: tuple[Ending, ...] = ()
+    pruned: tuple[DeviceEnding, ...] = ()
     changed: bool = False
     """Whether the device is new, or says something else about itself than before."""
 
@@ -74,18 +58,3 @@ async def enrol_device(
 
 def _says(device: Device) -> tuple[str, str | None, str | None]:
     return device.device_type, device.device_name, device.os_info
-
-
-async def remove_device(
-    connection: AsyncConnection, device: Device, *, now: int, not_before: int
-) -> Ending:
-    """The device is a tombstone without sessions."""
-    sessions = await delete_sessions_of_device(connection, device.id)
-    await set_device_removed(connection, device.id, now, not_before)
-    return Ending(
-        user_id=device.user_id,
-        device_id=device.id,
-        session_ids=tuple(sessions),
-        not_before=not_before,
-        removed=True,
-    )

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.clock import Clock, milliseconds
-from app.auth.enrolment import Ending, NotBefore, enrol_device
+from app.auth.enrolment import NotBefore, enrol_device
 from app.auth.jwt import Claims
 from app.auth.touches import Touches
 from app.base.batches import Batches
 from app.storage.completion import complete
 from app.storage.database import Database
 from app.storage.devices import Device, devices_by_uuid
+from app.storage.endings import DeviceEnding
 from app.storage.users import User, add_outside_user, outside_users
 
 OutsiderKey = tuple[str, str, str | None]
@@ -35,7 +36,7 @@ class Admitted:
 
     user: User
     device: Device | None
-    pruned: tuple[Ending, ...] = ()
+    pruned: tuple[DeviceEnding, ...] = ()
     changed: bool = False
     """Whether the list of the user's devices is another one now."""
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from app.auth.cache import Endings, Entry, TokenCache
 from app.auth.clock import Clock, milliseconds
-from app.auth.enrolment import Ending
 from app.auth.identity import Identity, Via
 from app.auth.jwt import MAX_JWT_BYTES, Claims, InvalidJwt, JwtVerifier
 from app.auth.outsiders import Admitted, Outsiders
@@ -24,6 +23,7 @@ from app.protocol.selector import Selector
 from app.settings import Settings
 from app.storage.completion import complete
 from app.storage.database import Database
+from app.storage.endings import DeviceEnding, Ending, SessionEnding, UserEnding
 from app.storage.sessions import TokenOwner, delete_ended_sessions, token_owners
 
 # About 700 bytes each, and up to twice as many; above the 50,000 connections of a node, so that
@@ -159,14 +159,8 @@ class Sessions:
         """What a committed write has ended does not hold any more, in memory too."""
         self._changes += 1
         for ending in endings:
-            self._endings.end_sessions(ending.session_ids)
-            if ending.not_before is not None and ending.device_id is not None:
-                self._endings.end_device_jwts(ending.device_id, ending.not_before)
-            elif ending.not_before is not None:
-                self._endings.end_user_jwts(ending.user_id, ending.not_before)
-            if ending.removed and ending.device_id is not None:
-                self.owners.remove(ending.device_id)
-                self.on_devices_changed(ending.user_id)
+            self._endings.add(ending)
+            self._forget_devices(ending)
             self._drop_ended(ending.user_id)
 
     def revive(self) -> None:
@@ -190,6 +184,15 @@ class Sessions:
             if device_id is None or entry.identity.device_id == device_id
         ]
         return max([milliseconds(self._clock()), *issued])
+
+    def _forget_devices(self, ending: Ending) -> None:
+        match ending:
+            case DeviceEnding(removed=True):
+                self.owners.remove(ending.device_id)
+                self.on_devices_changed(ending.user_id)
+            case UserEnding():
+                for device_id in ending.removed_devices:
+                    self.owners.remove(device_id)
 
     def _drop_ended(self, user_id: int) -> None:
         for key, entry in self._cache.of_user(user_id):
@@ -279,16 +282,18 @@ class Sessions:
 
 
 def closed_by(endings: Iterable[Ending], close: Close = REVOKED) -> Ended:
-    """Return the connections of the users and devices that were ended."""
+    """Return the connections of what was ended."""
     return [(_selector(ending), close) for ending in endings]
 
 
 def _selector(ending: Ending) -> Selector:
-    return Selector(
-        user_id=ending.user_id,
-        device_id=ending.device_id,
-        except_session_id=ending.kept_session_id,
-    )
+    match ending:
+        case SessionEnding():
+            return Selector(session_id=ending.session_id)
+        case DeviceEnding():
+            return Selector(user_id=ending.user_id, device_id=ending.device_id)
+        case UserEnding():
+            return Selector(user_id=ending.user_id, except_session_id=ending.kept_session_id)
 
 
 def _outside_identity(admitted: Admitted, claims: Claims) -> Identity:

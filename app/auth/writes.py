@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.clock import Clock, milliseconds
-from app.auth.enrolment import Ending
 from app.auth.sessions import Ended, Sessions, closed_by
 from app.base.errors import Problem
 from app.protocol.close import REVOKED, Close
 from app.settings import Settings
 from app.storage.completion import complete
 from app.storage.database import Database
+from app.storage.endings import Ending
 from app.storage.users import User, user_by_id
 
 T = TypeVar("T")

@@ -150,9 +150,9 @@ async def set_device_name(connection: AsyncConnection, device_id: int, name: str
 
 
 async def set_device_removed(
-    connection: AsyncConnection, device_id: int, now: int, not_before: int
+    connection: AsyncConnection, device_id: int, *, now: int, not_before: int
 ) -> None:
-    """The device is a tombstone: its uuid is free, its `not_before` stays."""
+    """Make the device a tombstone: its uuid is free, its `not_before` stays."""
     changed = update(devices).values(removed_at=now, not_before=not_before)
     await connection.execute(changed.where(devices.c.id == device_id))
 

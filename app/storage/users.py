@@ -138,7 +138,7 @@ async def set_user_password(
 
 
 async def set_user_disabled(
-    connection: AsyncConnection, user_id: int, disabled_at: int, not_before: int
+    connection: AsyncConnection, user_id: int, *, disabled_at: int, not_before: int
 ) -> None:
     """The user may not act, and JWTs up to `not_before` stay refused when enabled again."""
     changed = update(users).values(disabled_at=disabled_at, not_before=not_before)
@@ -157,7 +157,7 @@ async def set_user_roles(connection: AsyncConnection, user_id: int, roles: Seque
 
 
 async def set_user_deleted(
-    connection: AsyncConnection, user_id: int, deleted_at: int, not_before: int
+    connection: AsyncConnection, user_id: int, *, deleted_at: int, not_before: int
 ) -> None:
     """The user is a tombstone: no password, its handle is free, its `not_before` stays.
 

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.cache import Entry
-from app.auth.enrolment import Ending
 from app.auth.identity import Identity
 from app.auth.sessions import Ended, Sessions
 from app.auth.tokens import new_token
 from app.base.errors import Problem
+from app.storage.endings import SessionEnding
 from app.storage.sessions import TokenOwner, token_owners
 from tests.auth.house import DAY, JWT_SETTINGS, NOON, Build, House, closed, statements
 
@@ -221,7 +221,7 @@ async def test_what_ends_between_its_load_and_its_answer_is_refused(house: House
 
     def keep_and_end(key: bytes, identity: Identity, last_used: int) -> Entry:
         entry = keep(key, identity, last_used)
-        ending = Ending(user_id=identity.user_id, session_ids=(signed_in.session_id,))
+        ending = SessionEnding(user_id=identity.user_id, session_id=signed_in.session_id)
         asyncio.get_running_loop().call_soon(house.sessions.end, [ending])
         return entry
 

@@ -67,7 +67,7 @@ async def test_a_deleted_users_handle_is_free_and_a_live_ones_is_not(database: D
     with pytest.raises(IntegrityError):
         await add("Ada")
     async with database.write() as connection:
-        await set_user_deleted(connection, first, 2, 2)
+        await set_user_deleted(connection, first, deleted_at=2, not_before=2)
     second = await add("Ada")
     async with database.read() as connection:
         found = await user_by_handle_key(connection, "ada")
@@ -83,7 +83,7 @@ async def test_a_removed_devices_uuid_is_free_and_a_live_ones_is_not(database: D
         async with database.write() as connection:
             await add_device(connection, user.id, INFO, 1)
     async with database.write() as connection:
-        await set_device_removed(connection, first.id, 2, 2)
+        await set_device_removed(connection, first.id, now=2, not_before=2)
         assert (await add_device(connection, user.id, INFO, 1)).id > first.id
 
 

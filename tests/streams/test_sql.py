@@ -266,7 +266,7 @@ async def test_deleting_a_user_takes_its_messages_along(
     await streams.save_cursors({7: Cursor(user.id, Position(streams.epoch, 1))})
     await sql(database, f"INSERT INTO floors VALUES ({user.id}, 1)")
     async with database.write() as connection:
-        await set_user_deleted(connection, user.id, 2, 2)
+        await set_user_deleted(connection, user.id, deleted_at=2, not_before=2)
     gone, kept = await streams.standings([(user.id, 7), (user.id + 1, 8)])
     assert (gone.head, gone.floor, gone.cursor, kept.head) == (0, 0, None, 2)
 

@@ -1,0 +1,137 @@
+"""Writes that end sessions: the rows that change together, and what has ended with them."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.storage.devices import (
+    Device,
+    set_device_not_before,
+    set_device_removed,
+    set_devices_removed,
+)
+from app.storage.sessions import (
+    delete_session,
+    delete_session_of_token,
+    delete_sessions_of_device,
+    delete_sessions_of_user,
+)
+from app.storage.users import set_user_deleted, set_user_disabled, set_user_password
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnding:
+    """The end of one session."""
+
+    user_id: int
+    session_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceEnding:
+    """The end of a device's JWTs and, when it was removed, of its sessions and itself."""
+
+    user_id: int
+    device_id: int
+    session_ids: tuple[int, ...] = ()
+    not_before: int
+    """JWTs of the device issued at or before this have ended; milliseconds since the epoch."""
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserEnding:
+    """The end of a user's JWTs and sessions."""
+
+    user_id: int
+    session_ids: tuple[int, ...]
+    kept_session_id: int | None = None
+    """The one session that goes on."""
+    not_before: int
+    """JWTs of the user issued at or before this have ended; milliseconds since the epoch."""
+    removed_devices: tuple[int, ...] = ()
+    """The devices of a user who was deleted."""
+
+
+Ending = SessionEnding | DeviceEnding | UserEnding
+"""What one write has ended."""
+
+
+async def end_session(connection: AsyncConnection, session_id: int) -> SessionEnding | None:
+    """Delete the session; return None if it was unknown."""
+    gone = await delete_session(connection, session_id)
+    return SessionEnding(user_id=gone.user_id, session_id=gone.id) if gone is not None else None
+
+
+async def end_session_of_token(
+    connection: AsyncConnection, token_hash: bytes
+) -> SessionEnding | None:
+    """Delete the session of the token with this SHA-256; return None if it was unknown."""
+    gone = await delete_session_of_token(connection, token_hash)
+    return SessionEnding(user_id=gone.user_id, session_id=gone.id) if gone is not None else None
+
+
+async def end_device_jwts(
+    connection: AsyncConnection, *, user_id: int, device_id: int, not_before: int
+) -> DeviceEnding:
+    """Refuse the JWTs of the user's device that were issued at or before `not_before`."""
+    await set_device_not_before(connection, device_id, not_before)
+    return DeviceEnding(user_id=user_id, device_id=device_id, not_before=not_before)
+
+
+async def remove_device(
+    connection: AsyncConnection, device: Device, *, now: int, not_before: int
+) -> DeviceEnding:
+    """Make the device a tombstone and delete its sessions."""
+    sessions = await delete_sessions_of_device(connection, device.id)
+    await set_device_removed(connection, device.id, now=now, not_before=not_before)
+    return DeviceEnding(
+        user_id=device.user_id,
+        device_id=device.id,
+        session_ids=tuple(sessions),
+        not_before=not_before,
+        removed=True,
+    )
+
+
+async def replace_password(
+    connection: AsyncConnection,
+    user_id: int,
+    password_hash: str,
+    *,
+    not_before: int,
+    kept_session_id: int | None = None,
+) -> UserEnding:
+    """Give the user a new password and delete every session but the kept one."""
+    await set_user_password(connection, user_id, password_hash, not_before)
+    sessions = await delete_sessions_of_user(connection, user_id, keep=kept_session_id)
+    return UserEnding(
+        user_id=user_id,
+        session_ids=tuple(sessions),
+        kept_session_id=kept_session_id,
+        not_before=not_before,
+    )
+
+
+async def disable_user(
+    connection: AsyncConnection, user_id: int, *, now: int, not_before: int
+) -> UserEnding:
+    """Disable the user and delete every session."""
+    await set_user_disabled(connection, user_id, disabled_at=now, not_before=not_before)
+    sessions = await delete_sessions_of_user(connection, user_id)
+    return UserEnding(user_id=user_id, session_ids=tuple(sessions), not_before=not_before)
+
+
+async def delete_user(
+    connection: AsyncConnection, user_id: int, *, now: int, not_before: int
+) -> UserEnding:
+    """Make the user and every device tombstones and delete every session."""
+    await set_user_deleted(connection, user_id, deleted_at=now, not_before=not_before)
+    devices = await set_devices_removed(connection, user_id, now)
+    sessions = await delete_sessions_of_user(connection, user_id)
+    return UserEnding(
+        user_id=user_id,
+        session_ids=tuple(sessions),
+        not_before=not_before,
+        removed_devices=tuple(devices),
+    )
