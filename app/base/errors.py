@@ -1,14 +1,15 @@
-"""The error tree.
+"""The error tree; a class of another module names it.
 
 SwitchboardError
 ├── SettingsError            the configuration is not usable
 ├── DataDirBusy              another process holds the data folder
 ├── NoServer                 a command needs a running server
+├── ListenEnded              coming back would not help (app/listen/signing.py)
 ├── SendError
 │   ├── NotConnected         no connection of that device on this node
-│   └── Disconnected         its connections went away while sending
-├── Disconnect               ends a connection with a close code (websocket/handler.py)
+│   └── Disconnected         none of its connections could take the message
 └── Problem                  a request is refused; has a stable `code` and an HTTP status
+    ├── InvalidBody          a body is JSON, but not what is asked for (app/web/bodies.py)
     └── StorageUnavailable   nothing was written: the disk is full, or the database locked
 """
 
@@ -17,11 +18,11 @@ from typing import Final
 
 
 class SwitchboardError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """An error whose text tells people what is wrong; the command line prints it."""
 
 
 class SettingsError(SwitchboardError):
-    """The configuration is not usable; `faults` has one sentence for each reason."""
+    """The configuration is not usable; `faults` has a sentence for each reason."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
