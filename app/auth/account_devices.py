@@ -92,7 +92,7 @@ class DeviceWrites(Writes):
         return device
 
     def _seen(self, device: Device) -> Device:
-        seen = self._sessions.touches.device_seen(device.id)
+        seen = self._sessions.device_uses.last(device.id)
         return replace(device, last_seen=seen) if seen > device.last_seen else device
 
 

@@ -21,7 +21,7 @@ from app.base.errors import Problem
 from app.protocol.close import SIGNED_OUT
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.devices import Device, DeviceInfo
+from app.storage.devices import Device, DeviceInfo, device_ids_of
 from app.storage.endings import (
     SessionEnding,
     end_device_jwts,
@@ -164,7 +164,8 @@ class Accounts(UserWrites, DeviceWrites):
 
     async def _enrol(self, connection: AsyncConnection, user: User, info: DeviceInfo) -> Enrolled:
         # The limit takes the device least recently seen: let the database know which.
-        await self._sessions.touches.write_devices_of(connection, user.id)
+        devices = await device_ids_of(connection, user.id)
+        await self._sessions.device_uses.write(connection, among=devices)
         limit = self._settings.max_devices_per_user
         return await enrol_device(
             connection,
@@ -239,7 +240,7 @@ class Accounts(UserWrites, DeviceWrites):
         return self._ended([ending])
 
     def _last_used(self, session: SessionRecord) -> int:
-        return max(session.last_used, self._sessions.touches.session_used(session.id))
+        return max(session.last_used, self._sessions.session_uses.last(session.id))
 
 
 def _account_key(handle: str) -> str:

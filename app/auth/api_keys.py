@@ -17,10 +17,10 @@ from app.storage.api_keys import (
     all_api_keys,
     live_api_keys,
     set_api_key_revoked,
-    set_api_keys_used,
 )
 from app.storage.completion import complete
 from app.storage.database import Database
+from app.storage.uses import Uses
 
 KEY_PREFIX: Final = "sbk_"
 KEY_LENGTH: Final = len(KEY_PREFIX) + TOKEN_LENGTH
@@ -77,7 +77,7 @@ class ApiKeys:
         self._dead: Lru[bytes, bool] = Lru(dead_keys)
         self._revoked: Lru[int, bool] = Lru(dead_keys)
         self._loads = Batches(self._load)
-        self._used: dict[int, int] = {}
+        self._uses = Uses.of_api_keys()
 
     async def resolve(self, presented: str) -> ApiKey:
         """Return the key, which counts as a use; raises Problem 401 `unauthorized`."""
@@ -90,7 +90,7 @@ class ApiKeys:
         if key is None or not self.holds(key):
             self._bury(key_hash)
             raise unauthorized()
-        self._used[key.id] = milliseconds(self._clock())
+        self._uses.mark(key.id, milliseconds(self._clock()))
         return key
 
     def holds(self, key: ApiKey) -> bool:
@@ -122,15 +122,12 @@ class ApiKeys:
         return [self._seen(key) for key in found]
 
     async def flush(self) -> None:
-        """Every use until now is in the database."""
-        if not self._used:
+        """Write every use until now into the database."""
+        if not self._uses:
             return
-        written = dict(self._used)
         async with self._database.write() as connection:
-            await set_api_keys_used(connection, written)
-        for key_id, at in written.items():
-            if self._used.get(key_id) == at:
-                del self._used[key_id]
+            written = await self._uses.write(connection)
+        self._uses.forget(written)
 
     async def close(self) -> None:
         """Every use is in the database, and nothing is loading."""
@@ -163,5 +160,5 @@ class ApiKeys:
         logger.info("refused an API key that is unknown or revoked")
 
     def _seen(self, key: ApiKey) -> ApiKey:
-        used = self._used.get(key.id, 0)
+        used = self._uses.last(key.id)
         return replace(key, last_used=used) if used > (key.last_used or 0) else key

@@ -8,13 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.auth.clock import Clock, milliseconds
 from app.auth.enrolment import NotBefore, enrol_device
 from app.auth.jwt import Claims
-from app.auth.touches import Touches
 from app.base.batches import Batches
 from app.storage.completion import complete
 from app.storage.database import Database
-from app.storage.devices import Device, devices_by_uuid
+from app.storage.devices import Device, device_ids_of, devices_by_uuid
 from app.storage.endings import DeviceEnding
 from app.storage.users import User, add_outside_user, outside_users
+from app.storage.uses import Uses
 
 OutsiderKey = tuple[str, str, str | None]
 """Issuer, subject, device uuid."""
@@ -48,13 +48,13 @@ class Outsiders:
         self,
         database: Database,
         limit: int,
-        touches: Touches,
+        device_uses: Uses,
         not_before: NotBefore,
         clock: Clock,
     ) -> None:
         self._database = database
         self._limit = limit
-        self._touches = touches
+        self._device_uses = device_uses
         self._not_before = not_before
         self._clock = clock
         self._known: Batches[OutsiderKey, Outsider] = Batches(self._load)
@@ -85,7 +85,8 @@ class Outsiders:
             if claims.device is None:
                 return Admitted(user, None)
             # The limit takes the device least recently seen: let the database know which.
-            await self._touches.write_devices_of(connection, user.id)
+            devices = await device_ids_of(connection, user.id)
+            await self._device_uses.write(connection, among=devices)
             enrolled = await enrol_device(
                 connection,
                 user.id,

@@ -13,7 +13,6 @@ from app.auth.jwt import MAX_JWT_BYTES, Claims, InvalidJwt, JwtVerifier
 from app.auth.outsiders import Admitted, Outsiders
 from app.auth.owners import DeviceOwners
 from app.auth.tokens import TOKEN_LENGTH, hash_token
-from app.auth.touches import Touches
 from app.base.batches import Batches
 from app.base.errors import Problem
 from app.base.logs import fields
@@ -25,6 +24,7 @@ from app.storage.completion import complete
 from app.storage.database import Database
 from app.storage.endings import DeviceEnding, Ending, SessionEnding, UserEnding
 from app.storage.sessions import TokenOwner, delete_ended_sessions, token_owners
+from app.storage.uses import Uses
 
 # About 700 bytes each, and up to twice as many; above the 50,000 connections of a node, so that
 # none needs a select twice.
@@ -66,7 +66,8 @@ class Sessions:
         dead_tokens: int = DEAD_TOKENS,
     ) -> None:
         self.owners = DeviceOwners(database)
-        self.touches = Touches()
+        self.session_uses = Uses.of_sessions()
+        self.device_uses = Uses.of_devices()
         self.on_ended: Callable[[Ended], object] = lambda _ended: None
         self.on_devices_changed: Callable[[int], None] = lambda _user_id: None
         self._database = database
@@ -74,7 +75,7 @@ class Sessions:
         self._clock = clock
         self._idle = milliseconds(settings.session_idle_days * DAY_SECONDS)
         self._outsiders = Outsiders(
-            database, settings.max_devices_per_user, self.touches, self.not_before, clock
+            database, settings.max_devices_per_user, self.device_uses, self.not_before, clock
         )
         self._tokens = Batches(self._load_tokens)
         self._cache = TokenCache(cached_tokens)
@@ -118,18 +119,14 @@ class Sessions:
         in_time = identity.expires_at is None or identity.expires_at > self._clock()
         return in_time and self._endings.hold(identity)
 
-    def touch(self, identity: Identity) -> None:
-        """Session and device are in use now."""
-        self.touch_live([(identity.session_id, identity.device_id)])
-
     def touch_live(self, live: Iterable[tuple[int | None, int | None]]) -> None:
-        """The sessions and devices of these live connections are in use now.
+        """Count as used now the sessions and devices of these live connections.
 
         Each is a pair of session id, None for a JWT, and device id.
         """
         now = milliseconds(self._clock())
         for session_id, device_id in live:
-            self.touches.mark(session_id, device_id, now)
+            self._mark(session_id, device_id, now)
             entry = self._cache.of_session(session_id) if session_id is not None else None
             if entry is not None:
                 entry.last_used = now
@@ -138,16 +135,17 @@ class Sessions:
         """Every use until now is in the database; sessions that time has ended are gone."""
         now = self._clock()
         purge = now - self._purged_at >= PURGE_SECONDS
-        if not self.touches and not purge:
+        if not (self.session_uses or self.device_uses or purge):
             return
-        written = self.touches.copy()
         async with self._database.write() as connection:
-            await written.write(connection)
+            sessions = await self.session_uses.write(connection)
+            devices = await self.device_uses.write(connection)
             if purge:
                 idle_since = milliseconds(now) - self._idle
                 await delete_ended_sessions(connection, milliseconds(now), idle_since)
                 self._purged_at = now
-        self.touches.forget(written)
+        self.session_uses.forget(sessions)
+        self.device_uses.forget(devices)
 
     async def close(self) -> None:
         """Every use is in the database, and nothing is loading."""
@@ -213,8 +211,14 @@ class Sessions:
             identity = replace(identity, via=via)
         now = milliseconds(self._clock())
         entry.last_used = now
-        self.touches.mark(identity.session_id, identity.device_id, now)
+        self._mark(identity.session_id, identity.device_id, now)
         return identity
+
+    def _mark(self, session_id: int | None, device_id: int | None, now: int) -> None:
+        if session_id is not None:
+            self.session_uses.mark(session_id, now)
+        if device_id is not None:
+            self.device_uses.mark(device_id, now)
 
     def _bury(self, key: bytes, reason: str | None) -> None:
         """The token is refused from memory from now on; this is its only log line."""
@@ -249,7 +253,7 @@ class Sessions:
             owner.expires_at / 1000,
             "header",
         )
-        used = max(owner.last_used, self.touches.session_used(owner.session_id))
+        used = max(owner.last_used, self.session_uses.last(owner.session_id))
         return self._keep(key, identity, used)
 
     async def _admit(self, key: bytes, token: str) -> Entry | None:

@@ -1,11 +1,11 @@
 """Rows of API keys."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Row, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.schema import MAX_ID, api_keys
@@ -92,16 +92,3 @@ async def set_api_key_revoked(
     )
     row = (await connection.execute(changed)).one_or_none()
     return (_key(row), row.key_hash) if row is not None else None
-
-
-async def set_api_keys_used(connection: AsyncConnection, used: Mapping[int, int]) -> None:
-    """Each key was last used at the given time, unless a later one is known."""
-    if not used:
-        return
-    changed = update(api_keys).where(
-        api_keys.c.id == bindparam("key"), func.coalesce(api_keys.c.last_used, 0) < bindparam("at")
-    )
-    await connection.execute(
-        changed.values(last_used=bindparam("at")),
-        [{"key": key, "at": at} for key, at in used.items()],
-    )

@@ -109,6 +109,12 @@ async def devices_of(
     return [_device(row) for row in await connection.execute(query)]
 
 
+async def device_ids_of(connection: AsyncConnection, user_id: int) -> list[int]:
+    """Return the ids of the user's devices that are not removed."""
+    query = select(devices.c.id).where(devices.c.user_id == user_id, devices.c.removed_at.is_(None))
+    return list(await connection.scalars(query))
+
+
 async def devices_by_uuid(
     connection: AsyncConnection, user_ids: Collection[int], uuids: Collection[str]
 ) -> list[Device]:

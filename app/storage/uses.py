@@ -1,39 +1,72 @@
-"""When sessions and devices were used last, written for many at once."""
+"""When sessions, devices and API keys were used last: gathered here, written for many at once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Final
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.storage.schema import devices
-
 # Given to the driver as they are: SQLAlchemy would take 3 µs of the event loop for each row.
-_LAST_USED: Final = "UPDATE sessions SET last_used = ? WHERE id = ? AND last_used < ?"
-_LAST_SEEN: Final = "UPDATE devices SET last_seen = ? WHERE id = ? AND last_seen < ?"
+_SESSIONS: Final = "UPDATE sessions SET last_used = ? WHERE id = ? AND last_used < ?"
+_DEVICES: Final = "UPDATE devices SET last_seen = ? WHERE id = ? AND last_seen < ?"
+_API_KEYS: Final = "UPDATE api_keys SET last_used = ? WHERE id = ? AND coalesce(last_used, 0) < ?"
 
 STEP: Final = 2000
-"""Rows for which the event loop prepares in one go, half a millisecond."""
+"""Rows that the event loop prepares in one go, which takes half a millisecond."""
 
 
-async def set_last_used(connection: AsyncConnection, used: Mapping[int, int]) -> None:
-    """Each session was last used at the given time, unless a later one is known."""
-    await _set(connection, _LAST_USED, used)
+class Uses:
+    """The last uses of rows, by id, until they are written; milliseconds since the epoch."""
 
+    def __init__(self, statement: str) -> None:
+        self._statement = statement
+        self._pending: dict[int, int] = {}
 
-async def set_last_seen(connection: AsyncConnection, seen: Mapping[int, int]) -> None:
-    """Each device was last seen at the given time, unless a later one is known."""
-    await _set(connection, _LAST_SEEN, seen)
+    @classmethod
+    def of_sessions(cls) -> "Uses":
+        """Return the uses of sessions, for the column `last_used`."""
+        return cls(_SESSIONS)
 
+    @classmethod
+    def of_devices(cls) -> "Uses":
+        """Return the uses of devices, for the column `last_seen`."""
+        return cls(_DEVICES)
 
-async def device_ids_of(connection: AsyncConnection, user_id: int) -> list[int]:
-    """Return the ids of the user's devices that are not removed."""
-    query = select(devices.c.id).where(devices.c.user_id == user_id, devices.c.removed_at.is_(None))
-    return list(await connection.scalars(query))
+    @classmethod
+    def of_api_keys(cls) -> "Uses":
+        """Return the uses of API keys, for the column `last_used`."""
+        return cls(_API_KEYS)
 
+    def __bool__(self) -> bool:
+        return bool(self._pending)
 
-async def _set(connection: AsyncConnection, statement: str, times: Mapping[int, int]) -> None:
-    left = iter(times.items())
-    while rows := [(at, number, at) for number, at in islice(left, STEP)]:
-        await connection.exec_driver_sql(statement, rows)
+    def mark(self, row_id: int, at: int) -> None:
+        """Record a use of the row."""
+        self._pending[row_id] = at
+
+    def last(self, row_id: int) -> int:
+        """Return the last use of the row that is not yet written; 0 if there is none."""
+        return self._pending.get(row_id, 0)
+
+    async def write(
+        self, connection: AsyncConnection, among: Iterable[int] | None = None
+    ) -> Mapping[int, int]:
+        """Write the uses until now, those of the rows `among` these if given, and return them.
+
+        A later use that the database knows stays. Give what this returned to `forget` when the
+        caller's transaction is committed.
+        """
+        if among is None:
+            uses = dict(self._pending)
+        else:
+            uses = {row_id: self._pending[row_id] for row_id in among if row_id in self._pending}
+        left = iter(uses.items())
+        while rows := [(at, row_id, at) for row_id, at in islice(left, STEP)]:
+            await connection.exec_driver_sql(self._statement, rows)
+        return uses
+
+    def forget(self, written: Mapping[int, int]) -> None:
+        """Forget the uses that were written, but for rows that were used again meanwhile."""
+        for row_id, at in written.items():
+            if self._pending.get(row_id) == at:
+                del self._pending[row_id]

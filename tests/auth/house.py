@@ -10,6 +10,7 @@ import jwt
 from sqlalchemy import event
 
 from app.auth.accounts import Accounts
+from app.auth.identity import Identity
 from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
@@ -105,6 +106,10 @@ class House:
         }
         payload = {name: value for name, value in given.items() if value is not None}
         return jwt.encode(payload, JWT_SECRET, algorithm="HS256")
+
+    def touch(self, identity: Identity) -> None:
+        """Use the identity as its live connection does."""
+        self.sessions.touch_live([(identity.session_id, identity.device_id)])
 
     def restarted(self) -> Sessions:
         """Return sessions that remember nothing, on the same database."""

@@ -145,7 +145,7 @@ async def test_devices_are_listed_as_last_seen_before_that_is_written(house: Hou
     [mine] = await filled(house, 1)
     identity = await house.sessions.resolve(mine.token, "header")
     house.clock.advance(5)
-    house.sessions.touch(identity)
+    house.touch(identity)
     with statements(house.database) as asked:
         [listed] = await house.accounts.list_devices(mine.user.id)
     assert asked.count("UPDATE") == 0

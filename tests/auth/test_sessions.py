@@ -133,7 +133,7 @@ async def test_a_live_socket_keeps_its_session_from_idling_out(build: Build) -> 
     token = (await house.sign_in()).token
     identity = await house.sessions.resolve(token, "header")
     house.clock.advance(29 * DAY)
-    house.sessions.touch(identity)
+    house.touch(identity)
     house.clock.advance(29 * DAY)
     assert house.sessions.cached(token, "header") is not None
 
@@ -144,7 +144,7 @@ async def test_the_slide_survives_a_restart(build: Build) -> None:
     token = (await house.sign_in()).token
     identity = await house.sessions.resolve(token, "header")
     house.clock.advance(29 * DAY)
-    house.sessions.touch(identity)
+    house.touch(identity)
     await house.sessions.flush()
     house.clock.advance(29 * DAY)
     await house.restarted().resolve(token, "header")
