@@ -9,7 +9,7 @@ from app.auth.account_devices import DeviceWrites
 from app.auth.account_users import UserWrites, no_password, unchanged
 from app.auth.clock import Clock, milliseconds
 from app.auth.devices import clean_device, clean_device_name
-from app.auth.enrolment import Enrolled, enrol_device
+from app.auth.enrolment import Enrolled
 from app.auth.handles import clean_handle, handle_key
 from app.auth.identity import Identity
 from app.auth.limiter import FailureLimiter
@@ -21,7 +21,7 @@ from app.base.errors import Problem
 from app.protocol.close import SIGNED_OUT
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.devices import Device, DeviceInfo, device_ids_of
+from app.storage.devices import Device, DeviceInfo
 from app.storage.endings import (
     SessionEnding,
     end_device_jwts,
@@ -151,7 +151,9 @@ class Accounts(UserWrites, DeviceWrites):
             if not unchanged(user, await user_by_id(connection, user.id)):
                 raise refusal
             if info is not None:
-                enrolled = await self._enrol(connection, user, info)
+                enrolled = await self._sessions.enrolment.enrol(
+                    connection, user.id, info, self._now()
+                )
             device = enrolled.device if enrolled is not None else None
             session = await self._add_session(connection, user, device, token, label)
         pruned = enrolled.pruned if enrolled is not None else ()
@@ -161,20 +163,6 @@ class Accounts(UserWrites, DeviceWrites):
             self._sessions.on_devices_changed(user.id)
         ended = self._ended(pruned)
         return SignedIn(token, session.id, user, device, ended)
-
-    async def _enrol(self, connection: AsyncConnection, user: User, info: DeviceInfo) -> Enrolled:
-        # The limit takes the device least recently seen: let the database know which.
-        devices = await device_ids_of(connection, user.id)
-        await self._sessions.device_uses.write(connection, among=devices)
-        limit = self._settings.max_devices_per_user
-        return await enrol_device(
-            connection,
-            user.id,
-            info,
-            now=self._now(),
-            limit=limit,
-            not_before=self._sessions.not_before,
-        )
 
     async def _add_session(
         self,

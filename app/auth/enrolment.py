@@ -1,60 +1,201 @@
-"""Devices that come and go: the rows that change together."""
+"""Devices and users made by their first use, and the devices removed to stay within the limit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.auth.clock import Clock, milliseconds
+from app.auth.jwt import Claims
+from app.base.batches import Batches
+from app.storage.completion import complete
+from app.storage.database import Database
 from app.storage.devices import (
     Device,
     DeviceInfo,
     add_device,
+    device_ids_of,
+    devices_by_uuid,
     least_recently_seen,
     live_device_by_uuid,
     refresh_device,
 )
 from app.storage.endings import DeviceEnding, remove_device
+from app.storage.users import User, add_outside_user, outside_users
+from app.storage.uses import Uses
+
+NotBefore = Callable[[int, int], int]
+"""Returns, for a user and a device, until when JWTs must be refused to end all that are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """A device that may act, and the devices that had to go for it."""
+    """A device that may act."""
 
     device: Device
-    pruned: tuple[DeviceEnding, ...] = ()
-    changed: bool = False
-    """Whether the device is new, or says something else about itself than before."""
+    pruned: tuple[DeviceEnding, ...]
+    """The devices that were removed for it."""
+    changed: bool
+    """Whether the device is new, or describes itself in another way than before."""
 
 
-NotBefore = Callable[[int, int], int]
-"""Of a user and a device: the time up to which JWTs are refused, to end all known ones."""
+class Enrolment:
+    """Gives users their devices, at most `limit` each."""
+
+    def __init__(self, limit: int, device_uses: Uses, not_before: NotBefore) -> None:
+        self._limit = limit
+        self._device_uses = device_uses
+        self._not_before = not_before
+
+    async def enrol(
+        self, connection: AsyncConnection, user_id: int, info: DeviceInfo, now: int
+    ) -> Enrolled:
+        """Give the user this device, and remove the least recently seen above the limit.
+
+        A uuid that the user knows keeps its device; one that only others know becomes a new device.
+        """
+        # The database must know which device was seen least recently.
+        await self._device_uses.write(connection, await device_ids_of(connection, user_id))
+        known = await live_device_by_uuid(connection, user_id, info.device_uuid)
+        if known is not None:
+            device = await refresh_device(connection, known.id, info, now)
+        else:
+            device = await add_device(connection, user_id, info, now)
+        excess = await least_recently_seen(connection, user_id, keep=self._limit, but=device.id)
+        pruned = [
+            await remove_device(
+                connection, old, now=now, not_before=self._not_before(user_id, old.id)
+            )
+            for old in excess
+        ]
+        changed = known is None or _description(known) != _description(device)
+        return Enrolled(device, tuple(pruned), changed)
 
 
-async def enrol_device(
-    connection: AsyncConnection,
-    user_id: int,
-    info: DeviceInfo,
-    *,
-    now: int,
-    limit: int,
-    not_before: NotBefore,
-) -> Enrolled:
-    """The user has this device, and at most `limit`; the one least recently seen has gone.
-
-    A uuid that the user knows keeps its device; one that only others know becomes a new device.
-    """
-    known = await live_device_by_uuid(connection, user_id, info.device_uuid)
-    if known is not None:
-        device = await refresh_device(connection, known.id, info, now)
-    else:
-        device = await add_device(connection, user_id, info, now)
-    excess = await least_recently_seen(connection, user_id, keep=limit, but=device.id)
-    pruned = [
-        await remove_device(connection, old, now=now, not_before=not_before(user_id, old.id))
-        for old in excess
-    ]
-    return Enrolled(device, tuple(pruned), known is None or _says(known) != _says(device))
-
-
-def _says(device: Device) -> tuple[str, str | None, str | None]:
+def _description(device: Device) -> tuple[str, str | None, str | None]:
     return device.device_type, device.device_name, device.os_info
+
+
+# Users from outside
+
+OutsiderKey = tuple[str, str, str | None]
+"""Issuer, subject, device uuid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outsider:
+    """What the database knows of a JWT's user and device."""
+
+    user: User | None
+    device: Device | None
+    not_before: int
+    """The latest of user and device, tombstones included; milliseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The user and the device of a JWT that holds."""
+
+    user: User
+    device: Device | None
+    pruned: tuple[DeviceEnding, ...] = ()
+    """The devices that were removed for this one."""
+    changed: bool = False
+    """Whether a device of the user is new, or describes itself in another way than before."""
+
+
+class Outsiders:
+    """Finds the user and the device of a JWT's claims; their first use makes them."""
+
+    def __init__(self, database: Database, enrolment: Enrolment, clock: Clock) -> None:
+        self._database = database
+        self._enrolment = enrolment
+        self._clock = clock
+        self._known: Batches[OutsiderKey, Outsider] = Batches(self._load)
+
+    async def admit(self, claims: Claims) -> Admitted | None:
+        """Return whom the JWT stands for; None if it was ended or its user may not act."""
+        known = await self._known.get(_key(claims))
+        if known is None or not _needs_nothing(known, claims):
+            return await complete(self._first_use(claims))
+        return _admitted(known, claims)
+
+    async def close(self) -> None:
+        """Wait for a running load to finish."""
+        await self._known.close()
+
+    async def _load(self, keys: Sequence[OutsiderKey]) -> dict[OutsiderKey, Outsider]:
+        async with self._database.read() as connection:
+            return await _find(connection, keys)
+
+    async def _first_use(self, claims: Claims) -> Admitted | None:
+        key = _key(claims)
+        now = milliseconds(self._clock())
+        async with self._database.write() as connection:
+            found = await _find(connection, [key])
+            known = found.get(key, Outsider(user=None, device=None, not_before=0))
+            if _ended(known, claims):
+                return None
+            user = known.user or await add_outside_user(connection, claims.iss, claims.sub, now)
+            if claims.device is None:
+                return Admitted(user, None)
+            enrolled = await self._enrolment.enrol(connection, user.id, claims.device, now)
+        return Admitted(user, enrolled.device, enrolled.pruned, enrolled.changed)
+
+
+def _key(claims: Claims) -> OutsiderKey:
+    return claims.iss, claims.sub, claims.device_uuid
+
+
+def _needs_nothing(known: Outsider, claims: Claims) -> bool:
+    """Return whether nothing is to be made: all is there, or the JWT is refused."""
+    found = known.user is not None and (claims.device is None or known.device is not None)
+    return found or _ended(known, claims)
+
+
+def _ended(known: Outsider, claims: Claims) -> bool:
+    disabled = known.user is not None and not known.user.active
+    return disabled or milliseconds(claims.iat) <= known.not_before
+
+
+def _admitted(known: Outsider, claims: Claims) -> Admitted | None:
+    if known.user is None or _ended(known, claims):
+        return None
+    return Admitted(known.user, known.device)
+
+
+async def _find(
+    connection: AsyncConnection, keys: Sequence[OutsiderKey]
+) -> dict[OutsiderKey, Outsider]:
+    users = await _users(connection, keys)
+    user_ids = [user.id for rows in users.values() for user in rows]
+    uuids = {uuid for _, _, uuid in keys if uuid is not None}
+    found = await devices_by_uuid(connection, user_ids, uuids) if user_ids and uuids else []
+    by_uuid: dict[tuple[int, str], list[Device]] = {}
+    for device in found:
+        by_uuid.setdefault((device.user_id, device.device_uuid), []).append(device)
+    return {
+        key: _outsider(users.get(key[:2], []), key[2], by_uuid) for key in keys if key[:2] in users
+    }
+
+
+async def _users(
+    connection: AsyncConnection, keys: Sequence[OutsiderKey]
+) -> dict[tuple[str, str], list[User]]:
+    found: dict[tuple[str, str], list[User]] = {}
+    for iss in {key[0] for key in keys}:
+        for user in await outside_users(connection, iss, {key[1] for key in keys}):
+            found.setdefault((iss, user.sub or ""), []).append(user)
+    return found
+
+
+def _outsider(
+    users: list[User], uuid: str | None, devices: dict[tuple[int, str], list[Device]]
+) -> Outsider:
+    rows = [device for user in users for device in devices.get((user.id, uuid or ""), [])]
+    not_before = [user.not_before for user in users] + [device.not_before for device in rows]
+    return Outsider(
+        user=next((user for user in users if user.deleted_at is None), None),
+        device=next((device for device in rows if device.removed_at is None), None),
+        not_before=max(not_before),
+    )

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from app.auth.cache import Endings, Entry, TokenCache
 from app.auth.clock import Clock, milliseconds
+from app.auth.enrolment import Admitted, Enrolment, Outsiders
 from app.auth.identity import Identity, Via
 from app.auth.jwt import MAX_JWT_BYTES, Claims, InvalidJwt, JwtVerifier
-from app.auth.outsiders import Admitted, Outsiders
 from app.auth.owners import DeviceOwners
 from app.auth.tokens import TOKEN_LENGTH, hash_token
 from app.base.batches import Batches
@@ -74,9 +74,8 @@ class Sessions:
         self._verifier = verifier
         self._clock = clock
         self._idle = milliseconds(settings.session_idle_days * DAY_SECONDS)
-        self._outsiders = Outsiders(
-            database, settings.max_devices_per_user, self.device_uses, self.not_before, clock
-        )
+        self.enrolment = Enrolment(settings.max_devices_per_user, self.device_uses, self.not_before)
+        self._outsiders = Outsiders(database, self.enrolment, clock)
         self._tokens = Batches(self._load_tokens)
         self._cache = TokenCache(cached_tokens)
         self._dead: Lru[bytes, bool] = Lru(dead_tokens)
