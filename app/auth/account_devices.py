@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from app.auth.devices import clean_device_name
-from app.auth.identity import Identity
 from app.auth.sessions import Ended, unauthorized
+from app.auth.tokens import Identity
 from app.auth.writes import Writes
 from app.base.errors import Problem
 from app.storage.completion import complete

@@ -1,22 +1,20 @@
 """Every write on users, devices and sessions."""
 
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.account_devices import DeviceWrites
 from app.auth.account_users import UserWrites, no_password, unchanged
-from app.auth.clock import Clock, milliseconds
 from app.auth.devices import clean_device, clean_device_name
 from app.auth.enrolment import Enrolled
 from app.auth.handles import clean_handle, handle_key
-from app.auth.identity import Identity
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords, check_new_password
 from app.auth.sessions import DAY_SECONDS, Ended, Sessions, unauthorized
 from app.auth.sign_in import SignedIn, SignIn
-from app.auth.tokens import hash_token, new_token
+from app.auth.tokens import Identity, hash_token, new_token
 from app.base.errors import Problem
 from app.protocol.close import SIGNED_OUT
 from app.settings import Settings
@@ -29,6 +27,7 @@ from app.storage.endings import (
     end_session_of_token,
     replace_password,
 )
+from app.storage.schema import milliseconds
 from app.storage.sessions import SessionRecord, add_session, sessions_of
 from app.storage.users import User, user_by_handle_key, user_by_id
 
@@ -46,7 +45,7 @@ class Accounts(UserWrites, DeviceWrites):
         sessions: Sessions,
         passwords: Passwords,
         limiter: FailureLimiter,
-        clock: Clock = time.time,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(database, settings, sessions, clock)
         self._passwords = passwords

@@ -2,11 +2,10 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from app.auth.clock import Clock, milliseconds
 from app.auth.tokens import TOKEN_LENGTH, hash_token, new_token
 from app.base.batches import Batches
 from app.base.errors import Problem
@@ -20,6 +19,7 @@ from app.storage.api_keys import (
 )
 from app.storage.completion import complete
 from app.storage.database import Database
+from app.storage.schema import milliseconds
 from app.storage.uses import Uses
 
 KEY_PREFIX: Final = "sbk_"
@@ -66,7 +66,7 @@ class ApiKeys:
     def __init__(
         self,
         database: Database,
-        clock: Clock = time.time,
+        clock: Callable[[], float] = time.time,
         *,
         cached_keys: int = CACHED_KEYS,
         dead_keys: int = DEAD_KEYS,

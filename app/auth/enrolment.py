@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.auth.clock import Clock, milliseconds
 from app.auth.jwt import Claims
 from app.base.batches import Batches
 from app.storage.completion import complete
@@ -21,6 +20,7 @@ from app.storage.devices import (
     refresh_device,
 )
 from app.storage.endings import DeviceEnding, remove_device
+from app.storage.schema import milliseconds
 from app.storage.users import User, add_outside_user, outside_users
 from app.storage.uses import Uses
 
@@ -107,7 +107,9 @@ class Admitted:
 class Outsiders:
     """Finds the user and the device of a JWT's claims; their first use makes them."""
 
-    def __init__(self, database: Database, enrolment: Enrolment, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, enrolment: Enrolment, clock: Callable[[], float]
+    ) -> None:
         self._database = database
         self._enrolment = enrolment
         self._clock = clock

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from app.auth.clock import Clock
 from app.auth.devices import clean_device
 from app.base.errors import Problem, SettingsError
 from app.settings import Settings
@@ -56,7 +56,12 @@ class JwtVerifier:
     """Verifies tokens of one issuer, for one audience, with one key and algorithm."""
 
     def __init__(
-        self, algorithm: str, key: Key, issuer: str, audience: str, clock: Clock = time.time
+        self,
+        algorithm: str,
+        key: Key,
+        issuer: str,
+        audience: str,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = issuer
         self._algorithm = algorithm
@@ -65,7 +70,9 @@ class JwtVerifier:
         self._clock = clock
 
     @classmethod
-    def from_settings(cls, settings: Settings, clock: Clock = time.time) -> "JwtVerifier | None":
+    def from_settings(
+        cls, settings: Settings, clock: Callable[[], float] = time.time
+    ) -> "JwtVerifier | None":
         """Return the verifier that the settings describe; None when JWTs are off.
 
         Raises SettingsError when the key file cannot be used.

@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from app.auth.clock import Clock
 from app.base.errors import Problem
 from app.base.lru import Lru
 
@@ -36,7 +35,7 @@ class FailureLimiter:
         self,
         attempts: int,
         window_seconds: float,
-        clock: Clock = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,
         capacity: int = CAPACITY,
     ) -> None:
         self._attempts = attempts

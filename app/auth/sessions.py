@@ -6,13 +6,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from app.auth.cache import Endings, Entry, TokenCache
-from app.auth.clock import Clock, milliseconds
 from app.auth.enrolment import Admitted, Enrolment, Outsiders
-from app.auth.identity import Identity, Via
 from app.auth.jwt import MAX_JWT_BYTES, Claims, InvalidJwt, JwtVerifier
 from app.auth.owners import DeviceOwners
-from app.auth.tokens import TOKEN_LENGTH, hash_token
+from app.auth.tokens import (
+    TOKEN_LENGTH,
+    Entry,
+    Identity,
+    RecentEndings,
+    TokenCache,
+    Via,
+    hash_token,
+)
 from app.base.batches import Batches
 from app.base.errors import Problem
 from app.base.logs import fields
@@ -23,6 +28,7 @@ from app.settings import Settings
 from app.storage.completion import complete
 from app.storage.database import Database
 from app.storage.endings import DeviceEnding, Ending, SessionEnding, UserEnding
+from app.storage.schema import milliseconds
 from app.storage.sessions import TokenOwner, delete_ended_sessions, token_owners
 from app.storage.uses import Uses
 
@@ -60,7 +66,7 @@ class Sessions:
         database: Database,
         settings: Settings,
         verifier: JwtVerifier | None = None,
-        clock: Clock = time.time,
+        clock: Callable[[], float] = time.time,
         *,
         cached_tokens: int = CACHED_TOKENS,
         dead_tokens: int = DEAD_TOKENS,
@@ -79,7 +85,7 @@ class Sessions:
         self._tokens = Batches(self._load_tokens)
         self._cache = TokenCache(cached_tokens)
         self._dead: Lru[bytes, bool] = Lru(dead_tokens)
-        self._endings = Endings(REMEMBERED_ENDINGS)
+        self._endings = RecentEndings(REMEMBERED_ENDINGS)
         self._changes = 0
         self._purged_at = clock()
 
@@ -116,7 +122,7 @@ class Sessions:
     def holds(self, identity: Identity) -> bool:
         """Return whether session, device and user still hold, by what this process has ended."""
         in_time = identity.expires_at is None or identity.expires_at > self._clock()
-        return in_time and self._endings.hold(identity)
+        return in_time and not self._endings.include(identity)
 
     def touch_live(self, live: Iterable[tuple[int | None, int | None]]) -> None:
         """Count as used now the sessions and devices of these live connections.
@@ -193,7 +199,7 @@ class Sessions:
 
     def _drop_ended(self, user_id: int) -> None:
         for key, entry in self._cache.of_user(user_id):
-            if not self._endings.hold(entry.identity):
+            if self._endings.include(entry.identity):
                 entry.ended = True
                 self._cache.drop(key)
 

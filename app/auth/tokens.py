@@ -1,11 +1,22 @@
-"""Opaque tokens: random, and stored only as a hash."""
+"""Tokens: how they are made and stored, whom they stand for, which are known in memory."""
 
 import hashlib
 import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from app.base.lru import Lru
+from app.storage.endings import DeviceEnding, Ending, SessionEnding, UserEnding
+from app.storage.schema import milliseconds
+from app.storage.users import ADMIN
 
 TOKEN_BYTES = 32
 TOKEN_LENGTH = 43
 """Characters of a token: 256 bits in base64 without padding. Never a dot, as JWTs have."""
+
+Via = Literal["header", "protocol", "cookie"]
+"""How a request carried its token."""
 
 
 def new_token() -> str:
@@ -16,3 +27,130 @@ def new_token() -> str:
 def hash_token(token: str) -> bytes:
     """Return the SHA-256 of a token; without a salt, since 256 random bits need none."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a presented token stands for: a user, usually on a device.
+
+    Times are seconds since the epoch.
+    """
+
+    user_id: int
+    handle: str
+    roles: tuple[str, ...]
+    device_id: int | None
+    session_id: int | None
+    """None for JWTs."""
+    expires_at: float | None
+    """The absolute end of the token, used or not."""
+    via: Via
+    issued_at: float | None = None
+    """When a JWT says that it was issued; None for sessions."""
+
+    @property
+    def permissions(self) -> list[str]:
+        return list(self.roles)
+
+    @property
+    def is_admin(self) -> bool:
+        return ADMIN in self.roles
+
+
+# What memory knows
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A token that holds."""
+
+    identity: Identity
+    last_used: int
+    """Milliseconds since the epoch."""
+    ended: bool = False
+    """Set when the entry was dropped because its session has ended."""
+
+
+class TokenCache:
+    """The entries of the tokens used last, by the tokens' hashes, by user and by session."""
+
+    def __init__(self, kept: int) -> None:
+        self._entries: Lru[bytes, Entry] = Lru(kept)
+        # Lists: a user has some dozens of tokens, and a set takes four times the memory.
+        self._by_user: dict[int, list[bytes]] = {}
+        self._by_session: dict[int, Entry] = {}
+
+    def get(self, key: bytes) -> Entry | None:
+        """Return the entry of the token, which counts as a use of it here."""
+        return self._entries.get(key)
+
+    def of_session(self, session_id: int) -> Entry | None:
+        """Return the entry of the session's token."""
+        return self._by_session.get(session_id)
+
+    def of_user(self, user_id: int) -> list[tuple[bytes, Entry]]:
+        """Return the entries of the user's tokens."""
+        found = ((key, self._entries.get(key)) for key in self._by_user.get(user_id, ()))
+        return [(key, entry) for key, entry in found if entry is not None]
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """Remember the entry of a token."""
+        self.drop(key)
+        self._by_user.setdefault(entry.identity.user_id, []).append(key)
+        if entry.identity.session_id is not None:
+            self._by_session[entry.identity.session_id] = entry
+        for displaced in self._entries.put(key, entry):
+            self._unlink(*displaced)
+
+    def drop(self, key: bytes) -> None:
+        """Forget the token; one that is not known is no error."""
+        if (entry := self._entries.pop(key)) is not None:
+            self._unlink(key, entry)
+
+    def _unlink(self, key: bytes, entry: Entry) -> None:
+        identity = entry.identity
+        keys = self._by_user[identity.user_id]
+        keys.remove(key)
+        if not keys:
+            del self._by_user[identity.user_id]
+        if identity.session_id is not None:
+            self._by_session.pop(identity.session_id, None)
+
+
+class RecentEndings:
+    """What has ended in this process lately.
+
+    It is asked for identities that were resolved before the ending, such as those of upgrades
+    under way.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self._sessions: Lru[int, bool] = Lru(kept)
+        self._users: Lru[int, int] = Lru(kept)
+        self._devices: Lru[int, int] = Lru(kept)
+
+    def add(self, ending: Ending) -> None:
+        """Remember what has ended."""
+        match ending:
+            case SessionEnding():
+                self._add_sessions([ending.session_id])
+            case DeviceEnding():
+                self._devices.put(ending.device_id, ending.not_before)
+                self._add_sessions(ending.session_ids)
+            case UserEnding():
+                self._users.put(ending.user_id, ending.not_before)
+                self._add_sessions(ending.session_ids)
+
+    def include(self, identity: Identity) -> bool:
+        """Return whether one of them has ended the identity."""
+        if identity.session_id is not None:
+            return identity.session_id in self._sessions
+        issued = milliseconds(identity.issued_at or 0)
+        if issued <= (self._users.get(identity.user_id) or -1):
+            return True
+        device = identity.device_id
+        return device is not None and issued <= (self._devices.get(device) or -1)
+
+    def _add_sessions(self, session_ids: Iterable[int]) -> None:
+        for session_id in session_ids:
+            self._sessions.put(session_id, True)

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.auth.clock import Clock, milliseconds
 from app.auth.sessions import Ended, Sessions, closed_by
 from app.base.errors import Problem
 from app.protocol.close import REVOKED, Close
@@ -15,6 +14,7 @@ from app.settings import Settings
 from app.storage.completion import complete
 from app.storage.database import Database
 from app.storage.endings import Ending
+from app.storage.schema import milliseconds
 from app.storage.users import User, user_by_id
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class Writes:
         database: Database,
         settings: Settings,
         sessions: Sessions,
-        clock: Clock = time.time,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._settings = settings

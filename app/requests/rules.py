@@ -16,8 +16,8 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from app.auth.identity import Identity
 from app.auth.peer import Peer
+from app.auth.tokens import Identity
 from app.requests.identity import Admin, Scope, authenticate, authorize, authorize_admin
 from app.requests.peer import request_peer
 from app.storage.api_keys import ApiKey

@@ -20,6 +20,12 @@ metadata = MetaData()
 MAX_ID = 2**63 - 1
 """A larger number, which a request may well name, is no id and cannot be asked for."""
 
+
+def milliseconds(seconds: float) -> int:
+    """Return the time since the epoch as the tables keep it."""
+    return int(seconds * 1000)
+
+
 users = Table(
     "users",
     metadata,

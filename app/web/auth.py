@@ -5,9 +5,9 @@ from typing import Any, Final, Literal
 from aiohttp import hdrs, web
 from pydantic import Field
 
-from app.auth.identity import Identity
 from app.auth.peer import Peer
 from app.auth.sign_in import SignedIn, SignIn
+from app.auth.tokens import Identity
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, NODE
 from app.requests.cookies import forget, remember

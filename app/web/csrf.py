@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from app.auth.identity import Via
 from app.auth.origin import origin_verdict
+from app.auth.tokens import Via
 from app.base.errors import Problem
 from app.requests.identity import presented_token
 from app.requests.peer import SEC_FETCH_SITE, request_origin, request_peer

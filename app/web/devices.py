@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from app.auth.identity import Identity
+from app.auth.tokens import Identity
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, MANAGER, NODE
 from app.node.connection import Connection

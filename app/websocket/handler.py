@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from app.auth.identity import Identity
+from app.auth.tokens import Identity
 from app.base.logs import fields
 from app.features.door import Door, who
 from app.keys import ADMISSION, ANSWERING_PROBLEMS, DOOR, METRICS, NODE, SESSIONS, SETTINGS

@@ -10,12 +10,12 @@ import jwt
 from sqlalchemy import event
 
 from app.auth.accounts import Accounts
-from app.auth.identity import Identity
 from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import Ended, Sessions
 from app.auth.sign_in import SignedIn, SignIn
+from app.auth.tokens import Identity
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.users import User

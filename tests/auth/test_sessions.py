@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.auth.cache import Entry
-from app.auth.identity import Identity
 from app.auth.sessions import Ended, Sessions
-from app.auth.tokens import new_token
+from app.auth.tokens import Entry, Identity, new_token
 from app.base.errors import Problem
 from app.storage.endings import SessionEnding
 from app.storage.sessions import TokenOwner, token_owners
