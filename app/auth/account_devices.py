@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from app.auth.devices import clean_device_name
+from app.auth.names import clean_name
 from app.auth.sessions import Ended, unauthorized
 from app.auth.tokens import Identity
 from app.auth.writes import Writes
@@ -87,7 +87,7 @@ class DeviceWrites(Writes):
     async def _rename(self, user_id: int, device_id: int, name: str | None) -> Device:
         async with self._database.write() as connection:
             _owned(await live_device(connection, device_id), user_id)
-            device = await set_device_name(connection, device_id, clean_device_name(name))
+            device = await set_device_name(connection, device_id, clean_name(name))
         self._sessions.on_devices_changed(user_id)
         return device
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.auth.handles import clean_handle, handle_key
+from app.auth.names import clean_handle, handle_key
 from app.auth.passwords import Passwords, check_new_password
 from app.auth.sessions import Ended
 from app.auth.writes import Writes, require_user, user_not_found

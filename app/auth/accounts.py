@@ -7,10 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.account_devices import DeviceWrites
 from app.auth.account_users import UserWrites, no_password, unchanged
-from app.auth.devices import clean_device, clean_device_name
 from app.auth.enrolment import Enrolled
-from app.auth.handles import clean_handle, handle_key
 from app.auth.limiter import FailureLimiter
+from app.auth.names import clean_device, clean_handle, clean_name, handle_key
 from app.auth.passwords import Passwords, check_new_password
 from app.auth.sessions import DAY_SECONDS, Ended, Sessions, unauthorized
 from app.auth.sign_in import SignedIn, SignIn
@@ -57,7 +56,12 @@ class Accounts(UserWrites, DeviceWrites):
         Raises Problem 400 `invalid_device`, 401 `invalid_credentials`, 429 `too_many_attempts` and
         503 `busy`.
         """
-        info = clean_device(form.device_uuid, form.device_type, form.device_name, form.os_info)
+        info = clean_device(
+            device_uuid=form.device_uuid,
+            device_type=form.device_type,
+            device_name=form.device_name,
+            os_info=form.os_info,
+        )
         user = await self._authenticate(form.user_handle, form.password, address_key)
         return await self._finish(self._open(user, info, None, _invalid_credentials()), _ended_by)
 
@@ -75,7 +79,12 @@ class Accounts(UserWrites, DeviceWrites):
         """
         info = None
         if device_uuid is not None:
-            info = clean_device(device_uuid, device_type, device_name, None)
+            info = clean_device(
+                device_uuid=device_uuid,
+                device_type=device_type,
+                device_name=device_name,
+                os_info=None,
+            )
         user = await self.get_user(user_id)
         if not user.active:
             raise _user_disabled()
@@ -179,7 +188,7 @@ class Accounts(UserWrites, DeviceWrites):
             token_hash=hash_token(token),
             now=now,
             expires_at=now + milliseconds(self._settings.session_max_days * DAY_SECONDS),
-            label=clean_device_name(label),
+            label=clean_name(label),
         )
 
     async def _change_password(self, identity: Identity, user: User, new_hash: str) -> Ended:

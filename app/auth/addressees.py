@@ -1,15 +1,54 @@
-"""From the names that a backend gives to users and devices to their ids."""
+"""Whom a message is for: users by the names that a backend gives them, devices by their owner."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from app.auth.handles import clean_handle, handle_key
-from app.auth.owners import DeviceOwners
+from app.auth.names import clean_handle, handle_key
 from app.base.batches import Batches
 from app.base.errors import Problem
+from app.base.lru import Lru
 from app.storage.addressees import users_of_handle_keys, users_of_ids, users_of_subjects
 from app.storage.database import Database
+from app.storage.devices import live_device
 from app.storage.schema import MAX_ID
+
+KNOWN_DEVICES: Final = 65_536
+"""About 90 bytes each, and up to twice as many; above the 50,000 connections of a node."""
+
+NOBODY: Final = 0
+"""The owner of a device that does not exist; ids of users begin at 1."""
+
+
+class DeviceOwners:
+    """The owners of the devices asked for lately; every write on devices reports here."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._owners: Lru[int, int] = Lru(KNOWN_DEVICES)
+
+    async def load(self, device_id: int) -> int | None:
+        """Return the id of the device's user; None if it does not exist or was removed."""
+        if not 0 < device_id <= MAX_ID:
+            return None
+        owner = self._owners.get(device_id)
+        if owner is None:
+            async with self._database.lookup() as connection:
+                device = await live_device(connection, device_id)
+            # What a write has reported meanwhile is newer than what was read.
+            owner = self._owners.get(device_id)
+            if owner is None:
+                owner = NOBODY if device is None else device.user_id
+                self._owners.put(device_id, owner)
+        return owner or None
+
+    def add(self, device_id: int, user_id: int) -> None:
+        """Record that the device, which may be new, is the user's."""
+        self._owners.put(device_id, user_id)
+
+    def remove(self, device_id: int) -> None:
+        """Record that the device does not exist any more."""
+        self._owners.put(device_id, NOBODY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +59,12 @@ class Subject:
     sub: str
 
 
-UserName = int | str | Subject
-"""A user's id, their handle, or who they are outside."""
+Addressee = int | str | Subject
+"""A user's id, their handle, or the subject that they are outside."""
 
 
 class Addressees:
-    """Looks up many names at once: each kind costs one select, however many ask meanwhile."""
+    """Looks up many names at once: all of one kind that are asked for meanwhile cost one select."""
 
     def __init__(self, database: Database, owners: DeviceOwners) -> None:
         self._database = database
@@ -34,7 +73,7 @@ class Addressees:
         self._handles: Batches[str, int] = Batches(self._load_handles)
         self._subjects: Batches[tuple[str, str], int] = Batches(self._load_subjects)
 
-    async def user(self, name: UserName) -> int:
+    async def user(self, name: Addressee) -> int:
         """Return the user's id; raises Problem 404 `user_not_found`."""
         if isinstance(name, Subject):
             found = await self._subjects.get((name.iss, name.sub))
@@ -58,7 +97,7 @@ class Addressees:
         return await self._owners.load(device_id) == user_id
 
     async def close(self) -> None:
-        """Nothing is loading."""
+        """Wait for running loads to finish."""
         await self._ids.close()
         await self._handles.close()
         await self._subjects.close()

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from app.auth.devices import clean_device
+from app.auth.names import clean_device
 from app.base.errors import Problem, SettingsError
 from app.settings import Settings
 from app.storage.devices import DeviceInfo
@@ -177,7 +177,9 @@ def _device(payload: dict[str, Any]) -> DeviceInfo | None:
     ):
         raise InvalidJwt("device claims")
     try:
-        return clean_device(uuid, kind or "", name, os_info)
+        return clean_device(
+            device_uuid=uuid, device_type=kind or "", device_name=name, os_info=os_info
+        )
     except Problem:
         raise InvalidJwt("device claims") from None
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from app.auth.addressees import DeviceOwners
 from app.auth.enrolment import Admitted, Enrolment, Outsiders
 from app.auth.jwt import MAX_JWT_BYTES, Claims, InvalidJwt, JwtVerifier
-from app.auth.owners import DeviceOwners
 from app.auth.tokens import (
     TOKEN_LENGTH,
     Entry,

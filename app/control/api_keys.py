@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from app.auth.devices import clean_device_name
+from app.auth.names import clean_name
 from app.base.errors import Problem
 from app.control.operations import Arguments, Command, Id, Operations, Result
 from app.storage.api_keys import ApiKey
@@ -68,7 +68,7 @@ def _view(key: ApiKey) -> KeyView:
 
 
 async def _add(operations: Operations, arguments: NewKey) -> IssuedKey:
-    name = clean_device_name(arguments.name)
+    name = clean_name(arguments.name)
     if name is None:
         raise Problem(400, "invalid_arguments", "A key needs a name, by which people know it.")
     scopes, prefixes = _once(arguments.scopes), _once(arguments.prefixes)

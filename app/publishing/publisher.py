@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from app.auth.addressees import Addressees, UserName
+from app.auth.addressees import Addressee, Addressees
 from app.base.errors import Problem
 from app.node.node import Node
 from app.node.registry import Delivered
@@ -34,7 +34,7 @@ from app.streams.committer import Done, Stored
 class UserTarget:
     """All devices of a user, or all but one."""
 
-    name: UserName
+    name: Addressee
     exclude_device: int | None = None
 
 

@@ -12,7 +12,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from app.auth.addressees import Subject, UserName
+from app.auth.addressees import Addressee, Subject
 from app.protocol.keep import MAX_KEY_LENGTH, MAX_MESSAGE_ID_LENGTH, MAX_TTL_SECONDS
 from app.protocol.messages import MAX_TYPE_LENGTH
 from app.publishing.publisher import DeviceTarget, EveryoneTarget, UserTarget
@@ -177,5 +177,5 @@ class BatchAnswer(Answer):
     outcomes: list[SentOutcome | RefusedOutcome]
 
 
-def _name(user: int | str | OutsideUser) -> UserName:
+def _name(user: int | str | OutsideUser) -> Addressee:
     return Subject(user.iss, user.sub) if isinstance(user, OutsideUser) else user

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from app.auth.handles import handle_key
+from app.auth.names import handle_key
 from app.base.logs import fields
 from app.requests.identity import Admin, authorize_admin
 from app.requests.route import ROUTE

@@ -6,7 +6,7 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import Field
 
-from app.auth.devices import UNKNOWN_TYPE
+from app.auth.names import UNKNOWN_TYPE
 from app.keys import DATABASE, MANAGER, NODE, PUBLISHER
 from app.node.connection import Connection
 from app.node.node import Node

@@ -1,10 +1,12 @@
-"""What a device may say about itself. Pure."""
+"""What users and devices may be called, and what devices may say about themselves. Pure."""
 
 import re
 import unicodedata
 
 from app.base.errors import Problem
 from app.storage.devices import DeviceInfo
+
+HANDLE_LENGTH = 64
 
 DEVICE_TYPES = ("web", "android", "android_tv", "ios")
 UNKNOWN_TYPE = "unknown"
@@ -16,15 +18,33 @@ _UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _REMOVED = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
+def clean_handle(text: str) -> str:
+    """Return the handle as it is shown; raises Problem 400 `invalid_handle`."""
+    # Normalising a long text costs time, and none of these can become a handle.
+    handle = unicodedata.normalize("NFC", text.strip()) if len(text) <= 1024 else ""
+    if not 1 <= len(handle) <= HANDLE_LENGTH or not handle.isprintable() or " " in handle:
+        raise Problem(
+            400,
+            "invalid_handle",
+            f"A handle has 1 to {HANDLE_LENGTH} characters, none of them a space or invisible.",
+        )
+    return handle
+
+
+def handle_key(handle: str) -> str:
+    """Return the text by which handles are compared: equal if they differ only in case."""
+    return unicodedata.normalize("NFC", handle.casefold())
+
+
 def clean_device(
-    device_uuid: str, device_type: str, device_name: str | None, os_info: str | None
+    *, device_uuid: str, device_type: str, device_name: str | None, os_info: str | None
 ) -> DeviceInfo:
-    """Return what is kept of a device's description; raises Problem 400 for a bad uuid."""
+    """Return what is stored of a device's description; raises Problem 400 `invalid_device`."""
     return DeviceInfo(
-        clean_device_uuid(device_uuid),
-        clean_device_type(device_type),
-        clean_device_name(device_name),
-        clean_os_info(os_info),
+        device_uuid=clean_device_uuid(device_uuid),
+        device_type=clean_device_type(device_type),
+        device_name=clean_name(device_name),
+        os_info=clean_os_info(os_info),
     )
 
 
@@ -46,8 +66,11 @@ def clean_device_type(text: str) -> str:
     return known if known in DEVICE_TYPES else UNKNOWN_TYPE
 
 
-def clean_device_name(text: str | None) -> str | None:
-    """Return at most 100 characters without control characters; None for a blank name."""
+def clean_name(text: str | None) -> str | None:
+    """Return the name of a device, a session or an API key, None for a blank one.
+
+    It has at most 100 characters, none of them a control character.
+    """
     return _line(text, NAME_LENGTH)
 
 
