@@ -1,11 +1,14 @@
-"""Who is at the other end, also behind proxies that are trusted to say so. Pure."""
+"""Who is at the other end, and whether the page behind a request may talk to this server. Pure.
+
+Proxies that are trusted tell the first; browsers tell the second in the header Origin (RFC 6454).
+"""
 
 import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 from app.base.options import Network
 
@@ -13,11 +16,19 @@ UNKNOWN = "unknown"
 # No chain of trusted proxies is longer; the rest of the header is the sender's invention.
 MAX_HOPS = 32
 
-_HOST = re.compile(
+_FORWARDED_HOST = re.compile(
     r"[A-Za-z0-9.\-_]{1,253}(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
 )
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+OriginVerdict = Literal["absent", "same", "allowed", "refused"]
+"""absent: no browser. same: our own page. allowed: on the list, with bearer tokens only."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_AUTHORITY = r"(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]{1,5}))?"
+_ORIGIN = re.compile(rf"(https?)://{_AUTHORITY}")
+_HOST = re.compile(_AUTHORITY)
 
 
 class Headers(Protocol):
@@ -28,17 +39,17 @@ class Headers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A client as it reached the first proxy that is ours, or ourselves."""
+    """A client as it reached the first proxy that is trusted, or this server."""
 
     address: str
     """Without a port, IPv6 in its short form; `unknown` if there is none."""
     scheme: str
     host: str
-    """What the client believes to talk to: host, and port if it is not the scheme's."""
+    """What the client believes it talks to: host, and port if it is not the scheme's."""
 
     @property
     def limit_key(self) -> str:
-        """What limits count by: the address, of IPv6 the /64 that one household has."""
+        """What limits count by: the address, or the /64 of an IPv6 one, which a household has."""
         parsed = _parse(self.address)
         if isinstance(parsed, ipaddress.IPv6Address):
             return str(ipaddress.IPv6Network((parsed, 64), strict=False))
@@ -66,10 +77,10 @@ def resolve_peer(
     host: str,
     trusted_proxies: Sequence[Network],
 ) -> Peer:
-    """Return the peer; what proxies outside of `trusted_proxies` say is not looked at.
+    """Return the peer, by what the proxies among `trusted_proxies` say.
 
-    `X-Forwarded-For` wins over `Forwarded`: proxies that write the first let a client's own second
-    through. Garbage ends the walk at the last address that a trusted proxy vouched for.
+    `X-Forwarded-For` wins over `Forwarded`: proxies that write the first pass on a `Forwarded` of
+    the client's own. Garbage ends the walk at the last address that a trusted proxy vouched for.
     """
     if not trusted_proxies:
         return _direct(_peer_address(peername), scheme, host)
@@ -85,7 +96,7 @@ def resolve_peer(
             if not _trusted(address, trusted_proxies):
                 break
     seen = [hop.scheme.lower() for hop in walked if hop.scheme.lower() in ("http", "https")]
-    hosts = [hop.host for hop in walked if _HOST.fullmatch(hop.host)]
+    hosts = [hop.host for hop in walked if _FORWARDED_HOST.fullmatch(hop.host)]
     return Peer(
         str(address) if address is not None else UNKNOWN,
         seen[-1] if seen else scheme,
@@ -95,7 +106,7 @@ def resolve_peer(
 
 @lru_cache(maxsize=1024)
 def _direct(address: str, scheme: str, host: str) -> Peer:
-    """Return the peer as it is without proxies; in a storm they are few and come again."""
+    """Return the peer without proxies; those of a storm of connections are few and come again."""
     parsed = _parse(address)
     return Peer(str(parsed) if parsed is not None else UNKNOWN, scheme, host)
 
@@ -127,17 +138,17 @@ def _without_port(text: str) -> str:
 
 
 def _hops(headers: Headers) -> list[_Hop]:
-    """Return what the proxies said, the nearest one last."""
+    """Return what each proxy said, the nearest one last."""
     clients = _listed(headers, "X-Forwarded-For")
     forwarded = "" if clients else ",".join(headers.getall("Forwarded", ()))
     if not forwarded:
-        # Without an address the nearest proxy may still have told scheme and host.
+        # Without an address the nearest proxy may still have named scheme and host.
         return _x_forwarded(headers, clients or [""])
     return [_forwarded(element) for element in _split(forwarded, ",")]
 
 
 def _x_forwarded(headers: Headers, clients: list[str]) -> list[_Hop]:
-    """Return the hops; lists of schemes and hosts that are shorter are the nearest proxies'."""
+    """Return the hops; shorter lists of schemes and hosts belong to the nearest proxies."""
     schemes = _aligned(_listed(headers, "X-Forwarded-Proto"), len(clients))
     hosts = _aligned(_listed(headers, "X-Forwarded-Host"), len(clients))
     return [_Hop(*values) for values in zip(clients, schemes, hosts, strict=True)]
@@ -170,7 +181,7 @@ def _unquoted(value: str) -> str:
 def _split(text: str, separator: str) -> list[str]:
     """Return the parts between separators outside of quotes, in one pass over hostile text.
 
-    A quote that never closes quotes nothing: a client must not swallow what its proxy appends.
+    A quote that never closes quotes nothing: a client must not hide what its proxy appends.
     """
     parts: list[str] = []
     start, quoted, escaped = 0, False, False
@@ -188,3 +199,38 @@ def _split(text: str, separator: str) -> list[str]:
     if quoted:
         parts = text.split(separator)
     return [part.strip() for part in parts if part.strip()]
+
+
+# Origins
+
+
+def origin_verdict(origin: str | None, host: str, allowed: tuple[str, ...]) -> OriginVerdict:
+    """Return what an Origin header means for a server that the client calls `host`.
+
+    An origin of that host and port is the same under either scheme: a TLS proxy changes it.
+    """
+    if origin is None:
+        return "absent"
+    parsed = _parse_origin(origin)
+    if parsed is None:
+        return "refused"
+    scheme, name, port = parsed
+    if _parse_host(host, _DEFAULT_PORTS[scheme]) == (name, port):
+        return "same"
+    return "allowed" if parsed in map(_parse_origin, allowed) else "refused"
+
+
+def _parse_origin(origin: str) -> tuple[str, str, int] | None:
+    match = _ORIGIN.fullmatch(origin.lower())
+    if match is None:
+        return None
+    scheme, name, port = match.groups()
+    return scheme, name, int(port) if port else _DEFAULT_PORTS[scheme]
+
+
+def _parse_host(host: str, default_port: int) -> tuple[str, int] | None:
+    match = _HOST.fullmatch(host.lower())
+    if match is None:
+        return None
+    name, port = match.groups()
+    return name, int(port) if port else default_port

@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from app.auth.account_users import not_an_admin
 from app.auth.api_keys import KEY_PREFIX, allows
 from app.auth.api_keys import unauthorized as no_key
-from app.auth.origin import OriginVerdict
+from app.auth.peer import OriginVerdict
 from app.auth.sessions import Sessions, unauthorized
 from app.auth.tokens import Identity, Via
 from app.base.errors import Problem

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import hdrs, web
 
-from app.auth.origin import OriginVerdict, origin_verdict
-from app.auth.peer import Peer, resolve_peer
+from app.auth.peer import OriginVerdict, Peer, origin_verdict, resolve_peer
 from app.base.options import Network
 from app.keys import SETTINGS
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from app.auth.origin import origin_verdict
+from app.auth.peer import origin_verdict
 from app.auth.tokens import Via
 from app.base.errors import Problem
 from app.requests.identity import presented_token

@@ -14,8 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 from aiohttp_session import STORAGE_KEY
 
-from app.auth.origin import origin_verdict
-from app.auth.peer import Peer
+from app.auth.peer import Peer, origin_verdict
 from app.auth.tokens import Identity
 from app.base.errors import Problem
 from app.base.logs import fields

@@ -8,7 +8,7 @@ from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
 from cryptography.fernet import Fernet
 
-from app.auth.origin import OriginVerdict
+from app.auth.peer import OriginVerdict
 from app.requests.cookies import cookie_storage, forget, remember
 from app.requests.identity import presented_token
 

@@ -6,7 +6,7 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import make_mocked_request
 
-from app.auth.origin import OriginVerdict
+from app.auth.peer import OriginVerdict
 from app.base.errors import Problem
 from app.requests.cookies import cookie_storage, remember
 from app.requests.identity import identify
