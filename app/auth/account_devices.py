@@ -2,18 +2,20 @@
 
 from dataclasses import replace
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.auth.account_writes import AccountWrites
 from app.auth.names import clean_name
-from app.auth.sessions import Ended, unauthorized
+from app.auth.sessions import ToClose, no_valid_session
 from app.auth.tokens import Identity
-from app.auth.writes import Writes
 from app.base.errors import Problem
 from app.storage.completion import complete
 from app.storage.devices import Device, devices_of, live_device, set_device_name
-from app.storage.endings import remove_device
+from app.storage.endings import DeviceEnding, remove_device
 
 
-class DeviceWrites(Writes):
-    """Devices are listed, renamed and revoked; `enrol_device` makes them."""
+class DeviceWrites(AccountWrites):
+    """Lists, renames and revokes devices; `Enrolment` makes them."""
 
     async def list_devices(
         self, user_id: int | None = None, include_removed: bool = False
@@ -29,60 +31,30 @@ class DeviceWrites(Writes):
             device = await live_device(connection, device_id)
         return self._seen(_owned(device, None))
 
-    async def rename_device(self, user_id: int, device_id: int, name: str | None) -> Device:
-        """Return the user's device under its new name; a blank one is none.
-
-        Raises Problem 404 `device_not_found`, for another user's device too.
-        """
-        return self._seen(await complete(self._rename(user_id, device_id, name)))
-
-    async def revoke_device(self, device_id: int, user_id: int | None = None) -> Ended:
-        """The device and its sessions are gone; with `user_id`, only if it is that user's.
-
-        Raises Problem 404 `device_not_found`.
-        """
-        return await self._end(self._revoke(device_id, user_id))
-
-    async def revoke_other_devices(self, identity: Identity) -> tuple[list[int], Ended]:
-        """Every device of the user but the one that asks is gone, with its sessions.
-
-        Returns their ids too. Raises Problem 401 `unauthorized` if the one that asks was itself
-        ended meanwhile.
-        """
-        return await self._finish(self._revoke_others(identity), lambda outcome: outcome[1])
-
     async def known_device(self, user_id: int, device_id: int) -> bool:
         """Return whether the user has this device; a select only if memory does not know it."""
         return await self._sessions.owners.load(device_id) == user_id
 
-    async def _revoke(self, device_id: int, user_id: int | None) -> Ended:
-        async with self._database.write() as connection:
-            device = _owned(await live_device(connection, device_id), user_id)
-            not_before = self._sessions.not_before(device.user_id, device.id)
-            ending = await remove_device(connection, device, now=self._now(), not_before=not_before)
-        return self._ended([ending])
+    async def rename_device(self, user_id: int, device_id: int, name: str | None) -> Device:
+        """Return the user's device under its new name; a blank one removes the name.
 
-    async def _revoke_others(self, identity: Identity) -> tuple[list[int], Ended]:
-        user_id = identity.user_id
-        async with self._database.write() as connection:
-            # No other write can come between: a device revoked just now revokes none.
-            if not self._sessions.holds(identity):
-                raise unauthorized()
-            others = [
-                device
-                for device in await devices_of(connection, user_id)
-                if device.id != identity.device_id
-            ]
-            endings = [
-                await remove_device(
-                    connection,
-                    device,
-                    now=self._now(),
-                    not_before=self._sessions.not_before(user_id, device.id),
-                )
-                for device in others
-            ]
-        return [device.id for device in others], self._ended(endings)
+        Raises Problem 404 `device_not_found`, also for a device of another user.
+        """
+        return self._seen(await complete(self._rename(user_id, device_id, name)))
+
+    async def revoke_device(self, device_id: int, user_id: int | None = None) -> ToClose:
+        """Remove the device and its sessions; with `user_id`, only if it is that user's.
+
+        Raises Problem 404 `device_not_found`.
+        """
+        return await self._finish_ending(self._revoke(device_id, user_id))
+
+    async def revoke_other_devices(self, identity: Identity) -> tuple[list[int], ToClose]:
+        """Remove every device of the user but the one that asks; return their ids too.
+
+        Raises Problem 401 `unauthorized` if the session of the one that asks has ended meanwhile.
+        """
+        return await self._finish(self._revoke_others(identity), lambda outcome: outcome[1])
 
     async def _rename(self, user_id: int, device_id: int, name: str | None) -> Device:
         async with self._database.write() as connection:
@@ -91,12 +63,36 @@ class DeviceWrites(Writes):
         self._sessions.on_devices_changed(user_id)
         return device
 
+    async def _revoke(self, device_id: int, user_id: int | None) -> ToClose:
+        async with self._database.write() as connection:
+            device = _owned(await live_device(connection, device_id), user_id)
+            ending = await self._remove(connection, device)
+        return self._end([ending])
+
+    async def _revoke_others(self, identity: Identity) -> tuple[list[int], ToClose]:
+        async with self._database.write() as connection:
+            # Within the transaction: a device that was revoked just now revokes no other.
+            if not self._sessions.holds(identity):
+                raise no_valid_session()
+            others = [
+                device
+                for device in await devices_of(connection, identity.user_id)
+                if device.id != identity.device_id
+            ]
+            endings = [await self._remove(connection, device) for device in others]
+        return [device.id for device in others], self._end(endings)
+
+    async def _remove(self, connection: AsyncConnection, device: Device) -> DeviceEnding:
+        not_before = self._sessions.not_before(device.user_id, device.id)
+        return await remove_device(connection, device, now=self._now(), not_before=not_before)
+
     def _seen(self, device: Device) -> Device:
         seen = self._sessions.device_uses.last(device.id)
         return replace(device, last_seen=seen) if seen > device.last_seen else device
 
 
 def _owned(device: Device | None, user_id: int | None) -> Device:
+    """Return the device; raises Problem 404 if there is none, or none of this user."""
     if device is None or user_id not in (None, device.user_id):
         raise Problem(404, "device_not_found", "There is no such device.")
     return device

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.auth.account_writes import AccountWrites, require_admin, require_user, user_not_found
 from app.auth.names import clean_handle, handle_key
-from app.auth.passwords import Passwords, check_new_password
-from app.auth.sessions import Ended
-from app.auth.writes import Writes, require_user, user_not_found
+from app.auth.passwords import check_new_password
+from app.auth.sessions import ToClose
 from app.base.errors import Problem
 from app.storage.endings import UserEnding, delete_user, disable_user, replace_password
 from app.storage.users import (
@@ -19,17 +19,14 @@ from app.storage.users import (
     set_user_enabled,
     set_user_roles,
     user_by_handle_key,
-    user_by_id,
 )
 
 
-class UserWrites(Writes):
-    """Users are added, changed, disabled and deleted."""
-
-    _passwords: Passwords
+class UserWrites(AccountWrites):
+    """Adds, changes, disables and deletes users."""
 
     async def add_user(self, handle: str, password: str, roles: Sequence[str] = ()) -> User:
-        """Return a new user who can sign in.
+        """Add a user who can sign in.
 
         Raises Problem 400 `invalid_handle`, `password_too_short`, `password_too_long`, 409
         `handle_taken` and 503 `busy`.
@@ -72,10 +69,8 @@ class UserWrites(Writes):
         async with self._database.lookup() as connection:
             return await require_user(connection, user_id)
 
-    async def set_password(
-        self, user_id: int, new_password: str, *, keep_session_id: int | None = None
-    ) -> Ended:
-        """The password is new and every session of the user but the kept one is over.
+    async def set_password(self, user_id: int, new_password: str) -> ToClose:
+        """Replace the user's password and end every session.
 
         Raises Problem 400 `password_too_short`, `password_too_long`, `no_password` (a user from
         outside), 404 `user_not_found` and 503 `busy`.
@@ -85,14 +80,14 @@ class UserWrites(Writes):
         if user.handle is None:
             raise no_password()
         password_hash = await self._passwords.hash(new_password)
-        return await self._end(self._set_password(user_id, password_hash, keep_session_id))
+        return await self._finish_ending(self._set_password(user_id, password_hash))
 
-    async def disable_user(self, user_id: int) -> Ended:
-        """The user may not act, and every session is over; raises Problem 404 `user_not_found`."""
-        return await self._end(self._disable(user_id))
+    async def disable_user(self, user_id: int) -> ToClose:
+        """Disable the user and end every session; raises Problem 404 `user_not_found`."""
+        return await self._finish_ending(self._disable(user_id))
 
     async def enable_user(self, user_id: int) -> None:
-        """The user may sign in again; raises Problem 404 `user_not_found`."""
+        """Let the user sign in again; raises Problem 404 `user_not_found`."""
         async with self._database.write() as connection:
             await require_user(connection, user_id)
             await set_user_enabled(connection, user_id)
@@ -100,20 +95,23 @@ class UserWrites(Writes):
 
     async def change_user(
         self, user_id: int, *, disabled: bool | None, admin: bool | None, by: int | None
-    ) -> tuple[User, Ended]:
-        """The user is as asked, in one step; None leaves as it is. Return the user too.
+    ) -> tuple[User, ToClose]:
+        """Disable or enable the user and give or take the role, in one step; return the user too.
 
-        `by` is the administrator who asks, None for others. Raises Problem 404 `user_not_found`,
-        and 403 `forbidden` when `by` is no administrator any more.
+        None leaves things as they are. `by` is the administrator who asks, None for others. Raises
+        Problem 404 `user_not_found`, and 403 `forbidden` when `by` is no administrator any more.
         """
         work = self._change(user_id, disabled, admin, by)
         return await self._finish(work, lambda outcome: outcome[1])
 
-    async def delete_user(self, user_id: int) -> Ended:
-        """User, devices and sessions are gone, the handle is free; raises 404 `user_not_found`."""
-        return await self._end(self._delete(user_id))
+    async def delete_user(self, user_id: int) -> ToClose:
+        """Delete the user, every device and session; raises Problem 404 `user_not_found`.
 
-    async def _set_password(self, user_id: int, password_hash: str, keep: int | None) -> Ended:
+        Another user may take the handle then.
+        """
+        return await self._finish_ending(self._delete(user_id))
+
+    async def _set_password(self, user_id: int, password_hash: str) -> ToClose:
         async with self._database.write() as connection:
             await require_user(connection, user_id)
             ending = await replace_password(
@@ -121,16 +119,16 @@ class UserWrites(Writes):
                 user_id,
                 password_hash,
                 not_before=self._sessions.not_before(user_id),
-                kept_session_id=keep,
             )
-        return self._ended([ending])
+        return self._end([ending])
 
     async def _change(
         self, user_id: int, disabled: bool | None, admin: bool | None, by: int | None
-    ) -> tuple[User, Ended]:
+    ) -> tuple[User, ToClose]:
         endings = []
         async with self._database.write() as connection:
-            await _require_admin(connection, by)
+            if by is not None:
+                await require_admin(connection, by)
             user = await require_user(connection, user_id)
             roles = _roles(user, admin)
             if roles != user.roles:
@@ -143,38 +141,29 @@ class UserWrites(Writes):
         self._sessions.set_roles(user_id, roles)
         if changed.active and not user.active:
             self._sessions.revive()
-        return changed, self._ended(endings)
+        return changed, self._end(endings)
 
-    async def _disable(self, user_id: int) -> Ended:
+    async def _disable(self, user_id: int) -> ToClose:
         async with self._database.write() as connection:
             await require_user(connection, user_id)
             ending = await self._disable_row(connection, user_id)
-        return self._ended([ending])
+        return self._end([ending])
 
     async def _disable_row(self, connection: AsyncConnection, user_id: int) -> UserEnding:
         not_before = self._sessions.not_before(user_id)
         return await disable_user(connection, user_id, now=self._now(), not_before=not_before)
 
-    async def _delete(self, user_id: int) -> Ended:
+    async def _delete(self, user_id: int) -> ToClose:
         async with self._database.write() as connection:
             await require_user(connection, user_id)
             not_before = self._sessions.not_before(user_id)
             ending = await delete_user(connection, user_id, now=self._now(), not_before=not_before)
-        return self._ended([ending])
+        return self._end([ending])
 
 
-def not_an_admin() -> Problem:
-    """Return the refusal of what only administrators may do."""
-    return Problem(403, "forbidden", "This is for administrators.")
-
-
-async def _require_admin(connection: AsyncConnection, user_id: int | None) -> None:
-    """Raises Problem 403 `forbidden` if this user is no administrator, by what is stored now."""
-    if user_id is None:
-        return
-    user = await user_by_id(connection, user_id)
-    if user is None or not (user.active and user.is_admin):
-        raise not_an_admin()
+def no_password() -> Problem:
+    """Return the refusal to change the password of a user from outside."""
+    return Problem(400, "no_password", "This user's password is kept outside of Switchboard.")
 
 
 def _roles(user: User, admin: bool | None) -> tuple[str, ...]:
@@ -182,14 +171,3 @@ def _roles(user: User, admin: bool | None) -> tuple[str, ...]:
         return user.roles
     others = tuple(role for role in user.roles if role != ADMIN)
     return (*others, ADMIN) if admin else others
-
-
-def unchanged(verified: User, current: User | None) -> bool:
-    """Return whether a user may still act on a password that was verified before."""
-    return (
-        current is not None and current.active and current.password_hash == verified.password_hash
-    )
-
-
-def no_password() -> Problem:
-    return Problem(400, "no_password", "This user's password is kept outside of Switchboard.")

@@ -1,18 +1,18 @@
-"""Every write on users, devices and sessions."""
+"""The accounts of a server: signing in and out, tokens, and all writes on users and devices."""
 
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.account_devices import DeviceWrites
-from app.auth.account_users import UserWrites, no_password, unchanged
+from app.auth.account_users import UserWrites, no_password
 from app.auth.enrolment import Enrolled
 from app.auth.limiter import FailureLimiter
 from app.auth.names import clean_device, clean_handle, clean_name, handle_key
 from app.auth.passwords import Passwords, check_new_password
-from app.auth.sessions import DAY_SECONDS, Ended, Sessions, unauthorized
-from app.auth.sign_in import SignedIn, SignIn
+from app.auth.sessions import DAY_SECONDS, Sessions, ToClose, no_valid_session
 from app.auth.tokens import Identity, hash_token, new_token
 from app.base.errors import Problem
 from app.protocol.close import SIGNED_OUT
@@ -31,6 +31,30 @@ from app.storage.sessions import SessionRecord, add_session, sessions_of
 from app.storage.users import User, user_by_handle_key, user_by_id
 
 
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Credentials, and the device that shows them; as sent, not yet cleaned."""
+
+    user_handle: str
+    password: str = field(repr=False)
+    device_uuid: str
+    device_type: str
+    device_name: str | None = None
+    os_info: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A new session. Its token is shown nowhere else."""
+
+    token: str = field(repr=False)
+    session_id: int
+    user: User
+    device: Device | None
+    ended: ToClose
+    """The connections of devices that were removed for this one."""
+
+
 class Accounts(UserWrites, DeviceWrites):
     """The accounts of this server.
 
@@ -46,8 +70,7 @@ class Accounts(UserWrites, DeviceWrites):
         limiter: FailureLimiter,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(database, settings, sessions, clock)
-        self._passwords = passwords
+        super().__init__(database, settings, sessions, passwords, clock)
         self._limiter = limiter
 
     async def sign_in(self, form: SignIn, address_key: Hashable) -> SignedIn:
@@ -90,13 +113,13 @@ class Accounts(UserWrites, DeviceWrites):
             raise _user_disabled()
         return await self._finish(self._open(user, info, label, _user_disabled()), _ended_by)
 
-    async def sign_out(self, identity: Identity) -> Ended:
-        """The presented session is over; of a JWT, every token of its device up to now is."""
-        return await self._end(self._sign_out(identity))
+    async def sign_out(self, identity: Identity) -> ToClose:
+        """End the presented session; for a JWT, every token of its device up to now."""
+        return await self._finish_ending(self._sign_out(identity))
 
-    async def revoke_token(self, session: int | str) -> Ended:
-        """The session of this id or token is over; raises Problem 404 `session_not_found`."""
-        return await self._end(self._revoke_token(session))
+    async def revoke_token(self, session: int | str) -> ToClose:
+        """End the session of this id or token; raises Problem 404 `session_not_found`."""
+        return await self._finish_ending(self._revoke_token(session))
 
     async def list_sessions(self, user_id: int) -> list[SessionRecord]:
         """Return the sessions of the user that hold, by id."""
@@ -112,8 +135,8 @@ class Accounts(UserWrites, DeviceWrites):
 
     async def change_password(
         self, identity: Identity, old: str, new: str, address_key: Hashable
-    ) -> Ended:
-        """The password is the new one; every other session of the user is over.
+    ) -> ToClose:
+        """Replace the user's password and end every session but the one that asks.
 
         Raises Problem 400 `wrong_password` and what `set_password` raises, 429 `too_many_attempts`
         and 503 `busy`. A wrong old password is no 401, which clients take for a lost session.
@@ -129,10 +152,10 @@ class Accounts(UserWrites, DeviceWrites):
                 raise
             raise Problem(400, "wrong_password", "The old password is wrong.") from None
         password_hash = await self._passwords.hash(new)
-        return await self._end(self._change_password(identity, user, password_hash))
+        return await self._finish_ending(self._change_password(identity, user, password_hash))
 
     async def _authenticate(self, handle: str, password: str, address_key: Hashable) -> User:
-        """Return the user with these credentials, at the same cost whatever is wrong."""
+        """Return the user with these credentials, at the same cost whichever of them is wrong."""
         key = _account_key(handle)
         counted = (("account", key), ("address", address_key))
         self._limiter.reserve(counted)
@@ -152,11 +175,11 @@ class Accounts(UserWrites, DeviceWrites):
     async def _open(
         self, user: User, info: DeviceInfo | None, label: str | None, refusal: Problem
     ) -> SignedIn:
-        """Return a new session; raises `refusal` if the user is not what it was any more."""
+        """Return a new session; raises `refusal` if the user has changed since it was verified."""
         token = new_token()
         enrolled: Enrolled | None = None
         async with self._database.write() as connection:
-            if not unchanged(user, await user_by_id(connection, user.id)):
+            if not _unchanged(user, await user_by_id(connection, user.id)):
                 raise refusal
             if info is not None:
                 enrolled = await self._sessions.enrolment.enrol(
@@ -169,7 +192,7 @@ class Accounts(UserWrites, DeviceWrites):
             self._sessions.owners.add(device.id, user.id)
         if enrolled is not None and enrolled.changed:
             self._sessions.on_devices_changed(user.id)
-        ended = self._ended(pruned)
+        ended = self._end(pruned)
         return SignedIn(token, session.id, user, device, ended)
 
     async def _add_session(
@@ -191,14 +214,14 @@ class Accounts(UserWrites, DeviceWrites):
             label=clean_name(label),
         )
 
-    async def _change_password(self, identity: Identity, user: User, new_hash: str) -> Ended:
-        # The old password was verified a moment ago: it must still be the one, and the session
-        # must still hold, now that no other write can come between.
+    async def _change_password(self, identity: Identity, user: User, new_hash: str) -> ToClose:
         async with self._database.write() as connection:
-            if not unchanged(user, await user_by_id(connection, user.id)):
-                raise unauthorized()
+            # Here no other write can come between: the old password, which was verified a moment
+            # ago, must still be the user's, and the session must still hold.
+            if not _unchanged(user, await user_by_id(connection, user.id)):
+                raise no_valid_session()
             if not self._sessions.holds(identity):
-                raise unauthorized()
+                raise no_valid_session()
             ending = await replace_password(
                 connection,
                 user.id,
@@ -206,16 +229,16 @@ class Accounts(UserWrites, DeviceWrites):
                 not_before=self._sessions.not_before(user.id),
                 kept_session_id=identity.session_id,
             )
-        return self._ended([ending])
+        return self._end([ending])
 
-    async def _sign_out(self, identity: Identity) -> Ended:
+    async def _sign_out(self, identity: Identity) -> ToClose:
         user_id, session_id, device_id = identity.user_id, identity.session_id, identity.device_id
         if session_id is not None:
             async with self._database.write() as connection:
                 await end_session(connection, session_id)
             # Also when another sign-out was faster: memory may not know of that yet.
             ended = SessionEnding(user_id=user_id, session_id=session_id)
-            return self._ended([ended], SIGNED_OUT)
+            return self._end([ended], SIGNED_OUT)
         if device_id is None:
             return []
         async with self._database.write() as connection:
@@ -223,9 +246,9 @@ class Accounts(UserWrites, DeviceWrites):
             ending = await end_device_jwts(
                 connection, user_id=user_id, device_id=device_id, not_before=not_before
             )
-        return self._ended([ending], SIGNED_OUT)
+        return self._end([ending], SIGNED_OUT)
 
-    async def _revoke_token(self, session: int | str) -> Ended:
+    async def _revoke_token(self, session: int | str) -> ToClose:
         async with self._database.write() as connection:
             if isinstance(session, int):
                 ending = await end_session(connection, session)
@@ -233,21 +256,28 @@ class Accounts(UserWrites, DeviceWrites):
                 ending = await end_session_of_token(connection, hash_token(session))
         if ending is None:
             raise Problem(404, "session_not_found", "There is no such session.")
-        return self._ended([ending])
+        return self._end([ending])
 
     def _last_used(self, session: SessionRecord) -> int:
         return max(session.last_used, self._sessions.session_uses.last(session.id))
 
 
 def _account_key(handle: str) -> str:
-    """Return the key of the account; the empty one, which no user has, for what is no handle."""
+    """Return the key of the account; for what is no handle the empty one, which no user has."""
     try:
         return handle_key(clean_handle(handle))
     except Problem:
         return ""
 
 
-def _ended_by(signed_in: SignedIn) -> Ended:
+def _unchanged(verified: User, current: User | None) -> bool:
+    """Return whether a user may still act on a password that was verified before."""
+    return (
+        current is not None and current.active and current.password_hash == verified.password_hash
+    )
+
+
+def _ended_by(signed_in: SignedIn) -> ToClose:
     return signed_in.ended
 
 

@@ -45,7 +45,7 @@ class NewApiKey:
     record: ApiKey
 
 
-def unauthorized() -> Problem:
+def no_valid_api_key() -> Problem:
     """Return the one answer for everything that is no API key that holds."""
     return Problem(401, "unauthorized", "No valid API key: `keys add` makes one.")
 
@@ -82,14 +82,14 @@ class ApiKeys:
     async def resolve(self, presented: str) -> ApiKey:
         """Return the key, which counts as a use; raises Problem 401 `unauthorized`."""
         if len(presented) != KEY_LENGTH or not presented.startswith(KEY_PREFIX):
-            raise unauthorized()
+            raise no_valid_api_key()
         key_hash = hash_token(presented)
         if key_hash in self._dead:
-            raise unauthorized()
+            raise no_valid_api_key()
         key = self._live.get(key_hash) or await self._loads.get(key_hash)
         if key is None or not self.holds(key):
             self._bury(key_hash)
-            raise unauthorized()
+            raise no_valid_api_key()
         self._uses.mark(key.id, milliseconds(self._clock()))
         return key
 

@@ -42,13 +42,13 @@ REMEMBERED_ENDINGS = 65_536
 PURGE_SECONDS = 3600
 DAY_SECONDS = 86_400
 
-Ended = list[tuple[Selector, Close]]
-"""Connections to close: for `node.disconnect`, by the caller."""
+ToClose = list[tuple[Selector, Close]]
+"""Connections that the caller has to close, by `node.disconnect`."""
 
 logger = logging.getLogger(__name__)
 
 
-def unauthorized() -> Problem:
+def no_valid_session() -> Problem:
     """Return the one answer for every token that does not hold."""
     return Problem(401, "unauthorized", "No valid session: sign in.")
 
@@ -74,7 +74,7 @@ class Sessions:
         self.owners = DeviceOwners(database)
         self.session_uses = Uses.of_sessions()
         self.device_uses = Uses.of_devices()
-        self.on_ended: Callable[[Ended], object] = lambda _ended: None
+        self.on_ended: Callable[[ToClose], object] = lambda _ended: None
         self.on_devices_changed: Callable[[int], None] = lambda _user_id: None
         self._database = database
         self._verifier = verifier
@@ -92,10 +92,10 @@ class Sessions:
     async def resolve(self, token: str, via: Via) -> Identity:
         """Return whose the token is, which counts as a use; raises Problem 401 `unauthorized`."""
         if len(token) != TOKEN_LENGTH and ("." not in token or len(token) > MAX_JWT_BYTES):
-            raise unauthorized()
+            raise no_valid_session()
         key = hash_token(token)
         if key in self._dead:
-            raise unauthorized()
+            raise no_valid_session()
         entry, reason = self._cache.get(key), None
         if entry is None and "." in token:
             try:
@@ -104,12 +104,12 @@ class Sessions:
                 reason = fault.reason
                 if not fault.final:
                     logger.info("refused a token for now", extra=fields(reason=reason))
-                    raise unauthorized() from None
+                    raise no_valid_session() from None
         elif entry is None:
             entry = await self._tokens.get(key)
         if entry is None or entry.ended or not self._in_time(entry):
             self._bury(key, reason)
-            raise unauthorized()
+            raise no_valid_session()
         return self._use(entry, via)
 
     def cached(self, token: str, via: Via) -> Identity | None:
@@ -287,10 +287,10 @@ class Sessions:
             self.on_devices_changed(admitted.user.id)
         if admitted is not None and admitted.pruned:
             self.end(admitted.pruned)
-            self.on_ended(closed_by(admitted.pruned))
+            self.on_ended(connections_of(admitted.pruned))
 
 
-def closed_by(endings: Iterable[Ending], close: Close = REVOKED) -> Ended:
+def connections_of(endings: Iterable[Ending], close: Close = REVOKED) -> ToClose:
     """Return the connections of what was ended."""
     return [(_selector(ending), close) for ending in endings]
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.auth.accounts import Accounts
 from app.auth.api_keys import ApiKeys
-from app.auth.sessions import Ended
+from app.auth.sessions import ToClose
 from app.base.errors import NoServer, Problem
 from app.node.node import Node
 from app.publishing.publisher import Publisher
@@ -38,7 +38,7 @@ class Operations:
     api_keys: ApiKeys = field(kw_only=True)
     database: Database = field(kw_only=True)
 
-    def end(self, ended: Ended) -> int:
+    def end(self, ended: ToClose) -> int:
         """Close the live connections of the ended sessions; return how many there were."""
         if self.node is None:
             return 0

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 
 import orjson
 
-from app.auth.sessions import Ended
+from app.auth.sessions import ToClose
 from app.base.errors import NotConnected, SendError
 from app.base.logs import fields
 from app.base.metrics import Metrics
@@ -140,7 +140,7 @@ class Node:
             self._end(connection, close)
         return len(matching)
 
-    def end(self, ended: Ended) -> int:
+    def end(self, ended: ToClose) -> int:
         """Close every connection of what has ended: sessions, devices, users. Returns how many."""
         return sum(self.disconnect(selector, close) for selector, close in ended)
 

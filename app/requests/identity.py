@@ -6,11 +6,10 @@ from typing import Final, Literal
 
 from aiohttp import hdrs, web
 
-from app.auth.account_users import not_an_admin
-from app.auth.api_keys import KEY_PREFIX, allows
-from app.auth.api_keys import unauthorized as no_key
+from app.auth.account_writes import not_an_admin
+from app.auth.api_keys import KEY_PREFIX, allows, no_valid_api_key
 from app.auth.peer import OriginVerdict
-from app.auth.sessions import Sessions, unauthorized
+from app.auth.sessions import Sessions, no_valid_session
 from app.auth.tokens import Identity, Via
 from app.base.errors import Problem
 from app.keys import API_KEYS, SESSIONS
@@ -35,7 +34,7 @@ async def identify(request: web.Request, sessions: Sessions, verdict: OriginVerd
     """
     presented = await presented_token(request, verdict)
     if presented is None:
-        raise unauthorized()
+        raise no_valid_session()
     return await sessions.resolve(*presented)
 
 
@@ -65,7 +64,7 @@ async def authorize(request: web.Request, scope: Scope) -> ApiKey:
     # As for a foreign page, whose cookies do not count.
     presented = await presented_token(request, "refused")
     if presented is None or presented[1] != "header":
-        raise no_key()
+        raise no_valid_api_key()
     key = await request.app[API_KEYS].resolve(presented[0])
     if not allows(key, scope):
         raise Problem(403, "forbidden", f"This key has not the scope {scope}.")
@@ -75,7 +74,7 @@ async def authorize(request: web.Request, scope: Scope) -> ApiKey:
 def still_holds(request: web.Request, key: ApiKey) -> None:
     """Raise Problem 401 `unauthorized` if the key was revoked while its request was read."""
     if not request.app[API_KEYS].holds(key):
-        raise no_key()
+        raise no_valid_api_key()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from typing import Any, Final, Literal
 from aiohttp import hdrs, web
 from pydantic import Field
 
+from app.auth.accounts import SignedIn, SignIn
 from app.auth.peer import Peer
-from app.auth.sign_in import SignedIn, SignIn
 from app.auth.tokens import Identity
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, NODE

@@ -9,12 +9,11 @@ from typing import Any
 import jwt
 from sqlalchemy import event
 
-from app.auth.accounts import Accounts
+from app.auth.accounts import Accounts, SignedIn, SignIn
 from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
-from app.auth.sessions import Ended, Sessions
-from app.auth.sign_in import SignedIn, SignIn
+from app.auth.sessions import Sessions, ToClose
 from app.auth.tokens import Identity
 from app.settings import Settings
 from app.storage.database import Database
@@ -139,7 +138,7 @@ async def open_house(folder: Path, **options: Any) -> AsyncIterator[House]:
         await database.close()
 
 
-def closed(ended: Ended) -> list[tuple[dict[str, Any], int, str]]:
+def closed(ended: ToClose) -> list[tuple[dict[str, Any], int, str]]:
     """Return the selectors' given fields, with code and reason of the close."""
     return [
         (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.auth.sign_in import SignedIn
+from app.auth.accounts import SignedIn
 from app.base.errors import Problem
 from tests.auth.house import NOON, Build, House, closed, statements
 

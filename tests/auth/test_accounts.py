@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.auth.accounts import Accounts
-from app.auth.sessions import Ended
-from app.auth.sign_in import SignIn
+from app.auth.accounts import Accounts, SignIn
+from app.auth.sessions import ToClose
 from app.base.errors import Problem
 from tests.auth.house import DAY, NOON, PASSWORD, Build, House, closed, statements
 
@@ -455,7 +454,7 @@ async def test_a_caller_who_goes_away_leaves_nothing_half_done(house: House) -> 
     user = await house.user()
     token = (await house.sign_in()).token
     identity = await house.sessions.resolve(token, "header")
-    told: list[Ended] = []
+    told: list[ToClose] = []
     house.sessions.on_ended = told.append
     caller = asyncio.ensure_future(house.accounts.disable_user(user.id))
     await asyncio.sleep(0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.auth.sessions import Ended, Sessions
+from app.auth.sessions import Sessions, ToClose
 from app.auth.tokens import Entry, Identity, new_token
 from app.base.errors import Problem
 from app.storage.endings import SessionEnding
@@ -331,7 +331,7 @@ async def test_a_jwt_of_another_key_is_refused_without_a_statement(house: House)
 
 async def test_at_the_device_limit_a_jwts_first_use_prunes_and_tells(build: Build) -> None:
     house = await build(**JWT_SETTINGS, max_devices_per_user=2)
-    told: list[Ended] = []
+    told: list[ToClose] = []
     house.sessions.on_ended = told.append
     tokens, found = [], []
     for number in range(3):

@@ -6,7 +6,7 @@ import jwt
 import pytest
 from serving import PASSWORD, Device, Peer, RawPeer, Server
 
-from app.auth.sign_in import SignIn
+from app.auth.accounts import SignIn
 from app.keys import ACCOUNTS, SESSIONS
 
 SECRET = "a secret of the application, long enough"

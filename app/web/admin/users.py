@@ -6,8 +6,8 @@ from aiohttp import web
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.auth.account_writes import user_not_found
 from app.auth.passwords import make_password
-from app.auth.writes import user_not_found
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE, SETTINGS
 from app.requests.identity import Admin
