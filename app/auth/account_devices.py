@@ -5,8 +5,9 @@ from dataclasses import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.account_writes import AccountWrites
+from app.auth.endings import ToClose
 from app.auth.names import clean_name
-from app.auth.sessions import ToClose, no_valid_session
+from app.auth.sessions import no_valid_session
 from app.auth.tokens import Identity
 from app.base.errors import Problem
 from app.storage.completion import complete

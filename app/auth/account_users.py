@@ -6,9 +6,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.account_writes import AccountWrites, require_admin, require_user, user_not_found
+from app.auth.endings import ToClose
 from app.auth.names import clean_handle, handle_key
 from app.auth.passwords import check_new_password
-from app.auth.sessions import ToClose
 from app.base.errors import Problem
 from app.storage.endings import UserEnding, delete_user, disable_user, replace_password
 from app.storage.users import (
@@ -91,7 +91,7 @@ class UserWrites(AccountWrites):
         async with self._database.write() as connection:
             await require_user(connection, user_id)
             await set_user_enabled(connection, user_id)
-        self._sessions.revive()
+        self._sessions.forget_dead()
 
     async def change_user(
         self, user_id: int, *, disabled: bool | None, admin: bool | None, by: int | None
@@ -140,7 +140,7 @@ class UserWrites(AccountWrites):
             changed = await require_user(connection, user_id)
         self._sessions.set_roles(user_id, roles)
         if changed.active and not user.active:
-            self._sessions.revive()
+            self._sessions.forget_dead()
         return changed, self._end(endings)
 
     async def _disable(self, user_id: int) -> ToClose:

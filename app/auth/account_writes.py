@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.auth.endings import ToClose, connections_of
 from app.auth.passwords import Passwords
-from app.auth.sessions import Sessions, ToClose, connections_of
+from app.auth.sessions import Sessions
 from app.base.errors import Problem
 from app.protocol.close import REVOKED, Close
 from app.settings import Settings

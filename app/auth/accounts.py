@@ -8,11 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.account_devices import DeviceWrites
 from app.auth.account_users import UserWrites, no_password
+from app.auth.endings import ToClose
 from app.auth.enrolment import Enrolled
 from app.auth.limiter import FailureLimiter
 from app.auth.names import clean_device, clean_handle, clean_name, handle_key
 from app.auth.passwords import Passwords, check_new_password
-from app.auth.sessions import DAY_SECONDS, Sessions, ToClose, no_valid_session
+from app.auth.sessions import DAY_SECONDS, Sessions, no_valid_session
 from app.auth.tokens import Identity, hash_token, new_token
 from app.base.errors import Problem
 from app.protocol.close import SIGNED_OUT

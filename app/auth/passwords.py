@@ -1,4 +1,4 @@
-"""Passwords: hashed with argon2id, off the loop, by few threads."""
+"""Passwords: hashed with argon2id by a few threads beside the event loop."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from app.base.errors import Problem
 
-# The OWASP minimum of argon2id: 29 ms here; a guess costs an attacker as much.
+# The OWASP minimum for argon2id. A hash takes 29 ms here, and a guess costs an attacker as much.
 MEMORY_KIB = 19 * 1024
 PASSES = 2
 LANES = 1
 MAX_PASSWORD_BYTES = 1024
 BUSY_RETRY_SECONDS = 1
-# A tenth of the processor's time when the event loop wants all of it.
+# Leaves these threads a tenth of a processor that the event loop wants whole.
 NICENESS = 10
 # 120 random bits in 20 characters.
 MADE_PASSWORD_BYTES = 15
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class Passwords:
-    """Hashes and verifies passwords with `workers` threads and at most `queue` waiting."""
+    """Hashes and verifies passwords with `workers` threads; at most `queue` calls wait for one."""
 
     def __init__(self, workers: int, queue: int) -> None:
         self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=LANES)
@@ -54,21 +54,21 @@ class Passwords:
                 "password_too_long",
                 f"A password has at most {MAX_PASSWORD_BYTES} bytes of UTF-8.",
             )
-        return await self._run(lambda: self._hasher.hash(encoded))
+        return await self.run(lambda: self._hasher.hash(encoded))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """Return whether the password is the one of the hash; without a hash, False as slowly.
+        """Return whether the password matches the hash; without a hash, False after as long.
 
         Raises Problem 503 `busy` when too many hashes wait.
         """
         encoded = _encode(password)
         if encoded is None:
             return False
-        matches = await self._run(lambda: self._matches(password_hash or self._nobody, encoded))
+        matches = await self.run(lambda: self._matches(password_hash or self._nobody, encoded))
         return matches and password_hash is not None
 
     def close(self) -> None:
-        """No further hash starts; those that run end by themselves."""
+        """Start no further hash; those that run end by themselves."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _matches(self, password_hash: str, encoded: bytes) -> bool:
@@ -77,7 +77,12 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns, run by one of the threads.
+
+        It runs to its end when the caller is cancelled. Raises Problem 503 `busy` when too many
+        wait.
+        """
         if not self._places.acquire(blocking=False):
             raise Problem(
                 503,
@@ -86,7 +91,7 @@ class Passwords:
                 retry_after=BUSY_RETRY_SECONDS,
             )
         future = self._pool.submit(work)
-        # By the thread's own future: a caller who goes away does not stop the thread.
+        # By the thread's own future: the thread goes on when the caller is cancelled.
         future.add_done_callback(self._leave)
         return await asyncio.wrap_future(future)
 
@@ -95,9 +100,9 @@ class Passwords:
 
 
 def _be_nice() -> None:
-    """This thread gives way to the event loop's where processors are few."""
+    """Let the event loop's thread go first where processors are few."""
     if sys.platform == "linux":
-        # There a thread has a priority of its own (setpriority(2)).
+        # Only there has a thread a priority of its own (setpriority(2)).
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
@@ -108,7 +113,7 @@ def make_password(min_length: int) -> str:
 
 
 def check_new_password(password: str, min_length: int) -> None:
-    """Raises Problem 400 `password_too_short` or `password_too_long`."""
+    """Check the length; raises Problem 400 `password_too_short` or `password_too_long`."""
     if len(password) < min_length:
         raise Problem(
             400, "password_too_short", f"A password has at least {min_length} characters."
@@ -122,7 +127,7 @@ def check_new_password(password: str, min_length: int) -> None:
 
 
 def _encode(password: str) -> bytes | None:
-    """Return what is hashed; None if it is too long, or no text."""
+    """Return the bytes to hash; None if they are too many, or the password is no text."""
     if len(password) > MAX_PASSWORD_BYTES:
         return None
     try:
@@ -134,6 +139,6 @@ def _encode(password: str) -> bytes | None:
 
 
 def _unmatched_hash() -> str:
-    """Return a well-formed hash that no password has, at the cost of none."""
+    """Return a well-formed hash that no password has, without hashing."""
     salt, digest = (b64encode(token_bytes(size)).decode().rstrip("=") for size in (16, 32))
     return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${digest}"

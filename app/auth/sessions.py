@@ -1,19 +1,18 @@
-"""From a token to an identity: a token seen before costs no select."""
+"""Sessions: from a token to its identity, without a select for a token seen before."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from app.auth.addressees import DeviceOwners
+from app.auth.endings import RecentEndings, ToClose, connections_of
 from app.auth.enrolment import Admitted, Enrolment, Outsiders
 from app.auth.jwt import MAX_JWT_BYTES, Claims, InvalidJwt, JwtVerifier
 from app.auth.tokens import (
     TOKEN_LENGTH,
     Entry,
     Identity,
-    RecentEndings,
     TokenCache,
     Via,
     hash_token,
@@ -22,12 +21,10 @@ from app.base.batches import Batches
 from app.base.errors import Problem
 from app.base.logs import fields
 from app.base.lru import Lru
-from app.protocol.close import REVOKED, Close
-from app.protocol.selector import Selector
 from app.settings import Settings
 from app.storage.completion import complete
 from app.storage.database import Database
-from app.storage.endings import DeviceEnding, Ending, SessionEnding, UserEnding
+from app.storage.endings import DeviceEnding, Ending, UserEnding
 from app.storage.schema import milliseconds
 from app.storage.sessions import TokenOwner, delete_ended_sessions, token_owners
 from app.storage.uses import Uses
@@ -35,30 +32,28 @@ from app.storage.uses import Uses
 # About 700 bytes each, and up to twice as many; above the 50,000 connections of a node, so that
 # none needs a select twice.
 CACHED_TOKENS = 65_536
-# About 150 bytes each.
+# About 150 bytes each, and up to twice as many.
 DEAD_TOKENS = 16_384
-# Longer than any handshake takes at any rate of sign-outs.
+# More than can end while a handshake lasts.
 REMEMBERED_ENDINGS = 65_536
 PURGE_SECONDS = 3600
 DAY_SECONDS = 86_400
-
-ToClose = list[tuple[Selector, Close]]
-"""Connections that the caller has to close, by `node.disconnect`."""
 
 logger = logging.getLogger(__name__)
 
 
 def no_valid_session() -> Problem:
-    """Return the one answer for every token that does not hold."""
+    """Return the answer for every token that does not hold, whatever the reason."""
     return Problem(401, "unauthorized", "No valid session: sign in.")
 
 
 class Sessions:
-    """What every token stands for, kept true by `Accounts`, which reports what it ended.
+    """Finds whom a token stands for; `Accounts` reports every change to sessions and devices.
 
-    `on_ended` gets the connections that a JWT's first use ends (the device limit), and those of a
-    write whose caller went away: hand it to `node.disconnect`. `on_devices_changed` gets the id of
-    a user of whom a device was added, renamed or removed.
+    `on_ended` gets the connections to close for which there is no caller to close them: those of
+    devices that a JWT's first use removes (the limit), and those of a write whose caller was
+    cancelled. `on_devices_changed` gets a user's id when one of their devices was added, renamed
+    or removed.
     """
 
     def __init__(
@@ -74,7 +69,7 @@ class Sessions:
         self.owners = DeviceOwners(database)
         self.session_uses = Uses.of_sessions()
         self.device_uses = Uses.of_devices()
-        self.on_ended: Callable[[ToClose], object] = lambda _ended: None
+        self.on_ended: Callable[[ToClose], object] = lambda _to_close: None
         self.on_devices_changed: Callable[[int], None] = lambda _user_id: None
         self._database = database
         self._verifier = verifier
@@ -90,37 +85,32 @@ class Sessions:
         self._purged_at = clock()
 
     async def resolve(self, token: str, via: Via) -> Identity:
-        """Return whose the token is, which counts as a use; raises Problem 401 `unauthorized`."""
+        """Return the token's identity, and count this as a use of its session and device.
+
+        Raises Problem 401 `unauthorized`.
+        """
         if len(token) != TOKEN_LENGTH and ("." not in token or len(token) > MAX_JWT_BYTES):
             raise no_valid_session()
         key = hash_token(token)
         if key in self._dead:
             raise no_valid_session()
         entry, reason = self._cache.get(key), None
-        if entry is None and "." in token:
-            try:
-                entry = await self._admit(key, token)
-            except InvalidJwt as fault:
-                reason = fault.reason
-                if not fault.final:
-                    logger.info("refused a token for now", extra=fields(reason=reason))
-                    raise no_valid_session() from None
-        elif entry is None:
-            entry = await self._tokens.get(key)
+        if entry is None:
+            entry, reason = await self._load(key, token)
         if entry is None or entry.ended or not self._in_time(entry):
-            self._bury(key, reason)
+            self._remember_dead(key, reason)
             raise no_valid_session()
         return self._use(entry, via)
 
     def cached(self, token: str, via: Via) -> Identity | None:
-        """Return whose the token is, which counts as a use, if memory knows; else None."""
+        """Return what `resolve` does for a token that memory knows to hold; None for all others."""
         entry = self._cache.get(hash_token(token))
         if entry is None or not self._in_time(entry):
             return None
         return self._use(entry, via)
 
     def holds(self, identity: Identity) -> bool:
-        """Return whether session, device and user still hold, by what this process has ended."""
+        """Return whether the identity is in time and nothing in this process has ended it."""
         in_time = identity.expires_at is None or identity.expires_at > self._clock()
         return in_time and not self._endings.include(identity)
 
@@ -137,7 +127,7 @@ class Sessions:
                 entry.last_used = now
 
     async def flush(self) -> None:
-        """Every use until now is in the database; sessions that time has ended are gone."""
+        """Write every use until now into the database; hourly, delete sessions past their end."""
         now = self._clock()
         purge = now - self._purged_at >= PURGE_SECONDS
         if not (self.session_uses or self.device_uses or purge):
@@ -153,33 +143,34 @@ class Sessions:
         self.device_uses.forget(devices)
 
     async def close(self) -> None:
-        """Every use is in the database, and nothing is loading."""
+        """Wait for running loads to finish and write every use into the database."""
         await self._tokens.close()
         await self._outsiders.close()
         await self.flush()
 
     def end(self, endings: Iterable[Ending]) -> None:
-        """What a committed write has ended does not hold any more, in memory too."""
+        """End in memory what a committed write has ended in the database."""
         self._changes += 1
         for ending in endings:
             self._endings.add(ending)
             self._forget_devices(ending)
             self._drop_ended(ending.user_id)
 
-    def revive(self) -> None:
-        """Tokens that were refused are looked up again: a user was enabled."""
+    def forget_dead(self) -> None:
+        """Look tokens that were refused up again, since a user was enabled."""
         self._dead.clear()
 
     def set_roles(self, user_id: int, roles: tuple[str, ...]) -> None:
-        """The user has these roles, as was committed; every token of theirs says so from now on."""
+        """Give every known token of the user the roles that a write has committed."""
         self._changes += 1
         for _, entry in self._cache.of_user(user_id):
             entry.identity = replace(entry.identity, roles=roles)
 
     def not_before(self, user_id: int, device_id: int | None = None) -> int:
-        """Return the time (milliseconds) up to which JWTs must be refused to end all known ones.
+        """Return the time up to which JWTs must be refused to end all of the user or device.
 
-        That is now, or later if a token seen here was issued by a clock that is ahead.
+        That is now, in milliseconds since the epoch, or later if a known JWT was issued by a clock
+        that is ahead.
         """
         issued = [
             milliseconds(entry.identity.issued_at or 0)
@@ -225,18 +216,30 @@ class Sessions:
         if device_id is not None:
             self.device_uses.mark(device_id, now)
 
-    def _bury(self, key: bytes, reason: str | None) -> None:
-        """The token is refused from memory from now on; this is its only log line."""
+    def _remember_dead(self, key: bytes, reason: str | None) -> None:
+        """Refuse the token from memory from now on; this is its only log line."""
         self._cache.drop(key)
         self._dead.put(key, True)
         logger.info(
             "refused a token that is unknown or whose session is over", extra=fields(reason=reason)
         )
 
-    def _keep(self, key: bytes, identity: Identity, last_used: int) -> Entry:
+    def _remember(self, key: bytes, identity: Identity, last_used: int) -> Entry:
         entry = Entry(identity, last_used)
         self._cache.put(key, entry)
         return entry
+
+    async def _load(self, key: bytes, token: str) -> tuple[Entry | None, str | None]:
+        """Return the entry of a token that memory does not know; None, and the reason, if none."""
+        if "." not in token:
+            return await self._tokens.get(key), None
+        try:
+            return await self._admit(key, token), None
+        except InvalidJwt as fault:
+            if fault.final:
+                return None, fault.reason
+            logger.info("refused a token for now", extra=fields(reason=fault.reason))
+            raise no_valid_session() from None
 
     async def _load_tokens(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:
         while True:
@@ -245,21 +248,20 @@ class Sessions:
                 owners = await token_owners(connection, keys)
             # Something may have ended while the answer was on its way: ask again.
             if changes == self._changes:
-                return {key: self._keep_owner(key, owner) for key, owner in owners.items()}
+                return {key: self._remember_owner(key, owner) for key, owner in owners.items()}
 
-    def _keep_owner(self, key: bytes, owner: TokenOwner) -> Entry:
+    def _remember_owner(self, key: bytes, owner: TokenOwner) -> Entry:
         identity = Identity(
-            owner.user_id,
-            # One text for all devices of a user.
-            sys.intern(owner.handle),
-            owner.roles,
-            owner.device_id,
-            owner.session_id,
-            owner.expires_at / 1000,
-            "header",
+            user_id=owner.user_id,
+            handle=owner.handle,
+            roles=owner.roles,
+            device_id=owner.device_id,
+            session_id=owner.session_id,
+            expires_at=owner.expires_at / 1000,
+            via="header",
         )
         used = max(owner.last_used, self.session_uses.last(owner.session_id))
-        return self._keep(key, identity, used)
+        return self._remember(key, identity, used)
 
     async def _admit(self, key: bytes, token: str) -> Entry | None:
         if self._verifier is None:
@@ -271,48 +273,35 @@ class Sessions:
         while True:
             changes = self._changes
             admitted = await self._outsiders.admit(claims)
-            if changes != self._changes:
+            # Something may have ended while the answer was on its way: then ask again.
+            is_current = changes == self._changes
+            if admitted is not None:
                 self._report(admitted)
-                continue
-            if admitted is None:
-                return None
-            self._report(admitted)
-            if admitted.device is not None:
-                self.owners.add(admitted.device.id, admitted.user.id)
-            return self._keep(key, _outside_identity(admitted, claims), 0)
+            if is_current:
+                break
+        if admitted is None:
+            return None
+        if admitted.device is not None:
+            self.owners.add(admitted.device.id, admitted.user.id)
+        return self._remember(key, _outside_identity(admitted, claims), 0)
 
-    def _report(self, admitted: Admitted | None) -> None:
-        """Tell what the first use of a token has changed."""
-        if admitted is not None and admitted.changed:
+    def _report(self, admitted: Admitted) -> None:
+        """Tell what a JWT's first use has changed."""
+        if admitted.changed:
             self.on_devices_changed(admitted.user.id)
-        if admitted is not None and admitted.pruned:
+        if admitted.pruned:
             self.end(admitted.pruned)
             self.on_ended(connections_of(admitted.pruned))
 
 
-def connections_of(endings: Iterable[Ending], close: Close = REVOKED) -> ToClose:
-    """Return the connections of what was ended."""
-    return [(_selector(ending), close) for ending in endings]
-
-
-def _selector(ending: Ending) -> Selector:
-    match ending:
-        case SessionEnding():
-            return Selector(session_id=ending.session_id)
-        case DeviceEnding():
-            return Selector(user_id=ending.user_id, device_id=ending.device_id)
-        case UserEnding():
-            return Selector(user_id=ending.user_id, except_session_id=ending.kept_session_id)
-
-
 def _outside_identity(admitted: Admitted, claims: Claims) -> Identity:
     return Identity(
-        admitted.user.id,
-        admitted.user.name,
-        admitted.user.roles,
-        admitted.device.id if admitted.device is not None else None,
-        None,
-        claims.exp,
-        "header",
-        claims.iat,
+        user_id=admitted.user.id,
+        handle=admitted.user.name,
+        roles=admitted.user.roles,
+        device_id=admitted.device.id if admitted.device is not None else None,
+        session_id=None,
+        expires_at=claims.exp,
+        via="header",
+        issued_at=claims.iat,
     )

@@ -2,13 +2,10 @@
 
 import hashlib
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from app.base.lru import Lru
-from app.storage.endings import DeviceEnding, Ending, SessionEnding, UserEnding
-from app.storage.schema import milliseconds
 from app.storage.users import ADMIN
 
 TOKEN_BYTES = 32
@@ -115,42 +112,3 @@ class TokenCache:
             del self._by_user[identity.user_id]
         if identity.session_id is not None:
             self._by_session.pop(identity.session_id, None)
-
-
-class RecentEndings:
-    """What has ended in this process lately.
-
-    It is asked for identities that were resolved before the ending, such as those of upgrades
-    under way.
-    """
-
-    def __init__(self, kept: int) -> None:
-        self._sessions: Lru[int, bool] = Lru(kept)
-        self._users: Lru[int, int] = Lru(kept)
-        self._devices: Lru[int, int] = Lru(kept)
-
-    def add(self, ending: Ending) -> None:
-        """Remember what has ended."""
-        match ending:
-            case SessionEnding():
-                self._add_sessions([ending.session_id])
-            case DeviceEnding():
-                self._devices.put(ending.device_id, ending.not_before)
-                self._add_sessions(ending.session_ids)
-            case UserEnding():
-                self._users.put(ending.user_id, ending.not_before)
-                self._add_sessions(ending.session_ids)
-
-    def include(self, identity: Identity) -> bool:
-        """Return whether one of them has ended the identity."""
-        if identity.session_id is not None:
-            return identity.session_id in self._sessions
-        issued = milliseconds(identity.issued_at or 0)
-        if issued <= (self._users.get(identity.user_id) or -1):
-            return True
-        device = identity.device_id
-        return device is not None and issued <= (self._devices.get(device) or -1)
-
-    def _add_sessions(self, session_ids: Iterable[int]) -> None:
-        for session_id in session_ids:
-            self._sessions.put(session_id, True)

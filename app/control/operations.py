@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.auth.accounts import Accounts
 from app.auth.api_keys import ApiKeys
-from app.auth.sessions import ToClose
+from app.auth.endings import ToClose
 from app.base.errors import NoServer, Problem
 from app.node.node import Node
 from app.publishing.publisher import Publisher

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 
 import orjson
 
-from app.auth.sessions import ToClose
+from app.auth.endings import ToClose
 from app.base.errors import NotConnected, SendError
 from app.base.logs import fields
 from app.base.metrics import Metrics

@@ -10,10 +10,11 @@ import jwt
 from sqlalchemy import event
 
 from app.auth.accounts import Accounts, SignedIn, SignIn
+from app.auth.endings import ToClose
 from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
-from app.auth.sessions import Sessions, ToClose
+from app.auth.sessions import Sessions
 from app.auth.tokens import Identity
 from app.settings import Settings
 from app.storage.database import Database

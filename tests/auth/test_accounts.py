@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.auth.accounts import Accounts, SignIn
-from app.auth.sessions import ToClose
+from app.auth.accounts import SignIn
+from app.auth.endings import ToClose
+from app.auth.passwords import Passwords
 from app.base.errors import Problem
 from tests.auth.house import DAY, NOON, PASSWORD, Build, House, closed, statements
 
@@ -207,14 +208,14 @@ async def test_a_user_disabled_while_the_password_is_verified_gets_no_session(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = await house.user()
-    authenticate = Accounts._authenticate
+    verify = Passwords.verify
 
-    async def slow(accounts: Accounts, *arguments: Any) -> Any:
-        verified = await authenticate(accounts, *arguments)
+    async def slow(passwords: Passwords, password_hash: str | None, password: str) -> bool:
+        verified = await verify(passwords, password_hash, password)
         await house.accounts.disable_user(user.id)
         return verified
 
-    monkeypatch.setattr(Accounts, "_authenticate", slow)
+    monkeypatch.setattr(Passwords, "verify", slow)
     assert await problem(house.sign_in()) == (401, "invalid_credentials")
     assert await house.accounts.list_sessions(user.id) == []
 
@@ -354,17 +355,17 @@ async def test_a_change_overtaken_by_a_reset_or_a_revocation_is_refused(
     user = await house.user()
     signed_in = await house.sign_in()
     identity = await house.sessions.resolve(signed_in.token, "header")
-    authenticate = Accounts._authenticate
+    verify = Passwords.verify
 
-    async def slow(accounts: Accounts, *arguments: Any) -> Any:
-        verified = await authenticate(accounts, *arguments)
+    async def slow(passwords: Passwords, password_hash: str | None, password: str) -> bool:
+        verified = await verify(passwords, password_hash, password)
         if step == "reset":
             await house.accounts.set_password(user.id, "an operator's choice")
         else:
             await house.accounts.revoke_token(signed_in.session_id)
         return verified
 
-    monkeypatch.setattr(Accounts, "_authenticate", slow)
+    monkeypatch.setattr(Passwords, "verify", slow)
     change = house.accounts.change_password(identity, PASSWORD, NEW_PASSWORD, "a")
     assert await problem(change) == (401, "unauthorized")
     monkeypatch.undo()

@@ -76,7 +76,7 @@ async def test_a_damaged_hash_matches_nothing(passwords: Passwords) -> None:
 async def test_a_full_pool_is_busy_until_a_thread_is_free_again() -> None:
     passwords = Passwords(workers=1, queue=1)
     release = threading.Event()
-    blocked = [asyncio.ensure_future(passwords._run(release.wait)) for _ in range(2)]
+    blocked = [asyncio.ensure_future(passwords.run(release.wait)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Problem) as caught:
         await passwords.verify(None, "x")
@@ -97,7 +97,7 @@ async def test_a_caller_who_goes_away_leaves_its_place_only_when_the_thread_does
         release.wait()
         ended.set()
 
-    caller = asyncio.ensure_future(passwords._run(work))
+    caller = asyncio.ensure_future(passwords.run(work))
     await asyncio.to_thread(started.wait)
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.auth.sessions import Sessions, ToClose
-from app.auth.tokens import Entry, Identity, new_token
+from app.auth.endings import ToClose
+from app.auth.sessions import Sessions
+from app.auth.tokens import Identity, new_token
 from app.base.errors import Problem
 from app.storage.endings import SessionEnding
 from app.storage.sessions import TokenOwner, token_owners
@@ -215,16 +216,14 @@ async def test_what_ends_while_it_loads_is_refused(
 async def test_what_ends_between_its_load_and_its_answer_is_refused(house: House) -> None:
     await house.user()
     signed_in = await house.sign_in()
-    keep = house.sessions._keep
 
-    def keep_and_end(key: bytes, identity: Identity, last_used: int) -> Entry:
-        entry = keep(key, identity, last_used)
+    async def end_at_once() -> None:
+        identity = await house.sessions.resolve(signed_in.token, "header")
         ending = SessionEnding(user_id=identity.user_id, session_id=signed_in.session_id)
-        asyncio.get_running_loop().call_soon(house.sessions.end, [ending])
-        return entry
+        house.sessions.end([ending])
 
-    house.sessions._keep = keep_and_end  # type: ignore[method-assign]
-    await refused(house.sessions, signed_in.token)
+    # Both wait for one load: the first to get its answer ends the session before the second does.
+    await asyncio.gather(end_at_once(), refused(house.sessions, signed_in.token))
 
 
 async def test_a_small_cache_forgets_and_asks_again(house: House) -> None:
