@@ -10,7 +10,7 @@ from app.auth.names import clean_name
 from app.auth.sessions import no_valid_session
 from app.auth.tokens import Identity
 from app.base.errors import Problem
-from app.storage.completion import complete
+from app.base.tasks import complete
 from app.storage.devices import Device, devices_of, live_device, set_device_name
 from app.storage.endings import DeviceEnding, remove_device
 

@@ -11,9 +11,9 @@ from app.auth.endings import ToClose, connections_of
 from app.auth.passwords import Passwords
 from app.auth.sessions import Sessions
 from app.base.errors import Problem
+from app.base.tasks import complete
 from app.protocol.close import REVOKED, Close
 from app.settings import Settings
-from app.storage.completion import complete
 from app.storage.database import Database
 from app.storage.endings import Ending
 from app.storage.schema import milliseconds

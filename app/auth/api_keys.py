@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.auth.tokens import TOKEN_LENGTH, hash_token, new_token
-from app.base.batches import Batches
 from app.base.errors import Problem
 from app.base.lru import Lru
+from app.base.tasks import Batches, complete
 from app.storage.api_keys import (
     ApiKey,
     add_api_key,
@@ -17,7 +17,6 @@ from app.storage.api_keys import (
     live_api_keys,
     set_api_key_revoked,
 )
-from app.storage.completion import complete
 from app.storage.database import Database
 from app.storage.schema import milliseconds
 from app.storage.uses import Uses

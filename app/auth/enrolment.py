@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.jwt import Claims
-from app.base.batches import Batches
-from app.storage.completion import complete
+from app.base.tasks import Batches, complete
 from app.storage.database import Database
 from app.storage.devices import (
     Device,

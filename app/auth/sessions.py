@@ -17,12 +17,11 @@ from app.auth.tokens import (
     Via,
     hash_token,
 )
-from app.base.batches import Batches
 from app.base.errors import Problem
 from app.base.logs import fields
 from app.base.lru import Lru
+from app.base.tasks import Batches, complete
 from app.settings import Settings
-from app.storage.completion import complete
 from app.storage.database import Database
 from app.storage.endings import DeviceEnding, Ending, UserEnding
 from app.storage.schema import milliseconds

@@ -6,8 +6,8 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.base.batches import Batches
 from app.base.logs import fields
+from app.base.tasks import Batches
 from app.node.node import Node
 from app.protocol.position import Position
 from app.protocol.publication import Address, ToDevice, ToEveryone, ToOthers, ToUser

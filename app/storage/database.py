@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.storage.completion import complete
+from app.base.tasks import complete
 from app.storage.migration import migrate
 from app.storage.schema import meta
 from app.storage.worker import Worker

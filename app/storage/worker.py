@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from app.storage.completion import Firm, complete
+from app.base.tasks import Firm, complete
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from app.base.errors import Problem, StorageUnavailable
 from app.base.metrics import Metrics
-from app.storage.completion import complete
+from app.base.tasks import complete
 from app.streams.base import Append, Appended, Refused, Row, StreamLog, row_values
 
 MAX_BATCH: Final = 512

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 
 from app.base.errors import StorageUnavailable
 from app.base.logs import fields
-from app.storage.completion import complete
+from app.base.tasks import complete
 from app.storage.database import Database
 from app.streams import pruning, rows
 from app.streams.appending import StoredBatch, store

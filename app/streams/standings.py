@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.base.batches import Batches
 from app.base.errors import StorageUnavailable
 from app.base.lru import Lru
+from app.base.tasks import Batches
 from app.protocol.position import Position
 from app.streams.base import EVERYONE, Cursor, Row, Standing, StreamLog
 

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import IntegrityError
 
 from app.storage.database import SNAPSHOT_READERS, Database
+from app.storage.worker import Worker
 
 
 def insert(connection: Connection, key: str = "a") -> str:
@@ -149,17 +150,23 @@ async def test_what_comes_after_the_close_is_refused(path: Path) -> None:
         await database.snapshot(keys)
 
 
-async def test_a_cancelled_close_has_closed(path: Path) -> None:
-    database = await Database.open(path)
+async def test_a_cancelled_close_has_closed(database: Database, path: Path) -> None:
+    # Like those of a database: another thread than the one that used a connection closes it.
+    engine = create_engine(
+        f"sqlite:///{path}",
+        isolation_level="AUTOCOMMIT",
+        connect_args={"check_same_thread": False},
+    )
+    worker = Worker(engine, 1, "BEGIN IMMEDIATE")
     release = threading.Event()
 
     def wait(connection: Connection) -> None:
         insert(connection)
         release.wait()
 
-    writing = asyncio.create_task(database.transact(wait))
+    writing = asyncio.create_task(worker.run(wait))
     await asyncio.sleep(0)
-    closing = asyncio.create_task(database._transactions.close())
+    closing = asyncio.create_task(worker.close())
     await asyncio.sleep(0)
     closing.cancel()
     await asyncio.sleep(0)
@@ -168,5 +175,6 @@ async def test_a_cancelled_close_has_closed(path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await closing
     await writing
+    with pytest.raises(RuntimeError, match="closed"):
+        await worker.run(keys)
     assert await database.snapshot(keys) == ["a"]
-    await database.close()

@@ -1,18 +1,51 @@
-"""Many wants, few selects."""
+"""Work that goes on when a caller is cancelled: finished for one, or shared by many."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K")
+T = TypeVar("T")
 V = TypeVar("V")
 
-# Far below SQLite's 32,766 variables of a statement.
+
+class Firm(asyncio.Future[T]):
+    """A future that the cancellation of its waiter leaves alone.
+
+    The waiter gets its CancelledError when the future is done, instead of the outcome.
+    """
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Return False: it is not cancelled, so the task that waits remembers its cancellation."""
+        return False
+
+
+async def complete(work: Awaitable[T]) -> T:
+    """Return the outcome of `work`, which runs to its end also when the caller is cancelled.
+
+    A cancelled caller gets its CancelledError after that end, so a commit and the change in memory
+    that belongs to it cannot come apart.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled() and (failure := task.exception()) is not None:
+        raise cancelled from failure
+    raise cancelled
+
+
 BATCH_KEYS = 500
+"""Keys of one load, far below the 32,766 variables of a statement of SQLite."""
 
 
 class Batches(Generic[K, V]):
-    """Loads values by key: one load at a time, each of all keys that came in meanwhile."""
+    """Loads values by key: one load at a time, each of all keys asked for during the one before."""
 
     def __init__(self, load: Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]) -> None:
         self._load = load
@@ -31,7 +64,7 @@ class Batches(Generic[K, V]):
         return await asyncio.shield(future)
 
     async def close(self) -> None:
-        """No load is running; every caller has its answer."""
+        """Wait for a running load to finish; every caller has its answer then."""
         if self._task is not None:
             await self._task
 
