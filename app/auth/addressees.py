@@ -8,9 +8,9 @@ from app.auth.names import clean_handle, handle_key
 from app.base.errors import Problem
 from app.base.lru import Lru
 from app.base.tasks import Batches
-from app.storage.addressees import users_of_handle_keys, users_of_ids, users_of_subjects
 from app.storage.database import Database
 from app.storage.devices import live_device
+from app.storage.directory import users_of_handle_keys, users_of_ids, users_of_subjects
 from app.storage.schema import MAX_ID
 
 KNOWN_DEVICES: Final = 65_536

@@ -1,4 +1,4 @@
-"""The SQLite database: many readers, one writer at a time."""
+"""The SQLite database: at the newest schema, with many readers and one writer at a time."""
 
 import asyncio
 import logging
@@ -10,12 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.base.errors import SettingsError
 from app.base.tasks import complete
-from app.storage.migration import migrate
 from app.storage.schema import meta
 from app.storage.worker import Worker
 
@@ -29,6 +33,8 @@ READERS = 4
 SNAPSHOT_READERS = 2
 # Other processes (a backup, a shell) may hold the lock for a moment.
 BUSY_MILLISECONDS = 5000
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -52,7 +58,7 @@ class Database:
 
     @classmethod
     async def open(cls, path: Path, busy_milliseconds: int = BUSY_MILLISECONDS) -> "Database":
-        """Return the database at `path`, made if it is not there, readable by its owner only.
+        """Return the database at `path`; make it if it is not there, readable by its owner only.
 
         A write waits `busy_milliseconds` for another process. Raises SettingsError when the
         database is newer than the code.
@@ -69,7 +75,7 @@ class Database:
         return database
 
     async def epoch(self) -> str:
-        """Return the incarnation of the numbering: an opaque string, made with the database."""
+        """Return the epoch of the streams: an opaque string, made with the database."""
         async with self.lookup() as connection:
             found = await connection.execute(select(meta.c.value).where(meta.c.key == "epoch"))
             return str(found.scalar_one())
@@ -94,7 +100,7 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Give the connection of the one writer, in a transaction.
 
-        On leaving it is committed and on disk; after an error, nothing of it is there.
+        Leaving the block commits it to the disk; an error rolls all of it back.
         """
         async with self._writing, self.writer.connect() as connection:
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -106,7 +112,7 @@ class Database:
             await complete(_finish(connection, "COMMIT"))
 
     async def snapshot(self, work: Callable[[Connection], T]) -> T:
-        """Return what `work` returns, which sees the database as of its first statement.
+        """Return what `work` returns; it sees the database as of its first statement.
 
         It runs in a thread, with one switch there and back: a tenth of the cost of `read`.
         """
@@ -115,20 +121,41 @@ class Database:
     async def transact(
         self, work: Callable[[Connection], T], then: Callable[[T], None] | None = None
     ) -> T:
-        """Return what `work` returned, committed and on disk; `then` got it too, after the commit.
+        """Run `work` in a transaction, commit it to the disk and return what `work` returned.
 
-        Both run in the writer's thread, with one switch there and back. After an error of `work`
-        nothing of it is there; after one of `then` everything is.
+        `then` gets that too, after the commit. Both run in the writer's thread, with one switch
+        there and back. An error of `work` rolls all of it back, one of `then` nothing.
         """
         async with self._writing:
             return await self._transactions.run(work, then)
 
     async def close(self) -> None:
-        """All connections are closed and the write-ahead log is folded into the database."""
+        """Close every connection; the last one folds the write-ahead log into the database."""
         await self._snapshots.close()
         await self._transactions.close()
         await self.reader.dispose()
         await self.writer.dispose()
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the database to the newest schema, in the caller's transaction: all or nothing.
+
+    Raises SettingsError when a newer version of the code has changed the database.
+    """
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    # ConfigParser reads a single % as the start of a variable.
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current == scripts.get_current_head():
+        return
+    if current not in {None, *(script.revision for script in scripts.walk_revisions())}:
+        raise SettingsError(
+            ["The database was written by a newer version of Switchboard: run that version."]
+        )
+    command.upgrade(config, "head")
 
 
 def _create_private(path: Path) -> None:
@@ -137,7 +164,7 @@ def _create_private(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-# Transactions are begun and ended here, in words, so that no statement is hidden.
+# Statements of this module begin and end transactions: the driver adds none of its own.
 _OPTIONS: dict[str, Any] = {
     "isolation_level": "AUTOCOMMIT",
     "skip_autocommit_rollback": True,
@@ -173,7 +200,7 @@ def _prepare(busy_milliseconds: int, connection: Any, _record: object) -> None:
 
 
 async def _finish(connection: AsyncConnection, statement: str) -> None:
-    """End the transaction; a connection that can't is thrown away, and its transaction with it."""
+    """End the transaction, by throwing the connection away if its statement fails."""
     if connection.invalidated:
         return
     try:

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that `app.storage.migration` hands over."""
+"""Runs the migrations on the connection that `app.storage.database.migrate` hands over."""
 
 from alembic import context
 
