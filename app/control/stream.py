@@ -120,7 +120,7 @@ class Reset(Result):
 async def _info(operations: Operations, arguments: WhichStream) -> StreamInfo:
     user = await operations.user(arguments.user) if arguments.user is not None else None
     async with operations.database.read() as connection:
-        whole = await stream_info.whole(connection)
+        whole = await stream_info.figures(connection)
         stream = None
         if user is not None:
             stream = await _user_stream(operations, connection, user, whole.epoch)
@@ -141,7 +141,7 @@ async def _info(operations: Operations, arguments: WhichStream) -> StreamInfo:
 async def _user_stream(
     operations: Operations, connection: AsyncConnection, user: User, epoch: str
 ) -> UserStream:
-    stream = await stream_info.stream_of(connection, user.id)
+    stream = await stream_info.figures_of(connection, user.id)
     return UserStream(
         user_id=user.id,
         user_handle=user.handle,
@@ -164,7 +164,14 @@ async def _standings(
         current = cursor is not None and cursor.epoch == epoch
         owed = None
         if cursor is not None and current:
-            owed = await lag(connection, user_id, number, cursor.offset, _now(), MAX_LAG)
+            owed = await lag(
+                connection,
+                user_id=user_id,
+                device_id=number,
+                after=cursor.offset,
+                now=_now(),
+                most=MAX_LAG,
+            )
         found.append(
             DeviceStanding(
                 device_id=number,
@@ -184,7 +191,7 @@ async def _show(operations: Operations, arguments: WhichRows) -> Rows:
         user_id = (await operations.user(arguments.user)).id
     async with operations.database.read() as connection:
         found = await stream_info.rows_of(
-            connection, user_id, arguments.after, _now(), arguments.limit + 1
+            connection, user_id, after=arguments.after, now=_now(), most=arguments.limit + 1
         )
     rows: list[RowView] = []
     size = 0

@@ -1,4 +1,4 @@
-"""What the cursors of devices say: who waits for a message, and how far behind each is."""
+"""What the cursors of devices tell: which wait for a message, and how far each is behind."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from app.storage.schema import cursors, devices, messages
 
 @dataclass(frozen=True, slots=True)
 class DeviceCursor:
-    """A device that is not removed, and what it has acknowledged on disk."""
+    """A device that is not removed, and its cursor as stored."""
 
     device_id: int
     cursor: Position | None
@@ -22,7 +22,7 @@ class DeviceCursor:
 async def device_cursors(
     connection: AsyncConnection, user_ids: Collection[int]
 ) -> dict[int, list[DeviceCursor]]:
-    """Return the devices of each user, by id."""
+    """Return the devices of each user, in the order of their ids."""
     query = (
         select(devices.c.user_id, devices.c.id, cursors.c.epoch, cursors.c.offset)
         .outerjoin(cursors, cursors.c.device_id == devices.c.id)
@@ -39,8 +39,11 @@ async def device_cursors(
 async def count_below(
     connection: AsyncConnection, position: Position, without: Collection[int]
 ) -> int:
-    """Return how many devices have a cursor of this epoch below the offset, some left out."""
-    # One parameter, however many: a statement takes 32,766 of them.
+    """Return how many devices, but those in `without`, have a cursor below the position.
+
+    Cursors of another epoch do not count.
+    """
+    # As one parameter: a statement takes 32,766, and there may be more devices.
     left_out = func.json_each(orjson.dumps(list(without)).decode()).table_valued(
         column("value", Integer)
     )
@@ -59,16 +62,22 @@ async def count_below(
 
 
 async def lag(
-    connection: AsyncConnection, user_id: int, device_id: int, after: int, now: int, most: int
+    connection: AsyncConnection,
+    *,
+    user_id: int,
+    device_id: int,
+    after: int,
+    now: int,
+    most: int,
 ) -> int:
-    """Return how many kept messages above `after` are for the device, counted up to `most`.
+    """Return how many stored messages above the offset `after` are for the device, up to `most`.
 
-    `now` is in milliseconds since the epoch; what has expired by then does not count.
+    Messages that have expired by `now`, in milliseconds since the epoch, do not count.
     """
     due = (
         select(literal(1))
         .where(
-            # 0: of everyone, or for every device.
+            # 0 means everyone here, and every device below.
             messages.c.user_id.in_((user_id, 0)),
             messages.c.offset > after,
             messages.c.target_device.in_((0, device_id)),

@@ -1,4 +1,4 @@
-"""What operators see of streams: how much there is, and the rows themselves. Read only."""
+"""What operators see of streams: figures of all and of one, and the rows. Read only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ _EVERYONE = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """All streams of the database; `bytes` is its size on disk, `oldest_at` in milliseconds."""
+class AllFigures:
+    """How much is in all streams; `bytes` is the database's size, `oldest_at` in milliseconds."""
 
     epoch: str
     last: int
@@ -28,8 +28,8 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """The stream of one user: their rows and those of everyone; `keys` are the user's own."""
+class StreamFigures:
+    """How much is in one user's stream; `keys` are the user's own, the rest everyone's too."""
 
     head: int
     floor: int
@@ -37,10 +37,10 @@ class Stream:
     keys: int
 
 
-async def whole(connection: AsyncConnection) -> Whole:
+async def figures(connection: AsyncConnection) -> AllFigures:
     """Return the figures of all streams."""
     oldest = select(messages.c.created_at).order_by(messages.c.offset).limit(1)
-    return Whole(
+    return AllFigures(
         epoch=await connection.scalar(select(meta.c.value).where(meta.c.key == "epoch")) or "",
         last=await _last(connection),
         rows=await _count(connection),
@@ -59,12 +59,12 @@ async def whole(connection: AsyncConnection) -> Whole:
     )
 
 
-async def stream_of(connection: AsyncConnection, user_id: int) -> Stream:
+async def figures_of(connection: AsyncConnection, user_id: int) -> StreamFigures:
     """Return the figures of one user's stream."""
     own = messages.c.user_id == user_id
     floor = max(await _floor(connection, user_id), await _floor(connection, _EVERYONE))
     newest = select(func.max(messages.c.offset)).where(_theirs(user_id))
-    return Stream(
+    return StreamFigures(
         head=max(await connection.scalar(newest) or 0, floor),
         floor=floor,
         rows=await _count(connection, _theirs(user_id)),
@@ -73,11 +73,12 @@ async def stream_of(connection: AsyncConnection, user_id: int) -> Stream:
 
 
 async def rows_of(
-    connection: AsyncConnection, user_id: int, after: int, now: int, most: int
+    connection: AsyncConnection, user_id: int, *, after: int, now: int, most: int
 ) -> Sequence[Row[*tuple[Any, ...]]]:
-    """Return up to `most` rows of the user and of everyone above the offset, the oldest first.
+    """Return up to `most` rows of the user and of everyone above the offset `after`, in order.
 
-    User 0 is everyone. What has expired at `now`, in milliseconds, is left out.
+    User 0 is everyone. Rows that have expired by `now`, in milliseconds since the epoch, are left
+    out.
     """
     query = (
         select(*messages.c)
@@ -107,7 +108,7 @@ async def _floor(connection: AsyncConnection, user_id: int) -> int:
 
 
 async def _last(connection: AsyncConnection) -> int:
-    """Return the newest offset that was given out; AUTOINCREMENT remembers it."""
+    """Return the newest offset ever given out, which AUTOINCREMENT remembers."""
     query = text("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
     return await connection.scalar(query) or 0
 

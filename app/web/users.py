@@ -168,7 +168,12 @@ async def _lags(
         for device_id, cursor in cursors.items():
             if cursor is not None and cursor.epoch == epoch:
                 lags[device_id] = await lag(
-                    connection, user_id, device_id, cursor.offset, now, MAX_LAG
+                    connection,
+                    user_id=user_id,
+                    device_id=device_id,
+                    after=cursor.offset,
+                    now=now,
+                    most=MAX_LAG,
                 )
     return lags
 
