@@ -16,7 +16,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth.accounts import Accounts
 from app.auth.addressees import Addressees
 from app.auth.api_keys import ApiKeys
-from app.auth.cookie_keys import load_cookie_keys
 from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
@@ -59,7 +58,7 @@ from app.node.registry import ConnectionManager
 from app.protocol.messages import RESERVED_PREFIXES, SERVER_PREFIXES
 from app.publishing.publisher import Publisher
 from app.publishing.receipts import Receipts
-from app.requests.cookies import cookie_storage
+from app.requests.cookies import cookie_storage, load_fernet_keys
 from app.requests.peer import request_peer
 from app.settings import Settings
 from app.storage.database import DATABASE_NAME, Database
@@ -92,7 +91,7 @@ def build_application(settings: Settings) -> web.Application:
     DataDirBusy when another process holds the data folder.
     """
     cookies = cookie_storage(
-        load_cookie_keys(settings, settings.data_dir),
+        load_fernet_keys(settings, settings.data_dir),
         _is_secure,
         int(settings.session_max_days * DAY_SECONDS),
     )

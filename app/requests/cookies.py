@@ -1,19 +1,25 @@
-"""The session cookie: encrypted, and nothing in it but the token.
+"""The session cookie: encrypted, with nothing in it but the token, and the keys that encrypt it.
 
 The truth is the session row, so a cookie that was copied does not survive a sign-out.
 """
 
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from http.cookies import SimpleCookie
+from pathlib import Path
 
 from aiohttp import hdrs, web
 from aiohttp_session import STORAGE_KEY, Session, get_session, new_session
 from aiohttp_session.cookie_storage import EncryptedCookieStorage
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from app.base.errors import SettingsError
 from app.base.lru import Lru
+from app.settings import Settings
 
 COOKIE_NAME = "session_token"
+COOKIE_KEY_FILE = "cookie.key"
 SESSION_FIELD = "token"
 KNOWN_COOKIES = 16_384
 """Cookies whose token is remembered, about 700 bytes each, and up to twice as many. A device comes
@@ -117,3 +123,52 @@ def cookie_storage(
     seconds.
     """
     return CookieStorage(keys, secure, max_age)
+
+
+# Keys
+
+
+def load_fernet_keys(settings: Settings, data_dir: Path) -> list[bytes]:
+    """Return the keys of the cookie; the first one encrypts, all of them decrypt.
+
+    Without keys in the settings, `cookie.key` in the data folder holds them, one a line; it is made
+    once, readable by its owner only. Raises SettingsError for what is no Fernet key.
+    """
+    if settings.cookie_keys:
+        keys = [key.get_secret_value().encode() for key in settings.cookie_keys]
+        return _checked_keys(keys, "cookie_keys")
+    path = data_dir / COOKIE_KEY_FILE
+    if not path.exists():
+        _create_key_file(path)
+    return _checked_keys(path.read_bytes().split(), COOKIE_KEY_FILE)
+
+
+def _checked_keys(keys: list[bytes], where: str) -> list[bytes]:
+    try:
+        for key in keys:
+            Fernet(key)
+    except ValueError:
+        raise SettingsError(
+            [f"{where}: a Fernet key is 32 bytes in URL-safe base64, 44 characters."]
+        ) from None
+    if not keys:
+        raise SettingsError([f"{where}: there is no key; delete the file to have one made."])
+    return keys
+
+
+def _create_key_file(path: Path) -> None:
+    """Make the file with a new key, whole at once; one that another process made first stays."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # mkstemp makes the file with mode 0600.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(Fernet.generate_key() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link fails where a file is; a rename would take its place.
+        os.link(name, path)
+    except FileExistsError:
+        pass
+    finally:
+        Path(name).unlink()

@@ -9,9 +9,8 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 from sqlalchemy import insert
 
-from app.auth.cookie_keys import load_cookie_keys
 from app.auth.tokens import hash_token, new_token
-from app.requests.cookies import SESSION_FIELD
+from app.requests.cookies import SESSION_FIELD, load_fernet_keys
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.schema import devices, sessions, users
@@ -62,7 +61,7 @@ async def populate(path: Path, owners: int, devices_each: int) -> list[str]:
 
 def cookie_maker(data_dir: Path) -> Callable[[str], str]:
     """Return what makes the value of the session cookie from a token, as a sign-in would set it."""
-    fernet = Fernet(load_cookie_keys(Settings(), data_dir)[0])
+    fernet = Fernet(load_fernet_keys(Settings(), data_dir)[0])
 
     def cookie(token: str) -> str:
         session = {"created": int(time.time()), "session": {SESSION_FIELD: token}}
