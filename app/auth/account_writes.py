@@ -1,4 +1,4 @@
-"""What all writes on accounts share: their end, and the checks in their transaction."""
+"""What all writes on accounts share: how they finish, and checks within their transaction."""
 
 import asyncio
 import time
@@ -43,9 +43,10 @@ class AccountWrites:
         return milliseconds(self._clock())
 
     async def _finish(self, work: Coroutine[Any, Any, T], to_close: Callable[[T], ToClose]) -> T:
-        """Return the outcome of a write, which ends also when the caller is cancelled.
+        """Finish a write, also when the caller is cancelled, and return its outcome.
 
-        A cancelled caller cannot close what the write has ended, so `on_ended` gets it.
+        A cancelled caller cannot close the connections that the write has ended: `on_ended` gets
+        them.
         """
         task = asyncio.ensure_future(work)
         try:

@@ -237,7 +237,7 @@ class Accounts(UserWrites, DeviceWrites):
         if session_id is not None:
             async with self._database.write() as connection:
                 await end_session(connection, session_id)
-            # Also when another sign-out was faster: memory may not know of that yet.
+            # Also if the row was gone already: memory may not know that yet.
             ended = SessionEnding(user_id=user_id, session_id=session_id)
             return self._end([ended], SIGNED_OUT)
         if device_id is None:

@@ -1,4 +1,4 @@
-"""API keys: what an application's backend presents instead of a session."""
+"""API keys, which an application's backend presents instead of a session."""
 
 import logging
 import time
@@ -30,7 +30,7 @@ ALL_SCOPES: Final = ("send", "read", "admin")
 
 # About 400 bytes each; a server has a handful of keys.
 CACHED_KEYS: Final = 4096
-# About 150 bytes each.
+# About 150 bytes each, and up to twice as many.
 DEAD_KEYS: Final = 16_384
 
 logger = logging.getLogger(__name__)
@@ -38,29 +38,29 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """A new key, known in full this once: the database has its hash only."""
+    """A new key. Nobody can read it again: the database has its hash only."""
 
     key: str = field(repr=False)
     record: ApiKey
 
 
 def no_valid_api_key() -> Problem:
-    """Return the one answer for everything that is no API key that holds."""
+    """Return the answer for everything that is no valid API key, whatever the reason."""
     return Problem(401, "unauthorized", "No valid API key: `keys add` makes one.")
 
 
 def allows(key: ApiKey, scope: str) -> bool:
-    """Tell whether the key is for this."""
+    """Return whether the key has the scope."""
     return scope in key.scopes or "admin" in key.scopes
 
 
 def may_send(key: ApiKey, prefix: str) -> bool:
-    """Tell whether the key may send types of this prefix."""
+    """Return whether the key may send types of this prefix."""
     return not key.prefixes or prefix in key.prefixes
 
 
 class ApiKeys:
-    """The keys of this server. One seen before costs no select, dead ones included."""
+    """The API keys of this server; a key seen before, dead or not, costs no select."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class ApiKeys:
         self._uses = Uses.of_api_keys()
 
     async def resolve(self, presented: str) -> ApiKey:
-        """Return the key, which counts as a use; raises Problem 401 `unauthorized`."""
+        """Return the key, and count this as a use; raises Problem 401 `unauthorized`."""
         if len(presented) != KEY_LENGTH or not presented.startswith(KEY_PREFIX):
             raise no_valid_api_key()
         key_hash = hash_token(presented)
@@ -87,17 +87,17 @@ class ApiKeys:
             raise no_valid_api_key()
         key = self._live.get(key_hash) or await self._loads.get(key_hash)
         if key is None or not self.holds(key):
-            self._bury(key_hash)
+            self._remember_dead(key_hash)
             raise no_valid_api_key()
         self._uses.mark(key.id, milliseconds(self._clock()))
         return key
 
     def holds(self, key: ApiKey) -> bool:
-        """Tell whether this process has not revoked the key since it was resolved."""
+        """Return whether this process has not revoked the key since it was resolved."""
         return key.id not in self._revoked
 
     async def add(self, name: str, scopes: Sequence[str], prefixes: Sequence[str]) -> NewApiKey:
-        """Return a new key that nobody can guess."""
+        """Add a key that nobody can guess; return it."""
         key = KEY_PREFIX + new_token()
         async with self._database.write() as connection:
             record = await add_api_key(
@@ -111,7 +111,7 @@ class ApiKeys:
         return NewApiKey(key, record)
 
     async def revoke(self, key_id: int) -> ApiKey | None:
-        """Return the key, which is refused from now on; None for unknown and revoked ones."""
+        """Revoke the key and return it; None if it is unknown or was revoked before."""
         return await complete(self._revoke(key_id))
 
     async def all(self) -> list[ApiKey]:
@@ -129,7 +129,7 @@ class ApiKeys:
         self._uses.forget(written)
 
     async def close(self) -> None:
-        """Every use is in the database, and nothing is loading."""
+        """Wait for a running load to finish and write every use into the database."""
         await self._loads.close()
         await self.flush()
 
@@ -141,7 +141,7 @@ class ApiKeys:
         key, key_hash = gone
         self._live.pop(key_hash)
         self._dead.put(key_hash, True)
-        # For requests under way, and for a lookup that began before.
+        # For requests under way, and for a load that began before.
         self._revoked.put(key.id, True)
         return self._seen(key)
 
@@ -153,8 +153,8 @@ class ApiKeys:
                 self._live.put(key_hash, key)
         return found
 
-    def _bury(self, key_hash: bytes) -> None:
-        """The key is refused from memory from now on; this is its only log line."""
+    def _remember_dead(self, key_hash: bytes) -> None:
+        """Refuse the key from memory from now on; this is its only log line."""
         self._dead.put(key_hash, True)
         logger.info("refused an API key that is unknown or revoked")
 

@@ -24,7 +24,7 @@ from app.storage.users import User, add_outside_user, outside_users
 from app.storage.uses import Uses
 
 NotBefore = Callable[[int, int], int]
-"""Returns, for a user and a device, until when JWTs must be refused to end all that are known."""
+"""Returns, for a user and a device, the time up to which JWTs must be refused to end all known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""JWTs of the operator's own application (RFC 7519), with issuer, audience and algorithm pinned."""
+"""JWTs of the operator's application (RFC 7519), of one issuer, audience and algorithm."""
 
 import math
 import time
@@ -18,17 +18,21 @@ from app.settings import Settings
 from app.storage.devices import DeviceInfo
 
 MAX_JWT_BYTES = 8192
-# Two machines' clocks; given to `iat` alone, since `exp` is a promise to end.
+# How far two machines' clocks may differ. For `iat` alone: `exp` is a promise to end.
 IAT_LEEWAY_SECONDS = 30
 MAX_SUBJECT_LENGTH = 255
-# Below this, RFC 7518, section 3.3, forbids the key.
+# RFC 7518, section 3.3, forbids shorter keys.
 MIN_RSA_BITS = 2048
 
 Key = str | RSAPublicKey | EllipticCurvePublicKey
 
 
 class InvalidJwt(Exception):
-    """The token is none of ours, for a `reason` in words of ours; `final` unless time heals it."""
+    """A token that is not valid now.
+
+    `reason` is safe to log: it quotes nothing of the token. A fault that is not `final` passes with
+    time.
+    """
 
     def __init__(self, reason: str, *, final: bool = True) -> None:
         self.reason = reason
@@ -38,7 +42,7 @@ class InvalidJwt(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says; `iat` and `exp` are seconds since the epoch."""
+    """The claims of a valid token; `iat` and `exp` are seconds since the epoch."""
 
     iss: str
     sub: str
@@ -57,6 +61,7 @@ class JwtVerifier:
 
     def __init__(
         self,
+        *,
         algorithm: str,
         key: Key,
         issuer: str,
@@ -73,9 +78,9 @@ class JwtVerifier:
     def from_settings(
         cls, settings: Settings, clock: Callable[[], float] = time.time
     ) -> "JwtVerifier | None":
-        """Return the verifier that the settings describe; None when JWTs are off.
+        """Return the verifier that the settings describe; None if JWTs are off.
 
-        Raises SettingsError when the key file cannot be used.
+        Raises SettingsError if the key file cannot be used.
         """
         algorithm = settings.jwt_algorithm
         if algorithm is None or settings.jwt_issuer is None or settings.jwt_audience is None:
@@ -87,10 +92,16 @@ class JwtVerifier:
             key = _public_key(settings.jwt_key_file, algorithm)
         else:
             return None
-        return cls(algorithm, key, settings.jwt_issuer, settings.jwt_audience, clock)
+        return cls(
+            algorithm=algorithm,
+            key=key,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            clock=clock,
+        )
 
     def verify(self, token: str) -> Claims:
-        """Return the claims of a token that holds now; raises InvalidJwt."""
+        """Return the claims of a token that is valid now; raises InvalidJwt for any other."""
         if len(token) > MAX_JWT_BYTES:
             raise InvalidJwt("too long")
         return self._in_time(_claims(self._decode(token)))
@@ -105,7 +116,7 @@ class JwtVerifier:
                 audience=self._audience,
                 options={
                     "require": ["iss", "sub", "aud", "iat", "exp"],
-                    # Checked here, by the injected clock and each with a leeway of its own.
+                    # Checked in `_in_time`, by the verifier's clock and with a leeway each.
                     "verify_exp": False,
                     "verify_iat": False,
                     "verify_nbf": False,
@@ -136,19 +147,19 @@ _REASONS: Final[dict[type[Exception], str]] = {
 
 
 def _reason(error: Exception) -> str:
-    """Return what is wrong, without anything that the token says."""
+    """Return what is wrong, without quoting the token."""
     if isinstance(error, jwt.MissingRequiredClaimError):
         return f"{error.claim} is missing"
     return _REASONS.get(type(error), "malformed")
 
 
 def _claims(payload: dict[str, Any]) -> tuple[Claims, float]:
-    """Return the claims and `nbf`, typed."""
+    """Return the claims and `nbf`; raises InvalidJwt for a claim of a wrong type."""
     iat, exp = _seconds("iat", payload["iat"]), _seconds("exp", payload["exp"])
     sub = payload["sub"]
     if not isinstance(sub, str) or not 0 < len(sub) <= MAX_SUBJECT_LENGTH or not _is_text(sub):
         raise InvalidJwt("sub")
-    claims = Claims(payload["iss"], sub, iat, exp, _device(payload))
+    claims = Claims(iss=payload["iss"], sub=sub, iat=iat, exp=exp, device=_device(payload))
     return claims, _seconds("nbf", payload.get("nbf", 0))
 
 
@@ -185,7 +196,7 @@ def _device(payload: dict[str, Any]) -> DeviceInfo | None:
 
 
 def _is_text(text: str) -> bool:
-    """Return whether UTF-8 can hold it: JSON lets halves of surrogate pairs through."""
+    """Return whether UTF-8 can hold the text: JSON lets halves of surrogate pairs through."""
     try:
         text.encode()
     except UnicodeEncodeError:

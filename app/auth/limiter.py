@@ -1,4 +1,4 @@
-"""How many failed sign-ins an account and an address may have."""
+"""The limit on failed sign-ins, of an account and of an address."""
 
 import math
 import time
@@ -9,10 +9,10 @@ from app.base.errors import Problem
 from app.base.lru import Lru
 
 CAPACITY = 65_536
-"""Keys that are counted, about 270 bytes each; sure to be counted is the half of them used last.
+"""Keys at most, about 270 bytes each; the half that was used last is sure to be counted.
 
-To have an account forgotten takes 16,000 failures of other accounts from other addresses, each of
-which costs a hash: in that time the account's own failures leak away.
+To make the limiter forget an account, an attacker has to fail 16,000 times with other accounts from
+other addresses. Each of these costs a hash, and meanwhile the account's own failures leak away.
 """
 
 
@@ -25,10 +25,10 @@ class _Bucket:
 
 
 class FailureLimiter:
-    """Counts failures per key; a full bucket leaks empty in `window_seconds`.
+    """Allows `attempts` failures of a key, and forgets as many, one by one, in `window_seconds`.
 
-    A try is counted before it is known to fail, so that many at once cannot pass together. With
-    `attempts` 0 nothing is counted.
+    An attempt is counted before it is known to fail, so that many at once cannot pass together.
+    With `attempts` 0 nothing is counted.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class FailureLimiter:
         return len(self._buckets)
 
     def reserve(self, keys: Sequence[Hashable]) -> None:
-        """Every key has one failure more.
+        """Count a failure for every key.
 
-        Raises Problem 429 `too_many_attempts`, and counts nothing, if one of them is full.
+        Raises Problem 429 `too_many_attempts`, and counts nothing, if one of them has too many.
         """
         if not self._attempts:
             return
@@ -66,7 +66,7 @@ class FailureLimiter:
             self._charge(key, now)
 
     def refund(self, keys: Sequence[Hashable]) -> None:
-        """The try that was reserved with these keys did not fail."""
+        """Take back what `reserve` counted for these keys: the attempt did not fail."""
         now = self._clock()
         for key in keys:
             if (bucket := self._buckets.get(key)) is not None:

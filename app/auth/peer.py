@@ -84,24 +84,32 @@ def resolve_peer(
     """
     if not trusted_proxies:
         return _direct(_peer_address(peername), scheme, host)
-    address = _parse(_peer_address(peername))
-    walked: list[_Hop] = []
-    if address is not None and _trusted(address, trusted_proxies):
-        for hop in reversed(_hops(headers)[-MAX_HOPS:]):
-            walked.append(hop)
-            client = _parse(_without_port(hop.client))
-            if client is None:
-                break
-            address = client
-            if not _trusted(address, trusted_proxies):
-                break
+    address, walked = _walk(_parse(_peer_address(peername)), headers, trusted_proxies)
     seen = [hop.scheme.lower() for hop in walked if hop.scheme.lower() in ("http", "https")]
     hosts = [hop.host for hop in walked if _FORWARDED_HOST.fullmatch(hop.host)]
     return Peer(
-        str(address) if address is not None else UNKNOWN,
-        seen[-1] if seen else scheme,
-        hosts[-1] if hosts else host,
+        address=str(address) if address is not None else UNKNOWN,
+        scheme=seen[-1] if seen else scheme,
+        host=hosts[-1] if hosts else host,
     )
+
+
+def _walk(
+    address: Address | None, headers: Headers, trusted_proxies: Sequence[Network]
+) -> tuple[Address | None, list[_Hop]]:
+    """Return the first address that is no trusted proxy's, and the hops on the way to it."""
+    walked: list[_Hop] = []
+    if address is None or not _trusted(address, trusted_proxies):
+        return address, walked
+    for hop in reversed(_hops(headers)[-MAX_HOPS:]):
+        walked.append(hop)
+        client = _parse(_without_port(hop.client))
+        if client is None:
+            break
+        address = client
+        if not _trusted(address, trusted_proxies):
+            break
+    return address, walked
 
 
 @lru_cache(maxsize=1024)

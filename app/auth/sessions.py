@@ -102,7 +102,7 @@ class Sessions:
         return self._use(entry, via)
 
     def cached(self, token: str, via: Via) -> Identity | None:
-        """Return what `resolve` does for a token that memory knows to hold; None for all others."""
+        """Return what `resolve` does, for a token that is in memory; None for any other."""
         entry = self._cache.get(hash_token(token))
         if entry is None or not self._in_time(entry):
             return None
@@ -156,7 +156,7 @@ class Sessions:
             self._drop_ended(ending.user_id)
 
     def forget_dead(self) -> None:
-        """Look tokens that were refused up again, since a user was enabled."""
+        """Forget which tokens were refused, since a user was enabled."""
         self._dead.clear()
 
     def set_roles(self, user_id: int, roles: tuple[str, ...]) -> None:

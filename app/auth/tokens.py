@@ -1,4 +1,4 @@
-"""Tokens: how they are made and stored, whom they stand for, which are known in memory."""
+"""Tokens: how they are made and stored, whom they stand for, and which are in memory."""
 
 import hashlib
 import secrets
@@ -54,12 +54,12 @@ class Identity:
         return ADMIN in self.roles
 
 
-# What memory knows
+# Tokens in memory
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A token that holds."""
+    """A token that is known to hold."""
 
     identity: Identity
     last_used: int
@@ -78,7 +78,7 @@ class TokenCache:
         self._by_session: dict[int, Entry] = {}
 
     def get(self, key: bytes) -> Entry | None:
-        """Return the entry of the token, which counts as a use of it here."""
+        """Return the entry of the token, and keep it among those used last."""
         return self._entries.get(key)
 
     def of_session(self, session_id: int) -> Entry | None:

@@ -1,4 +1,4 @@
-"""The error tree; a class of another module names it.
+"""The error tree. A class that another module defines has that in parentheses.
 
 SwitchboardError
 ├── SettingsError            the configuration is not usable
@@ -34,7 +34,7 @@ class DataDirBusy(SwitchboardError):
 
 
 class NoServer(SwitchboardError):
-    """The command needs a running server and none holds the data folder."""
+    """A command needs a running server, and none holds the data folder."""
 
 
 class SendError(SwitchboardError):
@@ -63,8 +63,8 @@ class Disconnected(SendError):
 class Problem(SwitchboardError):
     """A request is refused: an HTTP status, a stable `code` and a sentence for people.
 
-    Over HTTP it becomes an application/problem+json answer (RFC 9457), on the control socket and
-    on a WebSocket an error with the same code.
+    Over HTTP it becomes an application/problem+json answer (RFC 9457); on the control socket and on
+    a WebSocket, an error with the same code.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class StorageUnavailable(Problem):
 
 
 def sentence(text: str) -> str:
-    """Return the text as a sentence; a field's name at its beginning stays as it is."""
+    """Return the text as a sentence; the name of a field at its beginning keeps its case."""
     text = text.strip()
     first = text.partition(" ")[0]
     if first not in _FIELDS and "_" not in first:

@@ -1,4 +1,4 @@
-"""The sockets that the server listens on; what is set on them holds for every connection."""
+"""The sockets that the server listens on, with options that every connection inherits."""
 
 import asyncio
 import socket
@@ -8,7 +8,7 @@ from typing import Final
 from app.base.errors import SettingsError
 
 NOTSENT_LOWAT: Final = 65_536
-"""Unsent bytes that the kernel takes: a stalled peer then costs 180 KB, not 3.9 MB."""
+"""Unsent bytes that the kernel takes for a connection: a stalled peer costs 180 KB, not 3.9 MB."""
 
 _NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
@@ -17,9 +17,9 @@ _USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 async def bind(host: str, port: int, user_timeout: float) -> list[socket.socket]:
     """Return a bound socket for each address of the host, all on one port; 0 takes a free one.
 
-    Connections inherit that the kernel gives up on a peer that acknowledges nothing for
-    `user_timeout` seconds, and that it takes little which it can't send. Raises SettingsError when
-    an address cannot be bound.
+    For their connections the kernel gives up on a peer that acknowledges nothing for `user_timeout`
+    seconds, and takes only few bytes that it cannot send yet. Raises SettingsError if an address
+    cannot be bound.
     """
     try:
         infos = await asyncio.get_running_loop().getaddrinfo(
@@ -41,7 +41,7 @@ async def bind(host: str, port: int, user_timeout: float) -> list[socket.socket]
 
 
 def tune(listener: socket.socket, user_timeout: float) -> None:
-    """Set what connections inherit, where the system knows it."""
+    """Set the options that connections inherit, those that the system has."""
     options = ((_NOTSENT_LOWAT, NOTSENT_LOWAT), (_USER_TIMEOUT, int(user_timeout * 1000)))
     for option, value in options:
         if option is not None:

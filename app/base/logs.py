@@ -1,7 +1,7 @@
-"""Logs: one line a happening, for people on a terminal, as JSON otherwise.
+"""Logs: one line for each record, for people on a terminal, as JSON otherwise.
 
-A record's fields are given as `extra=fields(user=1, device=2)`. Values are numbers and short words
-of our own; nothing that came from a peer is logged but through `clean`.
+A record gets its fields by `extra=fields(user=1, device=2)`. Values are numbers and short words of
+ours; text that came from a peer goes through `clean` first.
 """
 
 import logging
@@ -23,19 +23,19 @@ def fields(**values: Any) -> dict[str, dict[str, Any]]:
 
 
 def clean(text: str, length: int = 64) -> str:
-    """Return the text cut and without control characters: it came from a peer."""
+    """Return text that came from a peer, cut to `length` and without control characters."""
     return "".join(char if char.isprintable() else "?" for char in text[:length])
 
 
 class TextFormatter(logging.Formatter):
-    """`12:00:00.123 INFO  connected user=1 device=2`."""
+    """Formats a record as `12:00:00.123 INFO    connected user=1 device=2`."""
 
     def __init__(self, colour: bool) -> None:
         super().__init__()
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, followed by the traceback when there is one."""
+        """Return the line, followed by the traceback if there is one."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         head = f"{clock}.{int(record.msecs):03d} {record.levelname:<7}"
         if self._colour and record.levelname in _COLOURS:
@@ -48,10 +48,10 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, with `time` in RFC 3339 and UTC."""
+    """Formats a record as a JSON object on one line, with `time` in UTC (RFC 3339)."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; a traceback is in the key `exception`."""
+        """Return the line, with a traceback in the key `exception`."""
         entry: dict[str, Any] = {
             "time": f"{_second(int(record.created))}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
@@ -65,7 +65,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class Record(logging.LogRecord):
-    """A record without what no line of ours shows, such as file and thread: half the cost."""
+    """A record without what our lines do not show, such as file and thread: half the cost."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Record(logging.LogRecord):
         self.levelno = level
         self.levelname = logging.getLevelName(level)
         self.msg = msg
-        # A single mapping stands for itself (logging's "%(name)s" form).
+        # As logging does, for messages in the form "%(name)s".
         self.args = (
             args[0]
             if args and len(args) == 1 and args[0] and isinstance(args[0], Mapping)
@@ -104,19 +104,22 @@ class Record(logging.LogRecord):
 
 
 class Lines(logging.StreamHandler[TextIO]):
-    """Writes each line with one call; a full disk loses lines, not the server."""
+    """Writes each line in one call; a full disk loses lines and does not stop the server."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record's line."""
         try:
             self.stream.write(self.format(record) + "\n")
             self.stream.flush()
-        except Exception:  # noqa: BLE001 - logging never breaks what it tells of
+        except Exception:  # noqa: BLE001 - a caller must not fail because it logs
             self.handleError(record)
 
 
 def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
-    """Have everything logged to the stream (stderr) in one form: `text`, `json` or `auto`."""
+    """Log everything to the stream (stderr) in one form: `text`, `json` or `auto`.
+
+    `auto` is text on a terminal and JSON otherwise.
+    """
     stream = stream or sys.stderr
     terminal = stream.isatty()
     handler = Lines(stream)
@@ -124,7 +127,7 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
         handler.setFormatter(TextFormatter(colour=terminal))
     else:
         handler.setFormatter(JsonFormatter())
-    # What no line of ours shows is not looked up (logging's HOWTO, section "Optimization").
+    # Callers are not looked up, since our lines do not show them (logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.setLogRecordFactory(Record)
     root = logging.getLogger()

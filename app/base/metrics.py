@@ -1,4 +1,4 @@
-"""What the operator can watch. Counting is plain arithmetic; Prometheus reads it when it asks."""
+"""The metrics: counted by plain arithmetic, made into Prometheus' form when it asks."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -15,7 +15,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 MAX_PREFIXES: Final = 64
-"""Type prefixes counted by name; peers choose types, so the rest is counted as `other`."""
+"""Type prefixes counted by name. Peers choose types, so all further ones count as `other`."""
 
 LATENCY_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -42,7 +42,7 @@ class Histogram:
         return self._sum
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """Return how many were at or below each bound, the last one being all."""
+        """Return how many observations were at or below each bound; the last count is of all."""
         total = 0
         rows: list[tuple[str, float]] = []
         for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
@@ -52,7 +52,7 @@ class Histogram:
 
 
 class PrefixCounter:
-    """Counts by type prefix, with a bounded number of names."""
+    """Counts of messages by type prefix, of a bounded number of prefixes."""
 
     __slots__ = ("_counts",)
 
@@ -67,12 +67,12 @@ class PrefixCounter:
         counts[prefix] = counts.get(prefix, 0) + number
 
     def items(self) -> Iterable[tuple[str, int]]:
-        """Return each prefix with its count."""
+        """Return every prefix with its count."""
         return self._counts.items()
 
 
 class Metrics(Collector):
-    """All counts of one server; gauges are read from what `watch` was given."""
+    """All metrics of one server; a gauge is read by the function that `watch` was given."""
 
     def __init__(self) -> None:
         self.accepted = 0

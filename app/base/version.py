@@ -1,4 +1,4 @@
-"""The version that the server tells its peers; pyproject.toml says the same."""
+"""The version that the server tells its peers: the one in pyproject.toml."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Rows of API keys."""
+"""The rows of API keys."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from app.storage.schema import MAX_ID, api_keys
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key without the key itself; times are milliseconds since the epoch."""
+    """An API key as stored, without the key itself; times are milliseconds since the epoch."""
 
     id: int
     name: str
     scopes: tuple[str, ...]
     prefixes: tuple[str, ...]
-    """The type prefixes that it may send; none: all of them."""
+    """The type prefixes that it may send; empty for all."""
     created_at: int
     last_used: int | None
     revoked_at: int | None
@@ -51,7 +51,7 @@ async def add_api_key(
     prefixes: Sequence[str],
     now: int,
 ) -> ApiKey:
-    """Add the key with this SHA-256."""
+    """Add and return a key, by its SHA-256."""
     added = insert(api_keys).values(
         name=name,
         key_hash=key_hash,
@@ -65,7 +65,7 @@ async def add_api_key(
 async def live_api_keys(
     connection: AsyncConnection, hashes: Collection[bytes]
 ) -> dict[bytes, ApiKey]:
-    """Return the keys of these SHA-256 that are not revoked."""
+    """Return the keys with these SHA-256 that are not revoked."""
     query = select(*_COLUMNS, api_keys.c.key_hash).where(
         api_keys.c.key_hash.in_(hashes), api_keys.c.revoked_at.is_(None)
     )
@@ -73,7 +73,7 @@ async def live_api_keys(
 
 
 async def all_api_keys(connection: AsyncConnection) -> list[ApiKey]:
-    """Return every key, revoked ones too, by id."""
+    """Return every key, revoked ones too, in the order of their ids."""
     rows = await connection.execute(select(*_COLUMNS).order_by(api_keys.c.id))
     return [_key(row) for row in rows]
 
@@ -81,7 +81,7 @@ async def all_api_keys(connection: AsyncConnection) -> list[ApiKey]:
 async def set_api_key_revoked(
     connection: AsyncConnection, key_id: int, now: int
 ) -> tuple[ApiKey, bytes] | None:
-    """The key holds no more; return it and its SHA-256, None for unknown and revoked ones."""
+    """Revoke the key; return it and its SHA-256, None if it is unknown or was revoked before."""
     if not 0 < key_id <= MAX_ID:
         return None
     changed = (

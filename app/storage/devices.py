@@ -1,4 +1,4 @@
-"""Rows of devices."""
+"""The rows of devices."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def _live(user_id: int) -> Select[*tuple[Any, ...]]:
 async def add_device(
     connection: AsyncConnection, user_id: int, info: DeviceInfo, now: int
 ) -> Device:
-    """Add a device; raises IntegrityError when the user has one of its uuid."""
+    """Add and return a device; raises IntegrityError if the user has one of its uuid."""
     added = insert(devices).values(
         user_id=user_id,
         device_uuid=info.device_uuid,
@@ -68,7 +68,7 @@ async def add_device(
 async def refresh_device(
     connection: AsyncConnection, device_id: int, info: DeviceInfo, now: int
 ) -> Device:
-    """The device has what it says about itself now; what it leaves out stays."""
+    """Store what the device says about itself now, but for what it leaves out; return it."""
     given = {"device_name": info.device_name, "os_info": info.os_info}
     changed = (
         update(devices)
@@ -82,14 +82,14 @@ async def refresh_device(
 async def live_device_by_uuid(
     connection: AsyncConnection, user_id: int, device_uuid: str
 ) -> Device | None:
-    """Return the user's device of this uuid; None for unknown and removed ones."""
+    """Return the user's device of this uuid; None if it is unknown or was removed."""
     query = _live(user_id).where(devices.c.device_uuid == device_uuid)
     row = (await connection.execute(query)).one_or_none()
     return _device(row) if row is not None else None
 
 
 async def live_device(connection: AsyncConnection, device_id: int) -> Device | None:
-    """Return the device; None for unknown and removed ones."""
+    """Return the device; None if it is unknown or was removed."""
     if not 0 < device_id <= MAX_ID:
         return None
     query = select(*_COLUMNS).where(devices.c.id == device_id, devices.c.removed_at.is_(None))
@@ -100,7 +100,7 @@ async def live_device(connection: AsyncConnection, device_id: int) -> Device | N
 async def devices_of(
     connection: AsyncConnection, user_id: int | None = None, *, include_removed: bool = False
 ) -> list[Device]:
-    """Return the devices of a user, or of all users, by id."""
+    """Return the devices of a user, or of all users, in the order of their ids."""
     query = select(*_COLUMNS).order_by(devices.c.id)
     if user_id is not None:
         query = query.where(devices.c.user_id == user_id)
@@ -128,11 +128,11 @@ async def devices_by_uuid(
 
 
 async def least_recently_seen(
-    connection: AsyncConnection, user_id: int, keep: int, but: int
+    connection: AsyncConnection, user_id: int, *, keep: int, but: int
 ) -> list[Device]:
-    """Return the devices above the `keep` allowed ones, never the device `but`.
+    """Return the devices above the `keep` allowed ones, the least recently seen, never `but`.
 
-    The least recently seen come first, and of several the one with the lower id.
+    Of devices seen at the same time, the one with the lower id comes first.
     """
     counted = select(func.count()).where(
         devices.c.user_id == user_id, devices.c.removed_at.is_(None)
@@ -150,7 +150,7 @@ async def least_recently_seen(
 
 
 async def set_device_name(connection: AsyncConnection, device_id: int, name: str | None) -> Device:
-    """Return the device under its new name."""
+    """Give the device the name, None for none, and return it."""
     changed = update(devices).where(devices.c.id == device_id).values(device_name=name)
     return _device((await connection.execute(changed.returning(*_COLUMNS))).one())
 
@@ -164,7 +164,7 @@ async def set_device_removed(
 
 
 async def set_devices_removed(connection: AsyncConnection, user_id: int, now: int) -> list[int]:
-    """Every device of the user is a tombstone; return their ids."""
+    """Make every device of the user a tombstone; return their ids."""
     changed = (
         update(devices)
         .where(devices.c.user_id == user_id, devices.c.removed_at.is_(None))
@@ -176,7 +176,7 @@ async def set_devices_removed(connection: AsyncConnection, user_id: int, now: in
 async def set_device_not_before(
     connection: AsyncConnection, device_id: int, not_before: int
 ) -> None:
-    """JWTs of the device up to `not_before` are refused."""
+    """Refuse the device's JWTs that were issued at or before `not_before`."""
     await connection.execute(
         update(devices).where(devices.c.id == device_id).values(not_before=not_before)
     )

@@ -13,7 +13,7 @@ from app.storage.users import USER_COLUMNS, User, user_of
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A part of a name: as it was typed, and as handles are compared."""
+    """A part of a name, as it was typed and as handles are compared."""
 
     text: str
     handle_key: str
@@ -36,7 +36,7 @@ class DeviceName:
 
 
 async def count_users(connection: AsyncConnection) -> int:
-    """Return how many users there are, deleted ones apart."""
+    """Return how many users there are; deleted ones do not count."""
     query = select(func.count()).select_from(users).where(users.c.deleted_at.is_(None))
     return (await connection.execute(query)).scalar_one()
 
@@ -49,7 +49,10 @@ async def page_of_users(
     limit: int,
     among: Sequence[int] | None = None,
 ) -> list[User]:
-    """Return the first users above the id `after` that match, by id; only those `among` these."""
+    """Return the first `limit` users above the id `after` that match, in the order of their ids.
+
+    With `among`, only users of these ids.
+    """
     query = select(*USER_COLUMNS).where(users.c.deleted_at.is_(None), users.c.id > after)
     if search is not None:
         query = query.where(_named(search))
@@ -60,7 +63,7 @@ async def page_of_users(
 
 
 async def device_counts(connection: AsyncConnection, user_ids: Collection[int]) -> dict[int, int]:
-    """Return how many devices each of these users has; 0 is left out."""
+    """Return how many devices each of these users has; users without one are left out."""
     query = (
         select(devices.c.user_id, func.count().label("devices"))
         .where(devices.c.user_id.in_(user_ids), devices.c.removed_at.is_(None))
@@ -70,14 +73,14 @@ async def device_counts(connection: AsyncConnection, user_ids: Collection[int]) 
 
 
 async def matching_users(connection: AsyncConnection, search: Search, limit: int) -> set[int]:
-    """Return the ids of the users that match, the first `limit` of them."""
+    """Return the ids of the first `limit` users that match."""
     query = select(users.c.id).where(users.c.deleted_at.is_(None), _named(search))
     found = await connection.execute(query.order_by(users.c.id).limit(limit))
     return set(found.scalars())
 
 
 async def matching_devices(connection: AsyncConnection, search: Search, limit: int) -> set[int]:
-    """Return the ids of the devices whose name matches, the `limit` last seen of them."""
+    """Return the ids of the `limit` devices seen last whose name matches."""
     query = (
         select(devices.c.id)
         .where(
@@ -108,7 +111,7 @@ async def device_names(connection: AsyncConnection, ids: Collection[int]) -> dic
 
 
 async def users_of_ids(connection: AsyncConnection, ids: Collection[int]) -> dict[int, int]:
-    """Return the ids that belong to users who are not deleted, each under itself."""
+    """Return those of the ids whose users exist and are not deleted, each under itself."""
     query = select(users.c.id).where(users.c.id.in_(ids), users.c.deleted_at.is_(None))
     return {user_id: user_id for user_id in (await connection.execute(query)).scalars()}
 
@@ -116,7 +119,7 @@ async def users_of_ids(connection: AsyncConnection, ids: Collection[int]) -> dic
 async def users_of_handle_keys(
     connection: AsyncConnection, keys: Collection[str]
 ) -> dict[str, int]:
-    """Return the ids of the users with these handles, as handles are compared."""
+    """Return the ids of the users with these handles, by the text that compares handles."""
     query = select(users.c.handle_key, users.c.id).where(
         users.c.handle_key.in_(keys), users.c.deleted_at.is_(None)
     )
@@ -141,7 +144,7 @@ async def users_of_subjects(
 
 
 def _named(search: Search) -> ColumnElement[bool]:
-    # autoescape: % and _ are letters like all others.
+    # autoescape makes % and _ letters like all others.
     return or_(
         users.c.handle_key.contains(search.handle_key, autoescape=True),
         users.c.sub.contains(search.text, autoescape=True),

@@ -29,7 +29,7 @@ class SessionEnding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceEnding:
-    """The end of a device's JWTs and, when it was removed, of its sessions and itself."""
+    """The end of a device's JWTs and, if it was removed, of its sessions and itself."""
 
     user_id: int
     device_id: int

@@ -1,4 +1,4 @@
-"""Who owns a data folder: one process at a time."""
+"""The lock of a data folder, which one process holds at a time."""
 
 import asyncio
 import contextlib
@@ -12,13 +12,13 @@ from app.base.errors import DataDirBusy
 
 LOCK_NAME = "server.lock"
 
-# How often a waiter looks again: short next to what a person notices, long next to a commit.
+# How often a waiter tries again: too short for a person to notice, long next to a commit.
 _RETRY_SECONDS = 0.05
 
 if sys.platform == "win32":
     import msvcrt
 
-    # A locked byte can't be read by others there, so it lies far behind the holder's pid.
+    # Others cannot read a locked byte there, so it lies far behind the holder's pid.
     _LOCKED_BYTE = 1 << 20
 
     def _lock(descriptor: int) -> None:
@@ -35,7 +35,7 @@ else:
 class DataDirLock:
     """The right to write into a data folder, held from `acquire` to `release`.
 
-    The kernel lets go of it when its process ends, however it ends; the file stays.
+    The kernel releases it when the process ends, however it ends; the file stays.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -43,9 +43,9 @@ class DataDirLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Hold the lock and have this process's pid in the file; the folder exists (mode 0700).
+        """Take the lock and write this process's pid into its file; make the folder (mode 0700).
 
-        Raises DataDirBusy when another process, or another lock of this one, holds it.
+        Raises DataDirBusy if another process, or another lock of this one, holds it.
         """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -61,7 +61,7 @@ class DataDirLock:
         self._descriptor = descriptor
 
     async def acquire_within(self, seconds: float) -> None:
-        """Hold the lock; raise DataDirBusy when it is not free within `seconds`."""
+        """Take the lock; raises DataDirBusy if it does not become free within `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -72,7 +72,7 @@ class DataDirLock:
             await asyncio.sleep(_RETRY_SECONDS)
 
     def release(self) -> None:
-        """Hold the lock no longer; nothing happens when it is not held."""
+        """Release the lock; do nothing if it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

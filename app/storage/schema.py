@@ -1,6 +1,6 @@
 """The tables. Times are integer milliseconds since the epoch, UTC.
 
-Ids are AUTOINCREMENT: a number once given out never comes back, also after its row is gone.
+Ids are AUTOINCREMENT: SQLite gives a number out once, even when its row is deleted.
 """
 
 from sqlalchemy import (
@@ -18,7 +18,7 @@ from sqlalchemy import (
 metadata = MetaData()
 
 MAX_ID = 2**63 - 1
-"""A larger number, which a request may well name, is no id and cannot be asked for."""
+"""The largest id: a request may name a larger number, but SQLite takes none."""
 
 
 def milliseconds(seconds: float) -> int:
@@ -30,7 +30,7 @@ users = Table(
     "users",
     metadata,
     Column("id", Integer, primary_key=True),
-    # What people see; NULL for users from outside.
+    # As people see it; NULL for users from outside.
     Column("handle", Text),
     # The handle as it is compared.
     Column("handle_key", Text),
@@ -61,7 +61,7 @@ Index(
     sqlite_where=_user_lives,
     postgresql_where=_user_lives,
 )
-# Tombstones are looked up too: their not_before outlives them.
+# Of tombstones too: their not_before still counts.
 Index("users_iss_sub_all", users.c.iss, users.c.sub)
 
 devices = Table(
@@ -129,7 +129,7 @@ messages = Table(
     Column("without_instance", Text, nullable=False, server_default=text("''")),
     Column("source_device", Integer, nullable=False, server_default=text("0")),
     Column("source_instance", Text, nullable=False, server_default=text("''")),
-    # NULL: a row of the log; else only the newest of its kind is kept.
+    # NULL for a row of the log; of rows with a key only the newest is kept.
     Column("key", Text),
     Column("created_at", Integer, nullable=False),
     Column("expires_at", Integer),
@@ -157,14 +157,14 @@ Index(
     postgresql_where=_expires,
 )
 
-# The ids by which a sender may repeat itself.
+# The ids that let senders repeat a message without storing it twice.
 message_ids = Table(
     "message_ids",
     metadata,
     # `device:7`, `key:3` or `operator`.
     Column("owner", Text, primary_key=True),
     Column("message_id", Text, primary_key=True),
-    # SHA-256 of all that was asked for.
+    # SHA-256 of the whole request.
     Column("digest", LargeBinary, nullable=False),
     Column("offset", Integer, nullable=False),
     Column("created_at", Integer, nullable=False),
@@ -194,7 +194,7 @@ floors = Table(
     Column("offset", Integer, nullable=False),
 )
 
-# What an application's backend presents instead of a session.
+# Keys that an application's backend presents instead of a session.
 api_keys = Table(
     "api_keys",
     metadata,

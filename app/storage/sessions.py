@@ -1,4 +1,4 @@
-"""Rows of sessions."""
+"""The rows of sessions."""
 
 import sys
 from collections.abc import Collection
@@ -28,7 +28,7 @@ class SessionRecord:
 
 @dataclass(frozen=True, slots=True)
 class TokenOwner:
-    """Whose a token is: what an identity is made of; times are milliseconds since the epoch."""
+    """Whom a token stands for; times are milliseconds since the epoch."""
 
     session_id: int
     user_id: int
@@ -80,20 +80,21 @@ def _session(row: Row[*tuple[Any, ...]]) -> SessionRecord:
 async def token_owners(
     connection: AsyncConnection, hashes: Collection[bytes]
 ) -> dict[bytes, TokenOwner]:
-    """Return the owner of each token whose session, device and user hold, in one select.
+    """Return the owner of each token whose user may act and device was not removed, in one select.
 
-    Ends by time are left to the caller's clock.
+    The caller checks whether the session is in time.
     """
     found = await connection.execute(_OWNERS, {"hashes": list(hashes)})
     return {
         token_hash: TokenOwner(
-            session_id,
-            user_id,
-            device_id,
-            sys.intern(handle or sub),
-            read_roles(roles),
-            last_used,
-            expires_at,
+            session_id=session_id,
+            user_id=user_id,
+            device_id=device_id,
+            # One text for all devices of a user.
+            handle=sys.intern(handle or sub),
+            roles=read_roles(roles),
+            last_used=last_used,
+            expires_at=expires_at,
         )
         for (
             token_hash,
@@ -119,7 +120,7 @@ async def add_session(
     expires_at: int,
     label: str | None = None,
 ) -> SessionRecord:
-    """Add a session of the token with this SHA-256."""
+    """Add and return a session of the token with this SHA-256."""
     added = insert(sessions).values(
         user_id=user_id,
         device_id=device_id,
@@ -133,13 +134,13 @@ async def add_session(
 
 
 async def sessions_of(connection: AsyncConnection, user_id: int) -> list[SessionRecord]:
-    """Return the sessions of a user, by id; also those that time has ended."""
+    """Return the sessions of a user in the order of their ids, also those past their end."""
     query = select(*_COLUMNS).where(sessions.c.user_id == user_id).order_by(sessions.c.id)
     return [_session(row) for row in await connection.execute(query)]
 
 
 async def delete_session(connection: AsyncConnection, session_id: int) -> SessionRecord | None:
-    """The session is gone; return it as it was, None if it was unknown."""
+    """Delete the session; return it as it was, None if it was unknown."""
     if not 0 < session_id <= MAX_ID:
         return None
     return await _delete_one(connection, sessions.c.id == session_id)
@@ -148,7 +149,7 @@ async def delete_session(connection: AsyncConnection, session_id: int) -> Sessio
 async def delete_session_of_token(
     connection: AsyncConnection, token_hash: bytes
 ) -> SessionRecord | None:
-    """The session is gone; return it as it was, None if it was unknown."""
+    """Delete the token's session; return it as it was, None if it was unknown."""
     return await _delete_one(connection, sessions.c.token_hash == token_hash)
 
 
@@ -163,7 +164,7 @@ async def _delete_one(
 async def delete_sessions_of_user(
     connection: AsyncConnection, user_id: int, keep: int | None = None
 ) -> list[int]:
-    """Every session of the user but `keep` is gone; return their ids."""
+    """Delete every session of the user but `keep`; return their ids."""
     gone = delete(sessions).where(sessions.c.user_id == user_id)
     if keep is not None:
         gone = gone.where(sessions.c.id != keep)
@@ -171,13 +172,13 @@ async def delete_sessions_of_user(
 
 
 async def delete_sessions_of_device(connection: AsyncConnection, device_id: int) -> list[int]:
-    """Every session of the device is gone; return their ids."""
+    """Delete every session of the device; return their ids."""
     gone = delete(sessions).where(sessions.c.device_id == device_id)
     return list((await connection.execute(gone.returning(sessions.c.id))).scalars())
 
 
 async def delete_ended_sessions(connection: AsyncConnection, now: int, idle_since: int) -> None:
-    """Sessions past their absolute end, or unused since `idle_since`, are gone."""
+    """Delete the sessions past their absolute end, and those unused since `idle_since`."""
     await connection.execute(
         delete(sessions).where(
             or_(sessions.c.expires_at <= now, sessions.c.last_used <= idle_since)

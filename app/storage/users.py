@@ -1,4 +1,4 @@
-"""Rows of users."""
+"""The rows of users."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -80,7 +80,7 @@ async def add_local_user(
     roles: Sequence[str],
     now: int,
 ) -> User:
-    """Add a user with a handle; raises IntegrityError when an undeleted one has its key."""
+    """Add and return a user with a handle; raises IntegrityError if another user has its key."""
     added = insert(users).values(
         handle=handle,
         handle_key=handle_key,
@@ -92,13 +92,13 @@ async def add_local_user(
 
 
 async def add_outside_user(connection: AsyncConnection, iss: str, sub: str, now: int) -> User:
-    """Add a user known by issuer and subject."""
+    """Add and return a user known by issuer and subject."""
     added = insert(users).values(iss=iss, sub=sub, created_at=now)
     return user_of((await connection.execute(added.returning(*USER_COLUMNS))).one())
 
 
 async def user_by_id(connection: AsyncConnection, user_id: int) -> User | None:
-    """Return the user, disabled or not; None for unknown and deleted ones."""
+    """Return the user, disabled or not; None if there is none or it was deleted."""
     if not 0 < user_id <= MAX_ID:
         return None
     query = select(*USER_COLUMNS).where(users.c.id == user_id, users.c.deleted_at.is_(None))
@@ -107,7 +107,7 @@ async def user_by_id(connection: AsyncConnection, user_id: int) -> User | None:
 
 
 async def user_by_handle_key(connection: AsyncConnection, handle_key: str) -> User | None:
-    """Return the user, disabled or not; None for unknown and deleted ones."""
+    """Return the user, disabled or not; None if there is none or it was deleted."""
     query = select(*USER_COLUMNS).where(
         users.c.handle_key == handle_key, users.c.deleted_at.is_(None)
     )
@@ -124,7 +124,7 @@ async def outside_users(connection: AsyncConnection, iss: str, subs: Collection[
 
 
 async def all_users(connection: AsyncConnection) -> list[User]:
-    """Return the users that are not deleted, by id."""
+    """Return the users that are not deleted, in the order of their ids."""
     query = select(*USER_COLUMNS).where(users.c.deleted_at.is_(None)).order_by(users.c.id)
     return [user_of(row) for row in await connection.execute(query)]
 
@@ -132,7 +132,7 @@ async def all_users(connection: AsyncConnection) -> list[User]:
 async def set_user_password(
     connection: AsyncConnection, user_id: int, password_hash: str, not_before: int
 ) -> None:
-    """The password is the new one, and JWTs up to `not_before` are refused."""
+    """Replace the password, and refuse JWTs that were issued at or before `not_before`."""
     changed = update(users).values(password_hash=password_hash, not_before=not_before)
     await connection.execute(changed.where(users.c.id == user_id))
 
@@ -140,18 +140,18 @@ async def set_user_password(
 async def set_user_disabled(
     connection: AsyncConnection, user_id: int, *, disabled_at: int, not_before: int
 ) -> None:
-    """The user may not act, and JWTs up to `not_before` stay refused when enabled again."""
+    """Disable the user; JWTs issued at or before `not_before` stay refused when enabled again."""
     changed = update(users).values(disabled_at=disabled_at, not_before=not_before)
     await connection.execute(changed.where(users.c.id == user_id))
 
 
 async def set_user_enabled(connection: AsyncConnection, user_id: int) -> None:
-    """The user may sign in again."""
+    """Enable the user."""
     await connection.execute(update(users).values(disabled_at=None).where(users.c.id == user_id))
 
 
 async def set_user_roles(connection: AsyncConnection, user_id: int, roles: Sequence[str]) -> None:
-    """The user has these roles and no others."""
+    """Give the user these roles and no others."""
     changed = update(users).values(roles=orjson.dumps(list(roles)).decode())
     await connection.execute(changed.where(users.c.id == user_id))
 
@@ -159,9 +159,9 @@ async def set_user_roles(connection: AsyncConnection, user_id: int, roles: Seque
 async def set_user_deleted(
     connection: AsyncConnection, user_id: int, *, deleted_at: int, not_before: int
 ) -> None:
-    """The user is a tombstone: no password, its handle is free, its `not_before` stays.
+    """Make the user a tombstone: no password, its handle is free, its `not_before` stays.
 
-    Its durable messages are gone, and what its devices have acknowledged of them.
+    Delete its durable messages and the cursors of its devices.
     """
     changed = update(users).values(deleted_at=deleted_at, not_before=not_before, password_hash=None)
     await connection.execute(changed.where(users.c.id == user_id))

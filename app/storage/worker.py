@@ -1,10 +1,10 @@
-"""Threads that run a whole transaction each time.
+"""Threads that run one whole transaction after the other.
 
 Through the async engine a statement costs three switches to the driver's thread and back, about
 300 µs of processor time; a commit of many rows, or a snapshot, has several statements.
 
-Whatever these threads do in Python, the event loop cannot do meanwhile. So each keeps its
-connection, and what came of a transaction goes straight to the one who waits for it.
+While one of these threads runs Python, the event loop cannot. So each keeps its connection, and
+gives the outcome of a transaction straight to the future of its caller.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class _Job:
     told: Firm[Any]
 
     def tell(self, result: Any, error: BaseException | None) -> None:
-        """Whoever waits gets it; nobody does when the loop is gone."""
+        """Give the outcome to the caller; do nothing if the event loop has been closed."""
         with contextlib.suppress(RuntimeError):
             self.told.get_loop().call_soon_threadsafe(self._settle, result, error)
 
@@ -43,9 +43,9 @@ class _Job:
 
 
 class Worker:
-    """Some threads, with a connection each, and the statement that begins their transactions.
+    """At most `threads` threads with a connection each; `begin` begins their transactions.
 
-    A thread begins with the first transaction for which no other is free.
+    A thread is started for the first transaction for which no other is free.
     """
 
     def __init__(self, engine: Engine, threads: int, begin: str) -> None:
@@ -60,10 +60,10 @@ class Worker:
     async def run(
         self, work: Callable[[Connection], T], then: Callable[[T], None] | None = None
     ) -> T:
-        """Return what `work` returned in its transaction, after `then` got it.
+        """Run `work` in a transaction, give its outcome to `then`, and return it.
 
-        Also when the caller is cancelled, it has run to its end when this returns. Raises
-        RuntimeError after `close`.
+        A cancelled caller gets its CancelledError when both have ended. Raises RuntimeError after
+        `close`.
         """
         if self._closed:
             raise RuntimeError("the database is closed")
@@ -78,9 +78,9 @@ class Worker:
             self._unfinished -= 1
 
     async def close(self) -> None:
-        """What was asked for is done, the connections are closed and the threads have ended.
+        """Finish what was asked for, close the connections and end the threads.
 
-        So it is when this returns, also to a caller that is cancelled.
+        A cancelled caller gets its CancelledError when all of that is done.
         """
         self._closed = True
         for _ in self._threads:
@@ -93,11 +93,11 @@ class Worker:
         self._engine.dispose()
 
     def _begin_thread(self) -> None:
-        # One that nobody closed must not keep the process alive.
+        # A daemon: a worker that nobody closed must not keep the process alive.
         name = f"database_{len(self._threads)}"
         thread = threading.Thread(target=self._serve, name=name, daemon=True)
         thread.start()
-        # Not before: one that the system refuses to start would be counted as free.
+        # Only now: a thread that the system refuses to start would be counted as free.
         self._threads.append(thread)
 
     def _serve(self) -> None:
@@ -111,11 +111,11 @@ class Worker:
             except BaseException as fault:  # noqa: BLE001
                 error = fault
                 if connection is not None:
-                    # The next transaction has nothing of this one's.
+                    # The next transaction must find nothing of this one's.
                     connection.close()
                     connection = None
             job.tell(result, error)
-            # Else they would be held until the next one comes.
+            # The loop's variables would hold them until the next job comes.
             del job, result, error
         if connection is not None:
             connection.close()
@@ -126,7 +126,7 @@ class Worker:
             result = job.work(connection)
             connection.exec_driver_sql("COMMIT")
         except BaseException as fault:
-            # They hold cursors, and one that is open keeps what it reads, whatever is rolled back.
+            # The frames hold cursors, and an open cursor keeps its snapshot after the rollback.
             traceback.clear_frames(fault.__traceback__)
             _roll_back(connection)
             raise
@@ -136,7 +136,7 @@ class Worker:
 
 
 def _roll_back(connection: Connection) -> None:
-    """Nothing of the transaction is left, by throwing the connection away if it must be."""
+    """Undo the transaction, by throwing the connection away if that fails."""
     try:
         connection.exec_driver_sql("ROLLBACK")
     except DBAPIError:
