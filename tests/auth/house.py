@@ -1,5 +1,6 @@
 """Accounts and sessions on a real database, with a clock that stands still until moved."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import pytest
 from sqlalchemy import event
 
 from app.auth.accounts import Accounts, SignedIn, SignIn
@@ -16,6 +18,7 @@ from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import Sessions
 from app.auth.tokens import Identity
+from app.base.errors import Problem
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.users import User
@@ -153,3 +156,29 @@ def closed(ended: ToClose) -> list[tuple[dict[str, Any], int, str]]:
         )
         for selector, close in ended
     ]
+
+
+async def problem(awaitable: Any) -> tuple[int, str]:
+    """Return status and code of the Problem that the call raises."""
+    with pytest.raises(Problem) as caught:
+        await awaitable
+    return caught.value.status, caught.value.code
+
+
+async def dead(house: House, token: str) -> bool:
+    """Return whether the token is refused, from memory and from the database."""
+    answers = await asyncio.gather(
+        house.sessions.resolve(token, "header"),
+        house.restarted().resolve(token, "header"),
+        return_exceptions=True,
+    )
+    verdicts = [isinstance(answer, Problem) for answer in answers]
+    assert verdicts[0] == verdicts[1]
+    return verdicts[0]
+
+
+async def refused(sessions: Sessions, token: str) -> None:
+    """Check that the token is 401."""
+    with pytest.raises(Problem) as caught:
+        await sessions.resolve(token, "header")
+    assert (caught.value.status, caught.value.code) == (401, "unauthorized")
