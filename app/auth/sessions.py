@@ -119,10 +119,12 @@ class Sessions:
         Each is a pair of session id, None for a JWT, and device id.
         """
         now = milliseconds(self._clock())
-        for session_id, device_id in live:
-            self._mark(session_id, device_id, now)
-            entry = self._cache.of_session(session_id) if session_id is not None else None
-            if entry is not None:
+        used = list(live)
+        sessions = [session_id for session_id, _ in used if session_id is not None]
+        self.session_uses.mark_all(sessions, now)
+        self.device_uses.mark_all((one for _, one in used if one is not None), now)
+        for session_id in sessions:
+            if (entry := self._cache.of_session(session_id)) is not None:
                 entry.last_used = now
 
     async def flush(self) -> None:
@@ -206,14 +208,11 @@ class Sessions:
             identity = replace(identity, via=via)
         now = milliseconds(self._clock())
         entry.last_used = now
-        self._mark(identity.session_id, identity.device_id, now)
+        if identity.session_id is not None:
+            self.session_uses.mark(identity.session_id, now)
+        if identity.device_id is not None:
+            self.device_uses.mark(identity.device_id, now)
         return identity
-
-    def _mark(self, session_id: int | None, device_id: int | None, now: int) -> None:
-        if session_id is not None:
-            self.session_uses.mark(session_id, now)
-        if device_id is not None:
-            self.device_uses.mark(device_id, now)
 
     def _remember_dead(self, key: bytes, reason: str | None) -> None:
         """Refuse the token from memory from now on; this is its only log line."""

@@ -44,6 +44,10 @@ class Uses:
         """Record a use of the row."""
         self._pending[row_id] = at
 
+    def mark_all(self, row_ids: Iterable[int], at: int) -> None:
+        """Record a use of every row."""
+        self._pending.update(dict.fromkeys(row_ids, at))
+
     def last(self, row_id: int) -> int:
         """Return the last use of the row that is not yet written; 0 if there is none."""
         return self._pending.get(row_id, 0)
