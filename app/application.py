@@ -25,8 +25,10 @@ from app.base.metrics import Metrics
 from app.features.accepted import AcceptedFeature
 from app.features.ack import AckFeature
 from app.features.device import DeviceFeature, DurableLimits
-from app.features.door import Dispatcher, Door
-from app.features.feature import Feature, handlers, load_features, prompt_handlers
+from app.features.dispatch import Dispatcher
+from app.features.door import Door
+from app.features.feature import Feature, handlers, load_features
+from app.features.lines import LineLimits, Lines
 from app.features.presence import PresenceFeature
 from app.keys import (
     ACCOUNTS,
@@ -225,12 +227,12 @@ async def _door(app: web.Application) -> AsyncIterator[None]:
     features: list[Feature] = [device, presence, *own, *accepted]
     found = handlers(features)
     ack = AckFeature(node)
-    dispatcher = Dispatcher(
-        {**found, ack.prefix: ack.handle},
-        app[METRICS].received,
-        {**prompt_handlers(features), ack.prefix: ack.handle_now},
+    dispatcher = Dispatcher({**found, ack.prefix: ack.handle}, app[METRICS].received)
+    waits = LineLimits(
+        handler_seconds=settings.handler_seconds, message_bytes=settings.max_message_bytes
     )
-    app[DOOR] = Door(node, dispatcher, settings.max_message_bytes, _rate_limit(settings))
+    lines = Lines(dispatcher, app[METRICS], waits, pausing={device.prefix})
+    app[DOOR] = Door(node, dispatcher, lines, settings.max_message_bytes, _rate_limit(settings))
     yield
     presence.close()
 

@@ -160,6 +160,14 @@ class Settings(BaseSettings):
     request_seconds: float = option(
         30, "Time for one HTTP request, body included.", unit="seconds", gt=0, le=3600
     )
+    handler_seconds: float = option(
+        10,
+        "Time for a feature to handle one message; then its handler is cancelled and the sender "
+        "is answered `timed_out`.",
+        unit="seconds",
+        gt=0,
+        le=3600,
+    )
     close_seconds: float = option(
         2,
         "Time for a peer to answer our close frame before its connection is dropped.",

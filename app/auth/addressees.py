@@ -27,6 +27,10 @@ class DeviceOwners:
         self._database = database
         self._owners: Lru[int, int] = Lru(KNOWN_DEVICES)
 
+    def remembered(self, device_id: int) -> int | None:
+        """Return the id of the device's user, `NOBODY` if it does not exist; None if unknown."""
+        return self._owners.get(device_id)
+
     async def load(self, device_id: int) -> int | None:
         """Return the id of the device's user; None if it does not exist or was removed."""
         if not 0 < device_id <= MAX_ID:
@@ -91,6 +95,10 @@ class Addressees:
         if owner is None:
             raise Problem(404, "device_not_found", "There is no such device.")
         return owner
+
+    def remembered_owner(self, device_id: int) -> int | None:
+        """Return the id of the device's user, `NOBODY` if it does not exist; None if unknown."""
+        return self._owners.remembered(device_id)
 
     async def owns(self, user_id: int, device_id: int) -> bool:
         """Tell whether the user has this device; a select only if memory does not know."""

@@ -18,6 +18,7 @@ MAX_PREFIXES: Final = 64
 """Type prefixes counted by name. Peers choose types, so all further ones count as `other`."""
 
 LATENCY_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
+HANDLER_BUCKETS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0)
 LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 
@@ -81,10 +82,14 @@ class Metrics(Collector):
         self.received = PrefixCounter()
         self.sent = PrefixCounter()
         self.dropped = 0
+        self.busy = 0
+        self.handlers_running = 0
+        self.messages_waiting = 0
         self.appends = 0
         self.commits = 0
         self.latency = Histogram(LATENCY_BUCKETS)
         self.lag = Histogram(LAG_BUCKETS)
+        self._handlers: dict[str, Histogram] = {}
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -95,6 +100,13 @@ class Metrics(Collector):
     def watch(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Show what `read` returns as the gauge `switchboard_NAME`."""
         self._gauges[name] = (description, read)
+
+    def handler_took(self, prefix: str, seconds: float) -> None:
+        """Count a handler of a feature, which had to wait for something."""
+        histogram = self._handlers.get(prefix)
+        if histogram is None:
+            histogram = self._handlers[prefix] = Histogram(HANDLER_BUCKETS)
+        histogram.observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it is now."""
@@ -107,6 +119,21 @@ class Metrics(Collector):
             "switchboard_frames_dropped",
             "Ephemeral frames that a slow connection could not take.",
             value=self.dropped,
+        )
+        yield GaugeMetricFamily(
+            "switchboard_handlers_running",
+            "Handlers of features that wait for something.",
+            value=self.handlers_running,
+        )
+        yield GaugeMetricFamily(
+            "switchboard_messages_waiting",
+            "Messages in line behind such a handler.",
+            value=self.messages_waiting,
+        )
+        yield CounterMetricFamily(
+            "switchboard_messages_busy",
+            "Messages refused since too many were in line.",
+            value=self.busy,
         )
         yield CounterMetricFamily(
             "switchboard_appends", "Durable messages stored.", value=self.appends
@@ -126,6 +153,17 @@ class Metrics(Collector):
             "delivery_seconds", "From accepting a message to writing it.", self.latency
         )
         yield _histogram("loop_lag_seconds", "How late the event loop runs a timer.", self.lag)
+        yield self._handler_seconds()
+
+    def _handler_seconds(self) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(
+            "switchboard_handler_seconds",
+            "How long handlers took that had to wait for something.",
+            labels=["prefix"],
+        )
+        for prefix, histogram in self._handlers.items():
+            family.add_metric([prefix], histogram.cumulative(), histogram.sum)
+        return family
 
 
 def _labelled(

@@ -16,11 +16,7 @@ class AcceptedFeature:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
 
-    async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
-        """Accept the message."""
-        return self.handle_now(connection, message)
-
-    def handle_now(self, connection: Connection, message: ClientMessage) -> Outcome:
+    def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
         """Accept the message."""
         log.debug("accepted", extra=fields(type=message.type, connection=connection.connection_id))
         return None

@@ -16,12 +16,8 @@ class AckFeature:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
-        """Do what `handle_now` does."""
-        return self.handle_now(connection, message)
-
-    def handle_now(self, connection: Connection, message: ClientMessage) -> Outcome:
-        """The cursor is at the offset acknowledged, unless it was ahead of it already.
+    def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
+        """Move the device's cursor to the offset, unless it is ahead of it already.
 
         Raises MessageError: `unknown_type`; `invalid_message` when the offset is none, or above
         what was sent.

@@ -1,9 +1,9 @@
 """`device.send`: a device sends to another device of its user, to the others, or to all."""
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Awaitable, Callable, Collection, Container
 from typing import Any, Final
 
-from app.features.feature import LATER, Accepted, Later, Outcome, Storing
+from app.features.feature import Accepted, Outcome, Storing
 from app.node.connection import Connection
 from app.node.inflow import Rate, RateLimit
 from app.node.node import Node
@@ -58,34 +58,51 @@ class DeviceFeature:
         self._owned = owned
         self._limits = limits
 
-    async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
+    def handle(
+        self, connection: Connection, message: ClientMessage
+    ) -> Outcome | Awaitable[Outcome]:
         """Relay `device.send`; the answer names the devices that took it.
 
-        A durable one is answered when it is on disk; the next message is handled meanwhile.
+        A durable one is answered when it is on disk; the next message is handled meanwhile. Only a
+        device that is away and whose owner is not in memory has to be waited for.
 
         Raises MessageError `unknown_type`, `device_not_found` for a device that is unknown or
         another user's, `rate_limited` for too many durable messages, and Problem
         `invalid_message`, `forbidden` for a type that devices may not send, or not durably.
         """
         publication = self._read(connection, message)
-        self._count(connection, publication)
-        away = self._away(publication)
-        if away is not None and not await self._publisher.is_device_of(
-            away.user_id, away.device_id
-        ):
-            raise MessageError("device_not_found", "there is no such device of yours")
-        if connection.is_closing():
-            # It was replaced or revoked while the device was looked up: it acts no more.
-            return None
-        return self._hand_over(publication)
+        durable = publication.keep.durable
+        if durable:
+            self._limits.check(connection, publication.type)
+        match publication.to:
+            case ToDevice(user_id, device_id):
+                if not self._node.manager.is_device_connected(user_id, device_id):
+                    owner = self._publisher.remembered_owner(device_id)
+                    if owner is None:
+                        return self._look_up(connection, publication, device_id)
+                    if owner != user_id:
+                        raise _not_found()
+        if durable:
+            return self._store(publication)
+        return Accepted(self._publisher.send(publication).taken)
 
-    def handle_now(self, connection: Connection, message: ClientMessage) -> Outcome | Later:
-        """Do what `handle` does, unless the database has to be asked for the device."""
-        publication = self._read(connection, message)
-        if self._away(publication) is not None:
-            return LATER
-        self._count(connection, publication)
-        return self._hand_over(publication)
+    async def _look_up(
+        self, connection: Connection, publication: Publication, device_id: int
+    ) -> Outcome:
+        """Relay to a device that is away, once the database has said whose it is."""
+        if not await self._publisher.is_device_of(connection.user_id, device_id):
+            raise _not_found()
+        if connection.is_closing():
+            # It was replaced or revoked meanwhile: it acts no more.
+            return None
+        if publication.keep.durable:
+            return self._store(publication)
+        return Accepted(self._publisher.send(publication).taken)
+
+    def _store(self, publication: Publication) -> Storing:
+        storing = Storing()
+        self._publisher.append(publication, storing.settle)
+        return storing
 
     def _read(self, connection: Connection, message: ClientMessage) -> Publication:
         if message.type != "device.send":
@@ -104,25 +121,9 @@ class DeviceFeature:
             f"device:{connection.device_id}" if keep.message_id is not None else "",
         )
 
-    def _away(self, publication: Publication) -> ToDevice | None:
-        """Return the one device that the message is for, if it is not connected."""
-        match publication.to:
-            case ToDevice(user_id, device_id) as to:
-                connected = self._node.manager.is_device_connected(user_id, device_id)
-                return None if connected else to
-            case _:
-                return None
 
-    def _count(self, connection: Connection, publication: Publication) -> None:
-        if publication.keep.durable:
-            self._limits.check(connection, publication.type)
-
-    def _hand_over(self, publication: Publication) -> Outcome:
-        if not publication.keep.durable:
-            return Accepted(self._publisher.send(publication).taken)
-        storing = Storing()
-        self._publisher.append(publication, storing.settle)
-        return storing
+def _not_found() -> MessageError:
+    return MessageError("device_not_found", "there is no such device of yours")
 
 
 def _address(connection: Connection, to: Any) -> Address:

@@ -1,8 +1,8 @@
 """What a feature is, what it may answer, and which feature owns which type prefix.
 
-A feature is an object with a `prefix` and an async `handle(connection, message)`. One that seldom
-waits may have a plain `handle_now(connection, message)`, too, which returns LATER with nothing done
-when `handle` has to wait: it is called as soon as a message is there, outside of any task.
+A feature is an object with a `prefix` and a function `handle(connection, message)`, plain or async.
+A plain one answers in the call in which the message arrives, and must not block; an async one may
+wait, and then only the later messages of that connection for that feature wait with it.
 
 The operator's own are named in the setting `features` as `module:attribute`, where the attribute is
 a feature or a callable that takes the Node and returns one.
@@ -11,7 +11,7 @@ a feature or a callable that takes the Node and returns one.
 import importlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from app.base.errors import Problem, SettingsError
 from app.node.connection import Connection
@@ -43,19 +43,14 @@ class Storing:
     then: Callable[[Stored | Problem], None]
 
     def settle(self, outcome: Stored | Problem) -> None:
-        """Tell whoever waits that the message is stored, or cannot be."""
+        """Tell the door that the message is stored, or cannot be."""
         self.then(outcome)
 
 
-class Later:
-    """Nothing was done: this message has to wait for something."""
-
-
-LATER: Final = Later()
-
 Outcome = Reply | Accepted | Storing | None
-Handler = Callable[[Connection, ClientMessage], Awaitable[Outcome]]
-PromptHandler = Callable[[Connection, ClientMessage], Outcome | Later]
+"""What answers a message; None is `ok`."""
+
+Handler = Callable[[Connection, ClientMessage], Outcome | Awaitable[Outcome]]
 
 
 @runtime_checkable
@@ -64,11 +59,14 @@ class Feature(Protocol):
 
     prefix: str
 
-    async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
-        """Act on a message of the prefix and return what answers it.
+    def handle(
+        self, connection: Connection, message: ClientMessage
+    ) -> Outcome | Awaitable[Outcome]:
+        """Act on a message of the prefix and return what answers it, or an awaitable of that.
 
-        Raises MessageError or Problem to refuse it; every other exception is answered with
-        `internal_error`. A message of one connection is handled after the one before it.
+        Raises MessageError or Problem to refuse it; every other exception, and an answer that
+        cannot be encoded, becomes `internal_error`. The messages of one connection for one feature
+        are handled one after the other, in their order; no order holds between features.
         """
 
 
@@ -86,12 +84,6 @@ def handlers(features: Iterable[Feature]) -> Mapping[str, Handler]:
             raise SettingsError([f"Two features own the prefix {prefix!r}."])
         table[prefix] = feature.handle
     return table
-
-
-def prompt_handlers(features: Iterable[Feature]) -> Mapping[str, PromptHandler]:
-    """Return the `handle_now` of each prefix whose feature has one."""
-    found = {feature.prefix: getattr(feature, "handle_now", None) for feature in features}
-    return {prefix: handler for prefix, handler in found.items() if handler is not None}
 
 
 def load_features(names: Iterable[str], node: Node) -> list[Feature]:

@@ -50,7 +50,7 @@ class PresenceFeature:
         self._tick: asyncio.Handle | None = None
         self._retry: asyncio.TimerHandle | None = None
 
-    async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
+    def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
         """Begin or end watching; raises MessageError `unknown_type`."""
         if message.type == "presence.watch":
             return Reply(DEVICES, self._watch(connection))

@@ -292,10 +292,14 @@ class Connection:
     def full(self) -> bool:
         """True while the door reads no further message of the peer.
 
-        Then the outbox takes no frame, or too many messages have no answer yet.
+        Then the outbox takes no frame, or too many messages wait or have no answer yet.
         """
-        outbox = self._outbox
-        return self.inflow.outstanding >= MAX_OUTSTANDING or (outbox is not None and outbox.full)
+        outbox, inflow = self._outbox, self.inflow
+        return (
+            inflow.outstanding >= MAX_OUTSTANDING
+            or (outbox is not None and outbox.full)
+            or (inflow.waiting is not None and inflow.waiting.crowded)
+        )
 
     @property
     def unsent(self) -> int:

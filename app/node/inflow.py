@@ -1,6 +1,7 @@
-"""What comes in on one connection, as the door counts it: how much, how often, what waits."""
+"""What comes in on one connection: how much is allowed, what is counted, what waits."""
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,16 +58,44 @@ class Rate:
         self.refused = 0
         return True
 
-    def give_back(self, size: int) -> None:
-        """Count the message that was taken last not at all."""
-        self._messages += 1
-        self._bytes += size
+
+class Line:
+    """The messages of one connection that wait for one feature, and the task that handles them."""
+
+    __slots__ = ("task", "texts")
+
+    task: "asyncio.Task[None]"
+
+    def __init__(self) -> None:
+        self.texts: deque[tuple[str, int]] = deque()
+        """Each with its size in bytes; decoded when its turn comes, since objects take more."""
+
+
+class Waiting:
+    """All lines of one connection, by feature. Most connections never have one."""
+
+    __slots__ = ("bytes", "count", "crowded", "lines")
+
+    def __init__(self) -> None:
+        self.lines: dict[str, Line] = {}
+        self.count = 0
+        self.bytes = 0
+        self.crowded = False
+        """True while reading pauses: there is no place for a message that must not be refused."""
 
 
 class Inflow:
     """What the door keeps for one connection; only the door and the features' limits write it."""
 
-    __slots__ = ("_resumed", "durable_rate", "frames", "heard_at", "outstanding", "rate")
+    __slots__ = (
+        "_resumed",
+        "durable_rate",
+        "frames",
+        "heard_at",
+        "outstanding",
+        "rate",
+        "waiting",
+    )
 
     def __init__(self, now: float) -> None:
         self.frames = 0
@@ -79,6 +108,7 @@ class Inflow:
         """Of durable ones."""
         self.outstanding = 0
         """Messages that are being stored and have no answer yet."""
+        self.waiting: Waiting | None = None
         self._resumed: asyncio.Future[None] | None = None
 
     def settle(self) -> None:
@@ -87,14 +117,14 @@ class Inflow:
         self.resume()
 
     def resume(self) -> None:
-        """Wake the reader that waits in `resumed`."""
+        """Wake who waits in `resumed`."""
         if self._resumed is not None:
             resumed, self._resumed = self._resumed, None
             if not resumed.done():
                 resumed.set_result(None)
 
     async def resumed(self) -> None:
-        """Wait until something has changed that reading may wait for."""
-        if self._resumed is None:
+        """Wait until something has changed that reading, or ending, may wait for."""
+        if self._resumed is None or self._resumed.done():
             self._resumed = asyncio.get_running_loop().create_future()
         await self._resumed

@@ -110,6 +110,10 @@ class Publisher:
         to = await self._address_of(draft.target)
         return Publication(to, draft.type, draft.payload, draft.keep, owner=draft.owner)
 
+    def remembered_owner(self, device_id: int) -> int | None:
+        """Return the id of the device's user, 0 if there is none; None if memory does not know."""
+        return self._addressees.remembered_owner(device_id)
+
     async def is_device_of(self, user_id: int, device_id: int) -> bool:
         """Tell whether the user has this device, which may be away."""
         return await self._addressees.owns(user_id, device_id)

@@ -12,7 +12,8 @@ from aiohttp import WSMessage, WSMsgType, web
 
 from app.auth.tokens import Identity
 from app.base.logs import fields
-from app.features.door import Door, who
+from app.features.dispatch import who
+from app.features.door import Door
 from app.keys import ADMISSION, ANSWERING_PROBLEMS, DOOR, METRICS, NODE, SESSIONS, SETTINGS
 from app.node.connection import Connection
 from app.protocol.close import INTERNAL, REVOKED
@@ -61,10 +62,7 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
                 await connection.readable()
             if connection.is_closing():
                 break
-            if message.type is WSMsgType.TEXT:
-                await door.take_text(connection, message.data)
-            else:
-                take_other(door, connection, message)
+            take(door, connection, message)
             # Else it would be held until the next one comes.
             del message
     except asyncio.CancelledError:
@@ -94,14 +92,17 @@ def enter(app: web.Application, connection: Connection, identity: Identity, quer
     log.info("connected", extra=who(connection))
 
 
-def take_other(door: Door, connection: Connection, message: WSMessage) -> None:
-    """Have what is not a text message answered."""
-    if message.type is WSMsgType.PONG:
-        door.take_pong(connection, message.data)
-    elif message.type is WSMsgType.PING:
-        door.take_ping(connection, bytes(message.data))
-    elif message.type is WSMsgType.BINARY:
-        door.take_binary(connection, message.data)
+def take(door: Door, connection: Connection, message: WSMessage) -> None:
+    """Have a message handled and answered."""
+    kind, data = message.type, message.data
+    if kind is WSMsgType.TEXT:
+        door.handle(connection, data, len(data) if data.isascii() else len(data.encode()))
+    elif kind is WSMsgType.PONG:
+        door.take_pong(connection, data)
+    elif kind is WSMsgType.PING:
+        door.take_ping(connection, bytes(data))
+    elif kind is WSMsgType.BINARY:
+        door.take_binary(connection, data)
 
 
 # The end
@@ -109,10 +110,15 @@ def take_other(door: Door, connection: Connection, message: WSMessage) -> None:
 
 async def end(app: web.Application, wire: SocketWire, connection: Connection) -> None:
     """Close the connection, count and log its end, and leave nothing of it behind."""
-    node = app[NODE]
+    node, lines = app[NODE], app[DOOR].lines
     try:
         node.manager.unregister(connection)
-        await close(wire, connection, app[SETTINGS])
+        if connection.inflow.waiting is None:
+            await close(wire, connection, app[SETTINGS])
+        else:
+            # Handlers get their moment while the peer gets its own.
+            closed = close(wire, connection, app[SETTINGS])
+            await asyncio.gather(closed, lines.finish(connection))
     finally:
         wire.abort()
         node.retire(connection)

@@ -5,28 +5,19 @@ its fragments, and frames without a mask.
 """
 
 import asyncio
-from typing import Final, Protocol
+from typing import Final
 
+from app.features.door import Door
 from app.node.connection import Connection
-from app.node.deadlines import Arrivals
 from app.protocol.close import ABUSE
-from app.protocol.frames import TEXT_FRAME, FrameMeter, is_one_frame
+from app.protocol.frames import TEXT_FRAME, FrameMeter, is_one_frame, text_of
 
 MAX_FRAGMENTS: Final = 1024
 """Data frames of one message: a browser sends one, a library that streams some dozens."""
 
 
-class Taking(Protocol):
-    """Who takes messages past aiohttp."""
-
-    arrivals: Arrivals
-
-    def take_now(self, connection: Connection, data: bytes) -> bool:
-        """Have the message in one whole text frame handled; False if nothing was done."""
-
-
 class Tap(asyncio.Protocol):
-    """Stands in for a protocol and forwards everything to it that nobody takes at once."""
+    """Stands in for a protocol; forwards to it what is not handled in the call that brings it."""
 
     __slots__ = (
         "_connection",
@@ -38,7 +29,7 @@ class Tap(asyncio.Protocol):
         "waiter",
     )
 
-    def __init__(self, protocol: asyncio.Protocol, connection: Connection, door: Taking) -> None:
+    def __init__(self, protocol: asyncio.Protocol, connection: Connection, door: Door) -> None:
         self._protocol = protocol
         self._connection = connection
         self._door = door
@@ -60,7 +51,7 @@ class Tap(asyncio.Protocol):
             if meter.unmasked or meter.fragments > MAX_FRAGMENTS:
                 self._connection.disconnect(ABUSE)
                 return
-        elif self.prompt and data[0] == TEXT_FRAME and self._door.take_now(self._connection, data):
+        elif self.prompt and data[0] == TEXT_FRAME and self._handle(data):
             return
         self.prompt = False
         self._protocol.data_received(data)
@@ -84,16 +75,27 @@ class Tap(asyncio.Protocol):
         """Pass it on."""
         self._protocol.resume_writing()
 
+    def _handle(self, data: bytes) -> bool:
+        """Have the message in one whole text frame handled; False if it is left to aiohttp."""
+        connection, door, size = self._connection, self._door, len(data)
+        if size > door.prompt_bytes or connection.closing is not None or connection.full:
+            return False
+        text = text_of(data)
+        if text is None:
+            return False
+        door.handle(connection, text, size - (6 if size < 132 else 8))
+        return True
+
     def _follow(self, data: bytes) -> FrameMeter:
         """Return what is known with these bytes; it is kept only until no message is unfinished."""
-        since, connection = self._door.arrivals.since, self._connection
+        arrivals, connection = self._door.arrivals, self._connection
         meter = self._meter or FrameMeter()
         begun = meter.begun
         meter.feed(data)
         if not meter.partial:
             self._meter = None
-            since.pop(connection, None)
+            arrivals.since.pop(connection, None)
         elif self._meter is None or begun != meter.begun:
             self._meter = meter
-            since[connection] = self._door.arrivals.clock()
+            arrivals.since[connection] = arrivals.clock()
         return meter

@@ -22,9 +22,6 @@ WRITE_BUFFER_HIGH: Final = 65_536
 KERNEL_IDLE_BYTES: Final = 4096
 """Fewer bytes than this in the kernel's queue are pings, not a message in transit."""
 
-HANDLER_SECONDS: Final = 0.5
-"""Time for a handler to end when its connection is closed, which takes a second at most."""
-
 if sys.platform == "linux":
     import fcntl
 
@@ -66,7 +63,6 @@ class SocketWire:
     __slots__ = (
         "_descriptor",
         "_interrupting",
-        "_patience",
         "_pump",
         "_reader",
         "_transport",
@@ -96,11 +92,10 @@ class SocketWire:
         self._descriptor = raw.fileno() if raw is not None else -1
         self._reader: asyncio.Task[Any] | None = None
         self._interrupting = False
-        self._patience: asyncio.TimerHandle | None = None
         self.closed = False
         """True from the moment at which a close frame is sent; whoever sends it says so."""
         self.receiving = False
-        """True while it waits for the peer, not in a handler."""
+        """True while the reader waits for the peer."""
 
     def write(self, data: bytes) -> bool:
         """Write whole frames, unless a close frame went before; True if the system took all.
@@ -141,15 +136,10 @@ class SocketWire:
         self._pump = asyncio.create_task(self._run_pump())
 
     def close_soon(self) -> None:
-        """Wake the reader, which then closes the connection; a handler gets a moment to end."""
-        if self._reader is None or self._interrupting:
-            return
-        self._interrupting = True
-        if self.receiving:
+        """Wake the reader if it waits for the peer; it closes the connection."""
+        if self.receiving and self._reader is not None and not self._interrupting:
+            self._interrupting = True
             self._reader.cancel()
-        else:
-            loop = asyncio.get_running_loop()
-            self._patience = loop.call_later(HANDLER_SECONDS, self._interrupt)
 
     def begin_reading(self) -> None:
         """Let `close_soon` interrupt the current task from now on."""
@@ -158,16 +148,10 @@ class SocketWire:
     def end_reading(self) -> None:
         """Let nothing be interrupted any more."""
         self._reader = None
-        if self._patience is not None:
-            self._patience.cancel()
 
     def was_interrupted(self) -> bool:
         """Tell whether the cancellation just caught was `close_soon`'s alone, which ends here."""
         return self._interrupting and self._reader is not None and not self._reader.uncancel()
-
-    def _interrupt(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
 
     def abort(self) -> None:
         """Drop the connection; a pump that waits for the peer ends by this too."""

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'vite';
 
-const LIMIT = 6144;
+const LIMIT = 7168;
 
 const bundles = await build({
   configFile: false,

@@ -54,6 +54,7 @@ async def test_the_metrics_table_is_what_a_node_shows() -> None:
     metrics.closed["1000"] += 1
     metrics.received.add("note")
     metrics.sent.add("note")
+    metrics.handler_took("note", 0.1)
     shown = {
         (family.name, family.type, ", ".join(sorted(labels(family) - {"le"})))
         for family in metrics.collect()

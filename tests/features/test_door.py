@@ -1,160 +1,187 @@
-"""The door: messages that are handled in the call that brings them, and those that are not."""
+"""The way in: counting, limits, one answer for each message, whatever a feature does."""
 
-import json
+import logging
 from typing import Any
 
 import pytest
-from delivery_peers import frames
-from memory_log import MemoryLog
-from serving import masked
-from wires import MemoryWire
 
 from app.base.errors import Problem
-from app.base.metrics import Metrics, PrefixCounter
-from app.features.door import PROMPT_BYTES, Dispatcher, Door
-from app.features.feature import LATER, Accepted
-from app.node.connection import Connection
+from app.features.feature import Accepted, Reply, Storing
 from app.node.inflow import MAX_OUTSTANDING, RateLimit
-from app.node.node import Node, NodeLimits
-from app.node.outgoing import OutboxLimits
-from app.node.registry import ConnectionManager
-from app.protocol.close import RATE_LIMIT, REVOKED
-
-WHO = {"user_id": 1, "device_id": 2, "connection_id": "c"}
+from app.protocol.close import RATE_LIMIT
+from app.protocol.messages import MessageError
+from app.streams.committer import Stored
+from tests.features.sides import Side
 
 
-class Side:
-    """A door with the feature `note`, and one connection."""
+def answering(outcome: Any) -> Side:
+    """A side whose feature `note` answers with this at once, and `late` later."""
 
-    def __init__(self, **limits: Any) -> None:
-        self.outcome: Any = Accepted([5])
-        limit = RateLimit(**limits) if limits else None
-        self.node = Node(
-            ConnectionManager(),
-            MemoryLog(),
-            Metrics(),
-            NodeLimits(outbox=OutboxLimits(4, 10_000)),
-            clock=lambda: 7.0,
-        )
-        self.received = PrefixCounter()
-        dispatcher = Dispatcher(
-            {"note": self.wait, "slow": self.wait}, self.received, {"note": self.note}
-        )
-        self.door = Door(self.node, dispatcher, 65_536, limit)
-        self.wire = MemoryWire()
-        self.connection = Connection(self.wire, self.node.outgoing, **WHO)
+    def note(connection: Any, message: Any) -> Any:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    async def wait(self, connection: Connection, message: Any) -> Any:
-        return Accepted([6])
+    async def late(connection: Any, message: Any) -> Any:
+        return note(connection, message)
 
-    def note(self, connection: Connection, message: Any) -> Any:
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
-
-    def take(self, type_: str = "note.x", **more: Any) -> bool:
-        text = json.dumps({"type": type_, "id": "7", **more})
-        return self.door.take_now(self.connection, masked(text.encode()))
-
-    def answers(self) -> list[Any]:
-        self.connection.flush()
-        return frames(b"".join(self.wire.written))
+    return Side({"note": note, "late": late})
 
 
-@pytest.fixture
-async def side() -> Side:
-    return Side()
-
-
-async def test_a_message_is_counted_handled_and_answered_at_once(side: Side) -> None:
-    assert side.take()
+async def test_a_message_is_counted_handled_and_answered_at_once() -> None:
+    side = answering(Accepted([5]))
+    side.say("note.x")
     assert side.answers() == [{"type": "ok", "payload": {"delivered": [5]}, "reply_to": "7"}]
     assert (side.connection.inflow.frames, side.connection.inflow.heard_at) == (1, 7.0)
-    assert dict(side.received.items()) == {"note": 1}
+    assert dict(side.metrics.received.items()) == {"note": 1}
 
 
-async def test_a_ping_is_answered_at_once(side: Side) -> None:
-    assert side.take("ping")
-    assert side.answers() == [{"type": "pong", "payload": None, "reply_to": "7"}]
+async def test_a_ping_is_answered_at_once_with_its_id_or_without() -> None:
+    side = Side({})
+    side.say("ping")
+    side.say("ping", id=None)
+    assert side.answers() == [
+        {"type": "pong", "payload": None, "reply_to": "7"},
+        {"type": "pong", "payload": None},
+    ]
 
 
-@pytest.mark.parametrize("type_", ["slow.x", "unknown.x"])
-async def test_what_has_no_prompt_feature_is_left_and_not_counted(side: Side, type_: str) -> None:
-    assert not side.take(type_)
-    assert (side.answers(), side.connection.inflow.frames) == ([], 0)
-    assert not dict(side.received.items())
+async def test_the_whole_prefix_must_match() -> None:
+    side = answering(None)
+    side.say("notes.x")
+    side.say("note")
+    assert side.told() == [("7", "unknown_type"), ("7", "ok")]
 
 
-async def test_what_has_to_wait_counts_once_against_the_limit() -> None:
-    side = Side(
-        messages_per_second=0.001, messages_burst=2, bytes_per_second=0.001, bytes_burst=100
-    )
-    side.outcome = LATER
-    for _ in range(10):
-        assert not side.take()
-    side.outcome = None
-    assert [side.take() and side.answers()[-1]["type"] for _ in range(3)] == ["ok", "ok", "error"]
+async def test_only_known_prefixes_become_names_of_a_metric() -> None:
+    side = answering(None)
+    for type_ in ("ping", "note.x", "note.y", "evil1.x", "evil2.x"):
+        side.say(type_)
+    assert dict(side.metrics.received.items()) == {"ping": 1, "note": 2, "unknown": 2}
 
 
-@pytest.mark.parametrize(
-    ("fault", "code"),
-    [(Problem(409, "taken", "no"), "taken"), (KeyError("hush"), "internal_error")],
-)
-async def test_a_feature_that_fails_is_an_error_for_the_sender(
-    side: Side, fault: Exception, code: str
+@pytest.mark.parametrize("feature", ["note", "late"])
+async def test_a_message_without_an_id_is_answered_only_by_a_reply(feature: str) -> None:
+    for outcome, answers in (
+        (None, []),
+        (Accepted([1]), []),
+        (Reply("note.read", 5), ["note.read"]),
+    ):
+        side = answering(outcome)
+        side.say(f"{feature}.x", id=None)
+        await side.settled()
+        assert [one["type"] for one in side.answers()] == answers
+
+
+@pytest.mark.parametrize("feature", ["note", "late"])
+@pytest.mark.parametrize("refusal", [MessageError("full", "no"), Problem(409, "full", "no")])
+async def test_a_refusal_becomes_an_error_with_its_code(feature: str, refusal: Any) -> None:
+    side = answering(refusal)
+    side.say(f"{feature}.x")
+    await side.settled()
+    assert side.answers() == [
+        {"type": "error", "payload": {"code": "full", "message": "no"}, "reply_to": "7"}
+    ]
+
+
+WRONG = {
+    "a dict": {"a": 1},
+    "a text": "done",
+    "true": True,
+    "an object": object(),
+    "a class": Reply,
+    "a set in a reply": Reply("note.read", {"ids": {1, 2}}),
+    "keys that are numbers": Reply("note.read", {1: "a"}),
+    "an integer of 70 bits": Reply("note.read", 1 << 70),
+    "half of a pair": Reply("note.read", "\ud800"),
+    "a type that is no text": Reply(5, None),
+    "devices that are no list": Accepted({1, 2}),
+    "an exception": KeyError("hush"),
+    "a refusal that cannot be told": Problem(400, "x", "\ud800"),
+}
+
+
+@pytest.mark.parametrize("feature", ["note", "late"])
+@pytest.mark.parametrize("outcome", WRONG.values(), ids=WRONG)
+async def test_what_is_no_answer_is_one_internal_error_and_one_line(
+    feature: str, outcome: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    side.outcome = fault
-    assert side.take()
-    [answer] = side.answers()
-    assert (answer["type"], answer["payload"]["code"], answer["reply_to"]) == ("error", code, "7")
-    assert "hush" not in answer["payload"]["message"]
+    side = answering(outcome)
+    with caplog.at_level(logging.INFO):
+        side.say(f"{feature}.x", "payload")
+        await side.settled()
+    assert side.told() == [("7", "internal_error")]
+    assert "hush" not in side.answers()[0]["payload"]["message"]
+    [line] = caplog.records
+    assert line.fields["connection"] == "c-1"
+    assert "payload" not in line.getMessage()
+    assert not side.connection.is_closing()
 
 
-async def test_what_is_no_message_is_told_at_once(side: Side) -> None:
-    assert side.door.take_now(side.connection, masked(b"{"))
-    assert side.door.take_now(side.connection, masked(b'{"type": 5, "id": "8"}'))
-    codes = [(one["payload"]["code"], one.get("reply_to")) for one in side.answers()]
-    assert codes == [("parse_error", None), ("invalid_message", "8")]
+async def test_an_awaitable_of_an_awaitable_is_an_internal_error() -> None:
+    async def inner() -> None:
+        raise AssertionError("never awaited")
+
+    async def outer(connection: Any, message: Any) -> Any:
+        unwanted = inner()
+        unwanted.close()
+        return unwanted
+
+    side = Side({"note": outer})
+    side.say("note.x")
+    await side.settled()
+    assert side.told() == [("7", "internal_error")]
 
 
-@pytest.mark.parametrize(
-    "data", [b"\xff\xfe", b'{"type": "note.x", "payload": "%s"}' % (b"x" * PROMPT_BYTES)]
-)
-async def test_what_aiohttp_does_better_is_left_to_it(side: Side, data: bytes) -> None:
-    assert not side.door.take_now(side.connection, masked(data))
-    assert (side.answers(), side.connection.inflow.frames) == ([], 0)
+async def test_a_durable_message_is_answered_when_it_is_stored() -> None:
+    storing = Storing()
+    side = answering(storing)
+    side.say("note.x")
+    assert (side.answers(), side.connection.inflow.outstanding) == ([], 1)
+    storing.settle(Stored("e", 4, False, [5]))
+    assert side.connection.inflow.outstanding == 0
+    assert side.answers() == [
+        {"type": "ok", "payload": {"delivered": [5], "epoch": "e", "offset": 4}, "reply_to": "7"}
+    ]
 
 
-async def test_nothing_is_taken_of_a_connection_that_is_closing(side: Side) -> None:
-    side.connection.disconnect(REVOKED)
-    assert not side.take()
+async def test_what_is_no_message_is_told_at_once() -> None:
+    side = Side({})
+    for text in ("{", '{"type": 5, "id": "8"}'):
+        side.door.handle(side.connection, text, len(text))
+    assert side.told() == [(None, "parse_error"), ("8", "invalid_message")]
 
 
-async def test_nothing_is_taken_while_too_many_wait_for_the_disk(side: Side) -> None:
-    side.connection.inflow.outstanding = MAX_OUTSTANDING
-    assert not side.take()
-    side.connection.inflow.settle()
-    assert side.take()
-
-
-async def test_nothing_is_taken_while_the_outbox_is_full(side: Side) -> None:
-    side.wire.unread = 1
-    while not side.connection.full:
-        assert side.take()
-    assert not side.take()
-
-
-async def test_who_goes_on_above_the_limit_is_cut_off() -> None:
-    side = Side(messages_per_second=0.001, messages_burst=2, bytes_per_second=0, bytes_burst=1)
-    for _ in range(5):
-        assert side.take()
+async def test_a_message_over_the_limit_is_dropped_and_stays_charged() -> None:
+    limit = RateLimit(
+        messages_per_second=0.001, messages_burst=3, bytes_per_second=0, bytes_burst=1
+    )
+    side = Side({"note": lambda *_: None}, limit=limit)
+    for _ in range(6):
+        side.say("note.x")
+    assert [code for _, code in side.told()] == ["ok"] * 3 + ["rate_limited"] * 3
+    side.say("note.x")
     assert side.connection.closing is not None
     assert side.connection.closing.close is RATE_LIMIT
-    assert [one["type"] for one in side.answers()] == ["ok", "ok", "error", "error"]
 
 
-async def test_a_fault_of_ours_ends_the_connection_and_no_other(side: Side, caplog) -> None:
-    side.outcome = object()
-    assert side.take()
-    assert side.connection.closing is not None
-    assert [record.getMessage() for record in caplog.records] == ["connection failed"]
+async def test_reading_pauses_while_too_many_wait_for_the_disk_or_the_outbox_is_full() -> None:
+    side = Side({"note": lambda *_: None}, outbox=2)
+    side.connection.inflow.outstanding = MAX_OUTSTANDING
+    assert side.connection.full
+    side.connection.inflow.settle()
+    assert not side.connection.full
+    side.wire.unread = 1
+    while not side.connection.full:
+        side.say("note.x")
+    assert side.connection.backlog == 2
+
+
+async def test_a_fault_of_the_door_ends_the_connection_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    side = Side({})
+    monkeypatch.setattr("app.features.door.decode", lambda text: 1 / 0)
+    side.say("note.x")
+    assert side.connection.is_closing()
+    assert "connection failed" in caplog.text

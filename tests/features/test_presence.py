@@ -34,7 +34,7 @@ async def watch(presence: PresenceFeature, member: Member) -> dict[int, int]:
 
 
 async def handle(presence: PresenceFeature, member: Member, type_: str) -> Outcome:
-    return await presence.handle(member.connection, ClientMessage(type_))
+    return presence.handle(member.connection, ClientMessage(type_))
 
 
 def changed(device_id: int, connections: int) -> dict[str, Any]:

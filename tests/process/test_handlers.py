@@ -58,4 +58,50 @@ async def test_a_handler_that_is_nearly_done_is_let_finish(tmp_path: Path, featu
         await server.until(lambda: connection.inflow.frames == 1)
         server.end(await server.app[ACCOUNTS].revoke_device(phone.device_id))
         assert await peer.closed() == (4502, "revoked")
+        await server.until(lambda: not server.app[NODE].deadlines.heartbeat)
         assert slow_feature.Slow.ended[-1] == 0.01
+
+
+async def test_a_handler_that_hangs_holds_up_nothing_else(tmp_path: Path, feature: str) -> None:
+    async with Server(tmp_path / "data", features=feature, heartbeat_seconds=0.2) as server:
+        phone = await server.device()
+        peer, laptop = (
+            await server.connect(phone),
+            await server.connect(await server.device("laptop")),
+        )
+        await peer.send("slow.nap", 3600, id="1")
+        await peer.send("slow.nap", 0, id="2")
+        assert (await peer.ask("ping"))["type"] == "pong"
+        send = {"to": "others", "type": "note.x", "payload": 1}
+        assert (await peer.ask("device.send", send))["type"] == "ok"
+        assert (await laptop.receive())["payload"] == 1
+        # Far beyond the time in which an unanswered ping ends a connection.
+        [connection] = [one for one in server.manager.connections() if one.device_id == 1]
+        for _ in range(5):
+            await server.until(lambda: connection.pulse.awaited_pong is not None)
+            await server.until(lambda: connection.pulse.awaited_pong is None)
+        assert not connection.is_closing()
+
+
+async def test_a_handler_that_takes_too_long_is_timed_out_and_the_next_one_runs(
+    tmp_path: Path, feature: str
+) -> None:
+    async with Server(tmp_path / "data", features=feature, handler_seconds=0.05) as server:
+        peer = await server.connect(await server.device())
+        await peer.send("slow.nap", 3600, id="1")
+        await peer.send("slow.nap", 0, id="2")
+        late, done = await peer.receive(), await peer.receive()
+        assert (late["payload"]["code"], late["reply_to"]) == ("timed_out", "1")
+        assert (done["type"], done["reply_to"]) == ("ok", "2")
+
+
+async def test_a_stop_waits_for_no_handler(tmp_path: Path, feature: str) -> None:
+    import slow_feature
+
+    async with Server(tmp_path / "data", features=feature) as server:
+        peer = await server.connect(await server.device())
+        [connection] = server.manager.connections()
+        await peer.send("slow.nap", 3600)
+        await server.until(lambda: connection.inflow.frames == 1)
+    assert slow_feature.Slow.ended[-1] == 3600
+    assert (await peer.closed())[0] == 1001

@@ -1,6 +1,5 @@
 """The short way of a message past aiohttp, and the long one: nothing shows which it took."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -70,36 +69,49 @@ async def test_both_ways_give_the_same_answers(server: Server, phone: Device, te
     assert seen[0] == seen[1]
 
 
-async def test_no_message_overtakes_one_that_waits(server: Server, phone: Device) -> None:
-    peer = await hello(server, phone)
-    tap = tap_of(server)
-    await server.until(lambda: tap.prompt)
-    away = '{"type":"device.send","id":"%d","payload":{"to":999,"type":"note.x"}}'
-    for number in range(0, 10, 2):
-        tap.data_received(masked((away % number).encode()))
-        tap.data_received(masked(b'{"type":"ping","id":"%d"}' % (number + 1)))
-    found = [json.loads((await peer.frame())[1])["reply_to"] for _ in range(10)]
-    assert found == [str(number) for number in range(10)]
-    await server.until(lambda: tap.prompt)
+AWAY = '{"type":"device.send","id":"%d","payload":{"to":%d,"type":"note.x"}}'
 
 
-async def test_no_message_overtakes_those_that_came_with_one_that_waits(
+async def replies(peer: RawPeer, count: int) -> list[str]:
+    return [json.loads((await peer.frame())[1])["reply_to"] for _ in range(count)]
+
+
+async def test_messages_of_one_feature_keep_their_order_and_a_ping_goes_past(
     server: Server, phone: Device
 ) -> None:
     peer = await hello(server, phone)
     tap = tap_of(server)
-    [connection] = server.manager.connections()
     await server.until(lambda: tap.prompt)
-    before = connection.frames_out
-    away = '{"type":"device.send","id":"%d","payload":{"to":%d,"type":"note.x"}}'
-    waiting = [masked((away % (number, 900 + number)).encode()) for number in range(3)]
-    tap.data_received(b"".join(waiting) + masked(b'{"type":"ping","id":"3"}'))
-    while connection.frames_out == before:  # noqa: ASYNC110
-        await asyncio.sleep(0)
-    # The reader had the second one without waiting for it, and asks the database for its device.
+    # Each device is unknown, so the database is asked.
+    for number in range(4):
+        tap.data_received(masked((AWAY % (number, 900 + number)).encode()))
     tap.data_received(masked(b'{"type":"ping","id":"4"}'))
-    found = [json.loads((await peer.frame())[1])["reply_to"] for _ in range(5)]
-    assert found == ["0", "1", "2", "3", "4"]
+    assert await replies(peer, 5) == ["4", "0", "1", "2", "3"]
+    assert tap.prompt
+
+
+async def test_no_message_overtakes_those_of_its_feature_that_came_with_one_that_waits(
+    server: Server, phone: Device
+) -> None:
+    peer = await hello(server, phone)
+    tap = tap_of(server)
+    await server.until(lambda: tap.prompt)
+    together = [masked((AWAY % (number, 900 + number)).encode()) for number in range(3)]
+    tap.data_received(b"".join(together))
+    tap.data_received(masked((AWAY % (3, 903)).encode()))
+    assert await replies(peer, 4) == ["0", "1", "2", "3"]
+
+
+async def test_what_came_together_is_handled_before_what_comes_next(
+    server: Server, phone: Device
+) -> None:
+    peer = await hello(server, phone)
+    tap = tap_of(server)
+    await server.until(lambda: tap.prompt)
+    ping = '{"type":"ping","id":"%d"}'
+    tap.data_received(b"".join(masked((ping % number).encode()) for number in range(3)))
+    tap.data_received(masked((ping % 3).encode()))
+    assert await replies(peer, 4) == ["0", "1", "2", "3"]
 
 
 async def test_the_short_way_needs_no_turn_of_the_loop(server: Server, phone: Device) -> None:
