@@ -262,7 +262,7 @@ async def _flush_regularly(app: web.Application) -> None:
 
 
 async def _if_the_disk_takes_it(writing: Awaitable[None]) -> None:
-    """Write when things were last seen; a disk that is full must not stop the server for that."""
+    """Await the write of last-seen times; a full disk must not stop the server for them."""
     try:
         await writing
     except (OSError, SQLAlchemyError) as error:
@@ -274,7 +274,7 @@ def _live(app: web.Application) -> list[tuple[int | None, int | None]]:
 
 
 async def _close_sockets(app: web.Application) -> None:
-    """End what still lives. aiohttp reads nothing any more by now, so nobody's answer is seen."""
+    """Close the sockets that are left. aiohttp no longer reads, so no answer of theirs is seen."""
     app[READINESS].draining = True
     await app[NODE].close_all(app[SETTINGS].close_seconds)
 
@@ -283,7 +283,7 @@ async def _close_sockets(app: web.Application) -> None:
 async def _background(
     app: web.Application, work: Coroutine[Any, Any, None], name: str
 ) -> AsyncIterator[None]:
-    """Have the work done inside the block; its death is logged and stops the server."""
+    """Run the work inside the block; log its failure, and stop the server then."""
 
     def note_death(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:

@@ -1,4 +1,4 @@
-"""What the application holds, typed: each key names one resource that application.py made."""
+"""The typed keys of `app[...]`: each names one resource that application.py made."""
 
 import asyncio
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ DOOR = web.AppKey("door", Door)
 ADMISSION = web.AppKey("admission", Admission)
 READINESS = web.AppKey("readiness", Readiness)
 FAILED = web.AppKey("failed", asyncio.Event)
-"""Set when a task that must not end has died: the server stops, to be started again."""
+"""Set when a task that must not end has died; the server then stops, to be started again."""
 ANSWERING_PROBLEMS: web.AppKey[Middleware] = web.AppKey("answering_problems")
 """Makes an answer of whatever an upgrade raises."""
 COOKIES = web.AppKey("cookies", AbstractStorage)

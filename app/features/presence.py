@@ -1,7 +1,7 @@
 """`presence`: who of a user's devices is connected, told to those connections that ask for it.
 
-A user whom nobody watches costs one look into a dict for each connection that comes or goes, and a
-node on which nobody watches one test of an attribute.
+A connection that comes or goes costs one look-up in a dict if nobody watches its user, and one test
+of an attribute if nobody watches anybody on the node.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from app.node.node import Node
 from app.protocol.messages import ClientMessage, MessageError, ServerMessage
 
 RETRY_SECONDS: Final = 1.0
-"""Between two tries to tell a connection that could not take what it was to be told."""
+"""Pause before a connection that could not take a message is told again."""
 
 DEVICES: Final = "presence.devices"
 CHANGED: Final = "presence.changed"
@@ -62,14 +62,14 @@ class PresenceFeature:
         )
 
     def list_changed(self, user_id: int) -> None:
-        """A device of the user was added, renamed or removed: who watches is told so."""
+        """Tell watching connections that a device of the user was added, renamed or removed."""
         user = self._users.get(user_id)
         if user is not None:
             user.listed = True
             self._schedule(user_id)
 
     def close(self) -> None:
-        """Nobody is told anything any more."""
+        """Stop telling anybody anything."""
         self._manager.watcher = None
         self._users.clear()
         self._changed.clear()
@@ -78,8 +78,8 @@ class PresenceFeature:
                 handle.cancel()
 
     def _watch(self, connection: Connection) -> dict[str, object]:
-        """Return the devices that are connected; from now on the connection is told of changes."""
-        # What is about to be told to others is in the answer already.
+        """Return the connected devices, and tell the connection of changes from now on."""
+        # The answer includes what the others are about to be told.
         self._tell_changes()
         user_id = connection.user_id
         counts = self._manager.counts(user_id)
@@ -103,7 +103,7 @@ class PresenceFeature:
             self._manager.watcher = None
 
     def _note(self, connection: Connection) -> None:
-        """A connection has come or gone."""
+        """Note a connection that has just come or gone."""
         user = self._users.get(connection.user_id)
         if user is None:
             return
@@ -122,7 +122,7 @@ class PresenceFeature:
         self._tell_changes()
 
     def _tell_changes(self) -> None:
-        """Tell once what all changes of a tick have come to."""
+        """Tell watching connections the sum of the changes of this tick."""
         changed, self._changed = self._changed, set()
         for user_id in changed:
             user = self._users.get(user_id)
@@ -156,7 +156,7 @@ class PresenceFeature:
             self._retry = self._loop.call_later(self._retry_seconds, self._catch_up)
 
     def _catch_up(self) -> None:
-        """Tell everything anew to those that missed something and can take it now."""
+        """Tell the whole state to connections that missed a change, if they can take it now."""
         self._retry = None
         for user in self._users.values():
             if user.stale:

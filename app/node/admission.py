@@ -1,4 +1,4 @@
-"""How many may come in: limits on connections of the node and of one address, and on handshakes."""
+"""Limits on what comes in: connections of the node and of one address, handshakes, their pace."""
 
 import asyncio
 import ipaddress
@@ -15,7 +15,7 @@ UPGRADES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """The most at one time; `per_address` 0 is no limit."""
+    """The most connections and handshakes at one time; `per_address` 0 is no limit."""
 
     connections: int
     per_address: int
@@ -24,7 +24,7 @@ class AdmissionLimits:
 
 
 class Admission:
-    """Counts who is inside; a full house is a 503 with Retry-After before anything is looked up."""
+    """Counts connections and handshakes, and refuses more than the limits before any look-up."""
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
@@ -35,13 +35,13 @@ class Admission:
 
     @property
     def addresses(self) -> int:
-        """Addresses that have a place, those that are not counted apart."""
+        """How many addresses have a place, without those that are exempt."""
         return len(self._by_address)
 
     def enter(self, address: str) -> None:
-        """Take a place for one connection of the address, from its upgrade until `leave`.
+        """Take a place for one connection of the address, from its handshake until `leave`.
 
-        The caller calls `settle` when the upgrade is over, whatever came of it.
+        Call `settle` when the handshake is over, whatever came of it.
 
         Raises Problem 503: `overloaded` when the node is full, `too_many_connections` when the
         address has its share. Loopback is exempt from the latter: it is where proxies sit.
@@ -115,7 +115,7 @@ class Pacer:
         self._passed = 0
         while self._waiting and self._passed < self._each_turn:
             turn = self._waiting.popleft()
-            # Whoever hung up meanwhile takes nobody's place.
+            # A client that hung up meanwhile takes no place.
             if not turn.done():
                 turn.set_result(None)
                 self._pass()

@@ -85,13 +85,13 @@ class Place:
 
     def __init__(self) -> None:
         self.position = 0
-        """Offset up to which everything was handed to the peer, or skipped since it is not its."""
+        """Offset up to which the peer was handed everything that is for it."""
         self.last = 0
-        """Offset of the newest durable message handed to it, or where it started."""
+        """Offset of the newest durable message handed to the peer; at first, where it started."""
         self.told = 0
-        """Offset of the position it was told last, or where it started."""
+        """Offset of the position that the peer was told last; at first, where it started."""
         self.behind = False
-        """True while it reads its stream instead of being pushed."""
+        """True while the connection reads its stream instead of being pushed."""
 
 
 class Pulse:
@@ -101,7 +101,7 @@ class Pulse:
 
     def __init__(self) -> None:
         self.slot = -1
-        """Of the heartbeat's wheel; -1 before the first and after the last ping."""
+        """Its slot in the heartbeat's wheel; -1 while it is in none."""
         self.awaited_pong: bytes | None = None
         """The nonce of our ping that has no answer yet."""
 
@@ -153,7 +153,7 @@ class Connection:
         now: float = 0.0,
     ) -> None:
         self.wire = wire
-        """Of its owner; `detach` lets go of it."""
+        """Given by the owner of the socket; `detach` lets go of it."""
         self._outgoing = outgoing
         # Looked up for every frame.
         self._dirty = outgoing.dirty
@@ -174,9 +174,9 @@ class Connection:
         self.frames_out = 0
         """Frames that were taken."""
         self.dropped = 0
-        """Frames that were refused since the outbox was full."""
+        """Frames that were refused because the outbox was full."""
         self._tick: bytes | None = None
-        """What this tick gathered: one frame, as is usual, needs no list."""
+        """The first frame of this tick; usually it is the only one, so it needs no list."""
         self._tick_more: list[bytes] | None = None
         self._tick_bytes = 0
         self._outbox: Outbox | None = None
@@ -193,7 +193,7 @@ class Connection:
         """Take a frame, in order after all earlier ones, or refuse it and return False.
 
         It is refused when the connection is closing, or when bytes are unsent and the outbox is
-        full; nobody ever waits for it.
+        full. This never waits.
         """
         tick = self._tick
         if tick is None:
@@ -225,7 +225,7 @@ class Connection:
             self.send(frame)
 
     def flush(self) -> None:
-        """Write what this tick gathered, in one call."""
+        """Write the frames of this tick in one call."""
         tick = self._tick
         if tick is not None:
             self._tick = None
@@ -303,7 +303,7 @@ class Connection:
 
     @property
     def unsent(self) -> int:
-        """Bytes that the system has not taken yet, in the outbox and in the transport."""
+        """Bytes in the outbox and in the transport, which the system has not taken yet."""
         return self.backlog_bytes + self.wire.buffered()
 
     def unsent_in_kernel(self) -> int:

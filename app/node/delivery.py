@@ -2,7 +2,7 @@
 
 A connection is either live or behind. A live one is handed each row as it is committed. One that
 comes back, or whose outbox was full, is behind: it reads its stream from its own position, at the
-speed of its peer, until it has caught up. So nobody ever waits for a receiver.
+speed of its peer, until it has caught up. So no sender ever waits for a receiver.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from app.streams.base import ANY, EVERYONE, ReadLimits, Row, Slice, StreamLog
 from app.streams.standings import Standings
 
 STEP: Final = 500
-"""Connections that are handed rows in one go; then the loop breathes."""
+"""Connections that are handed rows before the event loop gets a turn."""
 
 PAGE: Final = ReadLimits(rows=200, bytes=65_536)
-"""What a connection that is behind reads at once, beside its outbox its share of memory."""
+"""The most that a connection that is behind reads at once: its share of memory, with its outbox."""
 
 RETRY_SECONDS: Final = 1.0
-"""Between two tries of a read that failed."""
+"""Pause before a read that failed is tried again."""
 
 MAX_TRIES: Final = 30
-"""Reads in a row that may fail before the peer is told to come back."""
+"""Reads in a row that may fail before the connection is closed and its client comes back."""
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +46,21 @@ class Delivery:
         self._metrics = metrics
         self.standings = Standings(streams)
         self._tasks: dict[Connection, asyncio.Task[None]] = {}
-        # In the order in which they ask, and no more of them than the database has readers.
+        # Connections read in the order in which they ask, as many at once as there are readers.
         self._turns = asyncio.Semaphore(SNAPSHOT_READERS)
 
     @property
     def behind(self) -> int:
-        """Connections that are catching up."""
+        """How many connections are catching up."""
         return len(self._tasks)
 
     # A connection begins
 
     def place(self, connection: Connection, wanted: Position | None, *, live: bool) -> Resume:
-        """Set where the connection starts; returns what `connected` says about it.
+        """Set where the connection starts, and return what `connected` says about it.
 
         `live` skips what was missed. Without `wanted` the device's cursor supplies the position.
-        In the same step in which the connection is registered, and before `begin`.
+        Call it in the step that registers the connection, and before `begin`.
         """
         standing = self.standings.of(connection.user_id, connection.device_id)
         if live:
@@ -81,7 +81,7 @@ class Delivery:
         return Resume(start.outcome, self._log.epoch, start.offset, head)
 
     def begin(self, connection: Connection, started: Resume, *, snapshot: bool) -> None:
-        """Hand over what is owed, after `connected` and in the same step; then it is live.
+        """Begin to hand over what the connection lacks, in the step in which it got `connected`.
 
         `snapshot` asks for the `latest` values also when the position is resumed.
         """
@@ -101,7 +101,7 @@ class Delivery:
             task.cancel()
 
     async def close(self) -> None:
-        """Nothing is read any more."""
+        """Stop reading for all connections, and wait until no read runs."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -125,7 +125,7 @@ class Delivery:
     def acknowledge(self, connection: Connection, offset: int) -> bool:
         """Move the device's cursor; False when the offset is above all that was sent.
 
-        Who has the last message delivered has everything up to the connection's position.
+        A device that has the last message delivered has everything up to the connection's position.
         """
         place = connection.place
         if offset > max(place.last, place.told):
@@ -140,10 +140,10 @@ class Delivery:
     # What is committed
 
     async def deliver(self, rows: Sequence[Row]) -> list[list[int]]:
-        """Hand the rows to those that are live; returns the devices that took each.
+        """Hand the rows to the connections that are live; return the devices that took each.
 
-        The first step, without an await, moves the heads and takes down who is live. Whoever comes
-        or catches up later compares itself with these heads, and reads what it lacks.
+        The first step, without an await, moves the heads and lists the live connections. One that
+        comes or catches up later compares itself with these heads, and reads what it lacks.
         """
         live = {user_id: self._live(user_id) for user_id in {row.user_id for row in rows}}
         self.standings.advance(rows)
@@ -166,7 +166,7 @@ class Delivery:
         return taken
 
     def doubt(self) -> None:
-        """Something may be in the log that nobody was handed: everybody looks."""
+        """Have every connection read its stream: the log may hold rows that nobody was handed."""
         self.standings.doubt()
         for connection in self._manager.connections():
             if not connection.place.behind:
@@ -181,7 +181,7 @@ class Delivery:
 
     @staticmethod
     def _lacks(connection: Connection, row: Row) -> bool:
-        """Tell whether the connection still needs the row; one that is not its is skipped."""
+        """Tell whether the connection needs the row; move its position past a row of others."""
         place = connection.place
         if place.behind or place.position >= row.offset or connection.closing is not None:
             return False
@@ -191,7 +191,7 @@ class Delivery:
         return False
 
     def _push(self, connection: Connection, row: Row, frame: bytes) -> bool:
-        """Hand over the row; a connection that cannot take it is behind from now on."""
+        """Hand over the row, or turn a connection that cannot take it behind."""
         if not connection.send(frame):
             self._fall_behind(connection)
             return False
@@ -215,7 +215,7 @@ class Delivery:
             connection.disconnect(INTERNAL)
 
     async def _catch_up(self, connection: Connection, snapshot_upto: int) -> None:
-        """Hand over what the connection lacks; in the step in which it has all, it is live."""
+        """Hand over what the connection lacks, and turn it live in the step in which it has all."""
         if snapshot_upto >= 0:
             await self._send_snapshot(connection, snapshot_upto)
         place = connection.place
@@ -225,7 +225,7 @@ class Delivery:
             if page is None or connection.is_closing():
                 return
             if page.floor > place.position:
-                # It lacks what was pruned meanwhile: when it comes back it is told so.
+                # Rows that it lacks were pruned meanwhile: it is told so when it comes back.
                 self.standings.raise_floors({connection.user_id: page.floor})
                 connection.disconnect(TOO_SLOW)
                 return
@@ -251,7 +251,7 @@ class Delivery:
         return await self._ask(connection, page)
 
     async def _send_snapshot(self, connection: Connection, upto: int) -> None:
-        """Hand over the `latest` values as they are, which moves no position."""
+        """Hand over the `latest` values as they are now; that moves no position."""
         after = 0
 
         def page() -> Awaitable[Slice]:
@@ -270,7 +270,7 @@ class Delivery:
     async def _ask(
         self, connection: Connection, read: Callable[[], Awaitable[Slice]]
     ) -> Slice | None:
-        """Return what is read; None when the storage does not answer for long, or nobody waits."""
+        """Return what is read; None if the connection ends first, or reading fails for too long."""
         for _ in range(MAX_TRIES):
             if connection.closing is not None:
                 return None

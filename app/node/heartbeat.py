@@ -17,7 +17,7 @@ SLOTS: Final = 32
 
 
 class Heartbeat:
-    """Knows all connections whose socket has not ended: who is pinged next, who did not answer."""
+    """Knows all connections whose socket has not ended, when to ping each, and which are silent."""
 
     def __init__(self, interval: float, now: float) -> None:
         self.interval = interval
@@ -35,14 +35,14 @@ class Heartbeat:
             yield from slot
 
     def add(self, connection: Connection) -> None:
-        """Have the connection pinged from now on."""
+        """Ping the connection from now on."""
         self._count += 1
         slot = connection.pulse.slot = self._next_slot
         self._slots[slot][connection] = None
         self._next_slot = (self._next_slot + 1) % SLOTS
 
     def remove(self, connection: Connection) -> None:
-        """Have it pinged no more; nothing happens when it is not known."""
+        """Ping the connection no more; do nothing if it is not known."""
         slot, connection.pulse.slot = connection.pulse.slot, -1
         if slot >= 0:
             del self._slots[slot][connection]
@@ -62,8 +62,8 @@ class Heartbeat:
         ago that have not answered.
         """
         late = int((now - self._started) / self.interval * SLOTS) - self._beats
-        # After a suspended machine missed turns are not made up for, and nobody is judged before
-        # the answers that came in meanwhile have been read.
+        # A machine that was suspended has missed turns. They are not made up for, and no connection
+        # is judged before the answers that came in meanwhile have been read.
         stalled = late > SLOTS // 2
         self._beats += max(0, late - SLOTS)
         for _ in range(min(late, SLOTS)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_OUTSTANDING: Final = 64
-"""Messages of one peer that may wait for the disk; then no more of its messages are read."""
+"""Messages of one peer that may wait for the disk before the server stops reading from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,9 @@ class Inflow:
         self.heard_at = now
         """When the peer was last heard from, by the node's clock."""
         self.rate: Rate | None = None
-        """Of all messages; made with the first one."""
+        """Limits all messages of the peer; made with its first one."""
         self.durable_rate: Rate | None = None
-        """Of durable ones."""
+        """Limits its durable messages; made with the first one."""
         self.outstanding = 0
         """Messages that are being stored and have no answer yet."""
         self.waiting: Waiting | None = None
@@ -117,7 +117,7 @@ class Inflow:
         self.resume()
 
     def resume(self) -> None:
-        """Wake who waits in `resumed`."""
+        """Wake the caller that waits in `resumed`."""
         if self._resumed is not None:
             resumed, self._resumed = self._resumed, None
             if not resumed.done():

@@ -16,7 +16,7 @@ from app.protocol.selector import Selector
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A connection that is registered now, and those that had to make room for it."""
+    """A connection that is registered now, and those that had to make way for it."""
 
     connection: Connection
     displaced: list[tuple[Connection, Close]]

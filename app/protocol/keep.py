@@ -16,7 +16,7 @@ _STORES: Final = ("none", "log", "latest")
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """`key` names a `latest` value; `ttl` is in seconds; `message_id` makes a repeat harmless."""
+    """How a message is kept; `ttl` is in seconds, and `message_id` makes a repeat harmless."""
 
     store: Store = "none"
     key: str | None = None
@@ -25,7 +25,7 @@ class Keep:
 
     @property
     def durable(self) -> bool:
-        """True when the message outlives this moment."""
+        """True when the message is kept at all."""
         return self.store != "none"
 
 

@@ -1,4 +1,4 @@
-"""The wire: one JSON object per text frame, `{"type", "payload"}`; docs/protocol.md specifies it.
+"""Messages: one JSON object per text frame, `{"type", "payload"}`; docs/protocol.md has them all.
 
 Pure: text in, values out; values in, bytes out.
 """
@@ -22,10 +22,10 @@ SYSTEM_TYPES: Final = frozenset(
 """Types of the server's own; nobody may send them to others."""
 
 SERVER_PREFIXES: Final = SYSTEM_TYPES | {"device", "presence"}
-"""Refused on every way in: what they carry comes from the server alone."""
+"""Only the server sends these; the server refuses them on every way in."""
 
 RESERVED_PREFIXES: Final = frozenset({"sync", "playback", "notification"})
-"""Features of ours: a backend may send them, a device must not forge them."""
+"""Prefixes of built-in features: a backend may send them, a device must not forge them."""
 
 _TYPE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*")
 _LONG_NUMBER = re.compile(r"[0-9]{19}")
@@ -33,7 +33,7 @@ _EVERY_SIXTH_OF_IT = re.compile(r"[0-9]{3}")
 
 
 class MessageError(Exception):
-    """A message is refused; `code` and the text go into the `error` that answers it."""
+    """Refuses a message; `code` and the text go into the `error` that answers it."""
 
     def __init__(self, code: str, message: str, reply_to: str | None = None) -> None:
         self.code = code
@@ -53,7 +53,7 @@ class ClientMessage:
 
 @dataclass(slots=True)
 class Source:
-    """The device and instance that a relayed message came from; nobody changes one."""
+    """The device and instance that a relayed message comes from; never changed once made."""
 
     device_id: int
     instance: str
@@ -160,7 +160,7 @@ def ok(
 
 
 def position(epoch: str, offset: int, *, live: bool) -> ServerMessage:
-    """Return the message that tells a positioned client up to where it has everything."""
+    """Return the message that tells a positioned client up to which offset it has everything."""
     return ServerMessage("position", {"epoch": epoch, "offset": offset, "live": live})
 
 
@@ -233,7 +233,7 @@ def decode(text: str) -> ClientMessage:
 
 
 def id_in(text: str) -> str | None:
-    """Return the `id` of a message that is not decoded further; None if there is none to see."""
+    """Return the `id` in the text of a message that is dropped unread; None if it has none."""
     try:
         record = orjson.loads(text)
     except orjson.JSONDecodeError:

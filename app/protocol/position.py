@@ -1,4 +1,4 @@
-"""A position: up to where in its stream somebody has everything. Pure."""
+"""Positions in a stream, and where a connection that asks for one starts. Pure."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -11,7 +11,7 @@ MAX_OFFSET: Final = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """`offset` of the numbering `epoch`, up to which everything is there."""
+    """The offset, in the numbering `epoch`, up to which a connection or device has everything."""
 
     epoch: str
     offset: int
@@ -39,7 +39,7 @@ class Query:
 PLAIN: Final = Query()
 
 PARAMETERS: Final = frozenset({"instance", "epoch", "offset", "resume", "snapshot"})
-"""Who gives any of these knows the frames that only positioned clients get."""
+"""A client that gives any of these knows the frames that only positioned clients get."""
 
 
 def resume(wanted: Position | None, *, epoch: str, head: int, floor: int, last: int) -> Start:

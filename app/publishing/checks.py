@@ -54,7 +54,7 @@ def _prefix_of(type_: object) -> tuple[str, str]:
 
 
 def too_deep() -> Problem:
-    """Return the refusal of a payload that can be read, but not written again."""
+    """Return the refusal of a payload that can be decoded, but is too deep to encode again."""
     return Problem(400, "invalid_message", "the payload is nested too deep")
 
 

@@ -72,7 +72,7 @@ class Draft:
 
 
 Handed = Delivered | asyncio.Future[Stored]
-"""What became of a message: done with, or on its way to disk."""
+"""An ephemeral message that was delivered, or a durable one on its way to disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Publisher:
             raise too_deep() from None
 
     def append(self, publication: Publication, done: Done) -> None:
-        """Have a durable message stored; `done` gets what came of it. This costs no future.
+        """Have a durable message stored; `done` gets what came of it, without a future.
 
         Raises Problem 400 `invalid_message` for a payload that is nested too deep, 503
         `overloaded`.
@@ -178,7 +178,7 @@ class Publisher:
 
 
 def connection_not_found() -> Problem:
-    """Return the answer for a connection that is none, or has ended."""
+    """Return the refusal for a connection that never was, or has ended."""
     return Problem(404, "connection_not_found", "There is no such connection now.")
 
 

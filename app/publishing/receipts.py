@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Receipts:
-    """Tells who will get a message later: many who ask at once cost one select."""
+    """Tells which devices will get a message later; questions asked at once share one select."""
 
     def __init__(self, node: Node, database: Database) -> None:
         self._node = node
@@ -65,7 +65,7 @@ class Receipts:
         """
         position = Position(stored.epoch, stored.offset)
         unsaved = self._node.delivery.standings.unsaved
-        # Whoever is here counts here, since only memory knows how far it is.
+        # Connected devices are counted from memory, which alone knows how far they are.
         here = {one.device_id for one in self._node.manager.connections()}
         away = {
             device_id
@@ -88,19 +88,19 @@ class Receipts:
         return {one.device_id: self._cursor(user_id, one) for one in found}
 
     async def close(self) -> None:
-        """Nothing is loading."""
+        """Wait for a running select to finish."""
         await self._devices.close()
 
     def _will_get(self, user_id: int, device: DeviceCursor, stored: Stored) -> bool:
         cursor = self._cursor(user_id, device)
         if cursor is not None and cursor.epoch == stored.epoch:
             return cursor.offset < stored.offset
-        # Without a cursor only who is connected now is owed what was sent now.
+        # A device without a cursor is owed only what is sent while it is connected.
         connected = self._node.manager.is_device_connected(user_id, device.device_id)
         return connected and not stored.duplicate
 
     def _cursor(self, user_id: int, device: DeviceCursor) -> Position | None:
-        """Return what the device has acknowledged: memory is ahead of the disk."""
+        """Return what the device has acknowledged; memory knows of later ones than the disk."""
         return self._node.delivery.standings.of(user_id, device.device_id).cursor or device.cursor
 
     async def _load(self, user_ids: Sequence[int]) -> dict[int, list[DeviceCursor]]:

@@ -47,7 +47,7 @@ _numbers = itertools.count(1)
 
 
 class Opening:
-    """One upgrade under way; the rest is there once it has succeeded."""
+    """One upgrade under way; wire, identity and query are set once it has succeeded."""
 
     __slots__ = ("_app", "identity", "query", "wire")
 
@@ -60,7 +60,7 @@ class Opening:
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
         """Answer 101; raises Problem when the upgrade is refused.
 
-        The checks come in the order that the protocol names: 426, 503, 403, 401, 400.
+        The checks come in the order of docs/protocol.md: 426, 503, 403, 401, 400.
         """
         app = self._app
         peer = peer_of(request, app[SETTINGS].trusted_proxies)
@@ -87,7 +87,7 @@ class Opening:
             admission.settle(peer.address, upgraded=self.wire is not None)
 
     async def _open(self, request: web.Request, peer: Peer) -> web.StreamResponse:
-        """Authenticate, answer, and put the wire between the socket and the connection."""
+        """Authenticate, answer 101, and connect the socket to a new connection by a wire."""
         app = self._app
         identity, query = await authenticate(request, app, peer)
         device_id = cast(int, identity.device_id)
@@ -129,7 +129,7 @@ def check_handshake(request: web.Request) -> None:
 async def authenticate(
     request: web.Request, app: web.Application, peer: Peer
 ) -> tuple[Identity, Query]:
-    """Return who this is and what they ask for.
+    """Return whose request this is, and what its query asks for.
 
     Raises Problem 403 (origin), 401 (no session), 400 (a session without a device, a parameter).
     """
@@ -146,7 +146,7 @@ async def authenticate(
 
 
 def parse_query(request: web.Request) -> Query:
-    """Return the parameters that we know; raises Problem 400 when one of them is malformed."""
+    """Return the known parameters of the query; raises Problem 400 for a malformed one."""
     # What aiohttp works out of a request it keeps, here for the life of the socket; the URL's own
     # memory has room for one thing more.
     if not request.rel_url.raw_query_string:
@@ -179,7 +179,7 @@ def _parameter(detail: str) -> Problem:
 
 
 def upgrade_response(settings: Settings) -> Socket:
-    """Return the response that upgrades; pings and pongs stay ours."""
+    """Return the response that upgrades; the server answers pings and sends its own."""
     ws = Socket(
         timeout=settings.close_seconds,
         autoping=False,
@@ -194,7 +194,7 @@ def upgrade_response(settings: Settings) -> Socket:
 
 @lru_cache(maxsize=1)
 def _exclusive(limit: int) -> int:
-    """Return the limit as aiohttp wants it; one number for all sockets, which keep it."""
+    """Return the limit as aiohttp wants it, cached: else each socket held an integer of its own."""
     return limit + 1
 
 

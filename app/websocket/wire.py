@@ -34,7 +34,7 @@ if sys.platform == "linux":
 else:
 
     def _kernel_queue(descriptor: int) -> int:
-        """Return 0: this system does not tell."""
+        """Return 0, since this system does not tell."""
         return 0
 
 
@@ -93,7 +93,7 @@ class SocketWire:
         self._reader: asyncio.Task[Any] | None = None
         self._interrupting = False
         self.closed = False
-        """True from the moment at which a close frame is sent; whoever sends it says so."""
+        """True from the moment at which a close frame is sent; `Socket.close` sets it."""
         self.receiving = False
         """True while the reader waits for the peer."""
 
@@ -146,20 +146,20 @@ class SocketWire:
         self._reader = asyncio.current_task()
 
     def end_reading(self) -> None:
-        """Let nothing be interrupted any more."""
+        """Let `close_soon` interrupt no task from now on."""
         self._reader = None
 
     def was_interrupted(self) -> bool:
-        """Tell whether the cancellation just caught was `close_soon`'s alone, which ends here."""
+        """Tell whether `close_soon` alone caused the cancellation just caught, which ends here."""
         return self._interrupting and self._reader is not None and not self._reader.uncancel()
 
     def abort(self) -> None:
-        """Drop the connection; a pump that waits for the peer ends by this too."""
+        """Drop the connection; this also ends a pump that waits for the peer."""
         if not self.tap.lost:
             self._transport.abort()
 
     async def linger(self, seconds: float) -> None:
-        """Give a transport that is being closed so long to hand over what is unsent."""
+        """Wait up to `seconds` for a closing transport to hand over what is unsent."""
         tap, plain = self.tap, self._descriptor >= 0
         if tap.lost or not self._transport.is_closing() or (plain and not self.buffered()):
             return
