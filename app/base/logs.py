@@ -4,6 +4,7 @@ A record gets its fields by `extra=fields(user=1, device=2)`. Values are numbers
 ours; text that came from a peer goes through `clean` first.
 """
 
+import json
 import logging
 import sys
 import time
@@ -61,7 +62,11 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(entry, default=str).decode()
+        try:
+            return orjson.dumps(entry, default=str).decode()
+        except TypeError:
+            # A text with half of a surrogate pair, as an exception may have; this escapes it.
+            return json.dumps(entry, default=str)
 
 
 class Record(logging.LogRecord):

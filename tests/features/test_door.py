@@ -97,7 +97,7 @@ WRONG = {
     "a type that is no text": Reply(5, None),
     "devices that are no list": Accepted({1, 2}),
     "an exception": KeyError("hush"),
-    "a refusal that cannot be told": Problem(400, "x", "\ud800"),
+    "a refusal that cannot be told": Problem(400, {1, 2}, "no"),
 }
 
 
