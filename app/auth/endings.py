@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from app.auth.tokens import Identity
 from app.base.lru import Lru
-from app.protocol.close import REVOKED, Close
-from app.protocol.selector import Selector
+from app.protocol.close import REVOKED, Close, Selector
 from app.storage.endings import DeviceEnding, Ending, SessionEnding, UserEnding
 from app.storage.schema import milliseconds
 

@@ -24,11 +24,10 @@ from app.node.deadlines import Deadlines, TimeLimits
 from app.node.delivery import Delivery
 from app.node.outgoing import OutboxLimits, Outgoing
 from app.node.registry import ConnectionManager, Delivered
-from app.protocol.close import SHUTTING_DOWN, STREAM_RESET, Close
+from app.protocol.close import SHUTTING_DOWN, STREAM_RESET, Close, Selector
 from app.protocol.messages import Connected, Resume, ServerMessage, connected, feature_of
 from app.protocol.position import Query
 from app.protocol.publication import Publication, ToDevice, ToEveryone, ToOthers, ToUser
-from app.protocol.selector import Selector
 from app.streams.base import ANY, EVERYONE, Append, StreamLog
 from app.streams.committer import Committer, Done
 

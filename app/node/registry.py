@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 
 from app.base.errors import Disconnected, NotConnected
 from app.node.connection import Connection
-from app.protocol.close import REPLACED, TOO_MANY, Close
+from app.protocol.close import REPLACED, TOO_MANY, Close, Selector
 from app.protocol.messages import ServerMessage
-from app.protocol.selector import Selector
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Close codes as data: number, reason, and what the peer should do next.
+"""Close codes as data: number, reason, what the peer should do next; and what is to be closed.
 
 40xx: come back. 45xx: do not. The numbers below 4000 are those of RFC 6455, section 7.4.1.
 """
@@ -53,3 +53,18 @@ CLOSES: tuple[Close, ...] = (
     REVOKED,
     ABUSE,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which connections are meant: those that match every field that is given.
+
+    `except_session_id` leaves the connections of that session out. A selector without any field
+    means every connection.
+    """
+
+    user_id: int | None = None
+    device_id: int | None = None
+    session_id: int | None = None
+    connection_id: str | None = None
+    except_session_id: int | None = None

@@ -15,6 +15,7 @@ from app.auth.addressees import Addressee, Addressees
 from app.base.errors import Problem
 from app.node.node import Node
 from app.node.registry import Delivered
+from app.protocol.close import Selector
 from app.protocol.keep import Keep
 from app.protocol.messages import ServerMessage, encode, feature_of
 from app.protocol.publication import (
@@ -25,7 +26,6 @@ from app.protocol.publication import (
     ToOthers,
     ToUser,
 )
-from app.protocol.selector import Selector
 from app.publishing.checks import check_type, too_deep
 from app.streams.committer import Done, Stored
 

@@ -9,7 +9,7 @@ from app.auth.tokens import Identity
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, MANAGER, NODE
 from app.node.connection import Connection
-from app.protocol.selector import Selector
+from app.protocol.close import Selector
 from app.requests.cookies import forget
 from app.requests.route import Route
 from app.requests.rules import SESSION

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from app.base.errors import Problem
 from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE, RECEIPTS
+from app.protocol.close import Selector
 from app.protocol.position import MAX_OFFSET, Position
-from app.protocol.selector import Selector
 from app.requests.route import Route
 from app.requests.rules import READING_KEY
 from app.storage.api_keys import ApiKey

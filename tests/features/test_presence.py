@@ -12,9 +12,8 @@ from app.features.feature import Outcome, Reply
 from app.features.presence import PresenceFeature
 from app.node.connection import Connection
 from app.node.node import Node
-from app.protocol.close import REVOKED
+from app.protocol.close import REVOKED, Selector
 from app.protocol.messages import ClientMessage, MessageError
-from app.protocol.selector import Selector
 from tests.features.conftest import Member
 
 

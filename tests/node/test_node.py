@@ -20,11 +20,11 @@ from app.protocol.close import (
     SESSION_EXPIRED,
     SHUTTING_DOWN,
     TOO_SLOW,
+    Selector,
 )
 from app.protocol.messages import Source
 from app.protocol.position import PLAIN
 from app.protocol.publication import Publication, ToDevice, ToEveryone, ToOthers, ToUser
-from app.protocol.selector import Selector
 
 
 class Time:

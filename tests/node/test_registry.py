@@ -4,9 +4,8 @@ import pytest
 
 from app.base.errors import Disconnected, NotConnected
 from app.node.registry import ConnectionManager
-from app.protocol.close import REPLACED, TOO_MANY
+from app.protocol.close import REPLACED, TOO_MANY, Selector
 from app.protocol.messages import ServerMessage
-from app.protocol.selector import Selector
 
 MESSAGE = ServerMessage("note.text", "hello")
 

@@ -10,8 +10,7 @@ from serving import PASSWORD, Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import ConnectionClosed
 
 from app.keys import ACCOUNTS, METRICS, NODE, SESSIONS
-from app.protocol.close import SHUTTING_DOWN
-from app.protocol.selector import Selector
+from app.protocol.close import SHUTTING_DOWN, Selector
 
 
 async def fill(sender: Peer) -> int:

@@ -12,8 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from app.keys import ADMISSION, NODE
 from app.node.connection import Connection
-from app.protocol.close import REVOKED
-from app.protocol.selector import Selector
+from app.protocol.close import REVOKED, Selector
 from app.websocket.tap import Tap
 from app.websocket.wire import SocketWire
 

@@ -10,9 +10,8 @@ from serving import PATIENCE, RawPeer, Server, masked
 
 from app.keys import NODE
 from app.node.connection import Connection
-from app.protocol.close import REVOKED
+from app.protocol.close import REVOKED, Selector
 from app.protocol.frames import frame
-from app.protocol.selector import Selector
 
 ROUNDS = 8
 CLOSE = 8

@@ -5,7 +5,7 @@ import json
 from serving import RawPeer, masked
 
 from app.keys import ACCOUNTS, NODE
-from app.protocol.selector import Selector
+from app.protocol.close import Selector
 
 NO_LIMITS = {"messages_per_second": 0, "bytes_per_second": 0}
 

@@ -10,9 +10,8 @@ from app.auth.names import UNKNOWN_TYPE
 from app.keys import DATABASE, MANAGER, NODE, PUBLISHER
 from app.node.connection import Connection
 from app.node.node import Node
-from app.protocol.close import CLOSED_BY_OPERATOR
+from app.protocol.close import CLOSED_BY_OPERATOR, Selector
 from app.protocol.messages import MAX_TYPE_LENGTH
-from app.protocol.selector import Selector
 from app.publishing.publisher import connection_not_found
 from app.requests.identity import Admin
 from app.requests.route import Route

@@ -8,7 +8,7 @@ from typing import Final
 
 from app.node.connection import Connection
 from app.node.node import Node
-from app.protocol.selector import Selector
+from app.protocol.close import Selector
 from app.storage.directory import Search
 
 SORTS: Final = ("age", "queue", "lag", "user", "address")
