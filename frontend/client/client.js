@@ -1,4 +1,5 @@
 import { addressOf } from './address.js';
+import { Backoff } from './backoff.js';
 import { frame, wrap } from './envelope.js';
 import { uniqueName } from './environment.js';
 import { SwitchboardError } from './errors.js';
@@ -165,14 +166,16 @@ export class Client {
   }
 
   /**
-   * Resolves to the reply; rejects with a SwitchboardError.
+   * Resolves to the reply; rejects with a SwitchboardError. While the server is `busy`, it is sent
+   * again; the outbox does that by itself.
    *
    * @param {string} type
    * @param {unknown} [payload]
    * @param {Target & { timeout?: number }} [options] timeout: milliseconds
    */
   async request(type, payload = null, options = {}) {
-    return this.#ask(...wrap(type, payload, options), options.timeout ?? TIMEOUT);
+    const backoff = new Backoff(this.#environment.random);
+    return this.#ask(...wrap(type, payload, options), options.timeout ?? TIMEOUT, backoff);
   }
 
   /** Resolves to the milliseconds of a round trip. */
@@ -271,7 +274,7 @@ export class Client {
     else if (type === 'goaway') this.#emit('goaway', payload);
     else if (type === 'error') {
       const error = new SwitchboardError(payload.code, payload.message);
-      if (UNNAMED.includes(error.code)) this.#requests.fail(error);
+      if (UNNAMED.includes(error.code)) this.#requests.blame(error);
       this.#emit('error', error);
     } else this.#stream.take(connection, message);
   }
@@ -309,11 +312,14 @@ export class Client {
    * @param {string} type
    * @param {string} body
    * @param {number} timeout
+   * @param {Backoff} [backoff]
    */
-  #ask(type, body, timeout) {
-    return this.#requests.ask((id) => {
+  #ask(type, body, timeout, backoff) {
+    /** @param {string} id */
+    const send = (id) => {
       if (!this.#write(type, body, id)) throw new SwitchboardError('not_connected');
-    }, timeout);
+    };
+    return this.#requests.ask(send, timeout, backoff);
   }
 
   /**

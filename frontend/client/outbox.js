@@ -1,8 +1,16 @@
 import { Backoff } from './backoff.js';
 import { SwitchboardError } from './errors.js';
 
-/** Answers after which the same message may be sent again. */
-const PASSING = ['rate_limited', 'overloaded', 'storage_unavailable', 'internal_error', 'timeout'];
+/** Answers after which the same message may be sent again; its `message_id` makes that harmless. */
+const PASSING = [
+  'rate_limited',
+  'overloaded',
+  'storage_unavailable',
+  'internal_error',
+  'busy',
+  'timed_out',
+  'timeout',
+];
 
 /** Milliseconds: the longest that a timer of a browser can be. */
 const LONGEST_TIMER = 2 ** 31 - 1;

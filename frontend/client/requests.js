@@ -10,9 +10,62 @@ import { SwitchboardError } from './errors.js';
  * @property {string} [reply_to]
  */
 
+/** A message until its answer is there or its time is over: on its way, or to be sent again. */
+class Question {
+  /** @type {SwitchboardError | undefined} `busy`, while it waits to be sent again */
+  refusal;
+
+  /** @type {number | undefined} */
+  #again;
+
+  #late;
+  #environment;
+  #hooks;
+  #backoff;
+
+  /**
+   * @param {import('./environment.js').Environment} environment
+   * @param {{ send: () => void, settle: (outcome: Message | SwitchboardError) => void }} hooks
+   * @param {number} timeout milliseconds
+   * @param {import('./backoff.js').Backoff} [backoff]
+   */
+  constructor(environment, hooks, timeout, backoff) {
+    this.#environment = environment;
+    this.#hooks = hooks;
+    this.#backoff = backoff;
+    const late = () => this.end(this.refusal ?? new SwitchboardError('timeout'));
+    this.#late = environment.setTimeout(late, timeout);
+  }
+
+  /** @param {Message | SwitchboardError} answer */
+  take(answer) {
+    if (!this.#backoff || !(answer instanceof Error) || answer.code !== 'busy') {
+      return this.end(answer);
+    }
+    this.refusal = answer;
+    this.#again = this.#environment.setTimeout(() => this.#repeat(), this.#backoff.next());
+  }
+
+  /** @param {Message | SwitchboardError} outcome */
+  end(outcome) {
+    this.#environment.clearTimeout(this.#late);
+    this.#environment.clearTimeout(this.#again);
+    this.#hooks.settle(outcome);
+  }
+
+  #repeat() {
+    this.refusal = undefined;
+    try {
+      this.#hooks.send();
+    } catch (error) {
+      this.end(/** @type {SwitchboardError} */ (error));
+    }
+  }
+}
+
 /** What was asked and is not answered yet. */
 export class Requests {
-  /** @type {Map<string, (answer: Message | SwitchboardError) => void>} */
+  /** @type {Map<string, Question>} */
   #open = new Map();
 
   #last = 0;
@@ -24,27 +77,27 @@ export class Requests {
   }
 
   /**
-   * Resolves to the answer; rejects with a SwitchboardError: the server's, or that of `fail`, or
-   * `timeout`.
+   * Resolves to the answer; rejects with a SwitchboardError: the server's, that of `blame` or
+   * `fail`, or `timeout`.
    *
    * @param {(id: string) => void} send puts the question on its way; throws if it cannot
    * @param {number} timeout milliseconds
+   * @param {import('./backoff.js').Backoff} [backoff] with it, the question is sent again after
+   *   `busy`, since the server has then done nothing; without it, `busy` is the outcome
    * @returns {Promise<Message>}
    */
-  ask(send, timeout) {
+  ask(send, timeout, backoff) {
     const id = String(++this.#last);
     return new Promise((resolve, reject) => {
       send(id);
-      const { setTimeout, clearTimeout } = this.#environment;
-      /** @param {Message | SwitchboardError} answer */
-      const settle = (answer) => {
-        clearTimeout(timer);
+      /** @param {Message | SwitchboardError} outcome */
+      const settle = (outcome) => {
         this.#open.delete(id);
-        if (answer instanceof Error) reject(answer);
-        else resolve(answer);
+        if (outcome instanceof Error) reject(outcome);
+        else resolve(outcome);
       };
-      const timer = setTimeout(() => settle(new SwitchboardError('timeout')), timeout);
-      this.#open.set(id, settle);
+      const hooks = { send: () => send(id), settle };
+      this.#open.set(id, new Question(this.#environment, hooks, timeout, backoff));
     });
   }
 
@@ -55,9 +108,18 @@ export class Requests {
    */
   answer(message) {
     const { type, payload, reply_to } = message;
-    this.#open.get(reply_to ?? '')?.(
-      type === 'error' ? new SwitchboardError(payload.code, payload.message) : message,
-    );
+    this.#open
+      .get(reply_to ?? '')
+      ?.take(type === 'error' ? new SwitchboardError(payload.code, payload.message) : message);
+  }
+
+  /**
+   * An error that names no message came: it may be the answer to anything that is on its way.
+   *
+   * @param {SwitchboardError} error
+   */
+  blame(error) {
+    for (const question of [...this.#open.values()]) if (!question.refusal) question.end(error);
   }
 
   /**
@@ -66,6 +128,6 @@ export class Requests {
    * @param {SwitchboardError} error why
    */
   fail(error) {
-    for (const settle of [...this.#open.values()]) settle(error);
+    for (const question of [...this.#open.values()]) question.end(error);
   }
 }

@@ -205,6 +205,139 @@ describe('request', () => {
   });
 });
 
+describe('a request that the server is too busy for', () => {
+  /** Half of each longest wait: 250, 500, 1000 … ms. */
+  const environment = { random: () => 0.5 };
+
+  /** The first so many are answered `busy`; returns when each came. */
+  function busy(server, times) {
+    const at = [];
+    server.replies.set('weather.today', () => {
+      at.push(Date.now());
+      return at.length > times ? { type: 'weather.is', payload: 'sun' } : refusal('busy');
+    });
+    return at;
+  }
+
+  it('is sent again as it was, after longer and longer waits', async () => {
+    const { server, client, page } = await connected({ environment });
+    const at = busy(server, 3);
+    const answer = client.request('weather.today', { in: 'Rome' });
+    await pass(3000);
+    expect((await answer).payload).toBe('sun');
+    expect(at.slice(1).map((time, nth) => time - at[nth])).toEqual([260, 510, 1010]);
+    const asked = sent(server).map(({ type, payload }) => [type, payload]);
+    expect(asked).toEqual(Array(4).fill(['weather.today', { in: 'Rome' }]));
+    expect(page.told('error')).toEqual([]);
+  });
+
+  it('spreads over the whole wait by chance', async () => {
+    const draws = [];
+    const environment = { random: () => draws.shift() ?? 0.5 };
+    const { server, client } = await connected({ environment });
+    draws.push(0.1, 0.9);
+    const at = busy(server, 2);
+    const answer = client.request('weather.today');
+    await pass(2000);
+    await answer;
+    expect(at.slice(1).map((time, nth) => time - at[nth])).toEqual([60, 910]);
+  });
+
+  it('rejects with busy once its time is over, and is not sent after that', async () => {
+    const { server, client } = await connected({ environment });
+    const at = busy(server, Infinity);
+    const outcome = expect(
+      client.request('weather.today', null, { timeout: 2000 }),
+    ).rejects.toMatchObject({ code: 'busy', message: 'refused' });
+    await pass(2001);
+    await outcome;
+    const tries = at.length;
+    expect(tries).toBe(4);
+    await pass(20_000);
+    expect(at).toHaveLength(tries);
+  });
+
+  it('rejects with timeout when the repeat got no answer: it may have been done', async () => {
+    const { server, client } = await connected({ environment });
+    server.replies.set('weather.today', () => {
+      server.replies.set('weather.today', () => undefined);
+      return refusal('busy');
+    });
+    const outcome = expect(
+      client.request('weather.today', null, { timeout: 2000 }),
+    ).rejects.toMatchObject({ code: 'timeout' });
+    await pass(2001);
+    await outcome;
+    expect(sent(server)).toHaveLength(2);
+  });
+
+  it('rejects when the connection is lost, and is not sent on the next one', async () => {
+    const { server, client } = await connected({ environment });
+    busy(server, Infinity);
+    const outcome = expect(client.request('weather.today')).rejects.toMatchObject({
+      code: 'disconnected',
+    });
+    await pass(100);
+    server.cut();
+    await pass(10);
+    await outcome;
+    await pass(20_000);
+    expect(client.status).toBe('connected');
+    expect(sent(server)).toHaveLength(1);
+  });
+
+  it('rejects when the socket takes the repeat no more', async () => {
+    const { server, client } = await connected({ environment });
+    busy(server, Infinity);
+    const outcome = expect(client.request('weather.today')).rejects.toMatchObject({
+      code: 'not_connected',
+    });
+    await pass(100);
+    const [peer] = server.peers;
+    peer.socket.readyState = 2;
+    await pass(200);
+    await outcome;
+  });
+
+  it('is not what an error without a name is about while it waits', async () => {
+    const { server, client } = await connected({ environment });
+    busy(server, 1);
+    const answer = client.request('weather.today');
+    await pass(100);
+    server.push('error', { code: 'rate_limited', message: 'too fast' });
+    await pass(300);
+    expect((await answer).payload).toBe('sun');
+  });
+
+  it('is only told when it asked for no answer', async () => {
+    const { server, client, page } = await connected({ environment });
+    server.replies.set('weather.today', (_, peer) => {
+      peer.tell({ type: 'error', payload: { code: 'busy', message: 'refused' } });
+    });
+    client.send('weather.today');
+    await pass(20_000);
+    expect(page.told('error').map(({ code }) => code)).toEqual(['busy']);
+    expect(sent(server)).toHaveLength(1);
+  });
+});
+
+describe('a request that the server had no time for', () => {
+  it.each([
+    ['to a feature', 'weather.today', {}],
+    ['to devices', 'device.send', { to: 'others', store: 'log', messageId: 'mine' }],
+  ])('%s rejects at once, and is never sent again', async (_, wire, options) => {
+    const { server, client } = await connected();
+    server.replies.set(wire, () => refusal('timed_out'));
+    const outcome = expect(client.request('weather.today', null, options)).rejects.toMatchObject({
+      code: 'timed_out',
+    });
+    await settle();
+    await outcome;
+    await pass(20_000);
+    expect(sent(server)).toHaveLength(1);
+  });
+});
+
 describe('ping', () => {
   it('resolves to the milliseconds of a round trip, and tells them', async () => {
     const { client, page } = await connected();

@@ -136,23 +136,40 @@ describe('a durable message', () => {
     expect(outcomes.every(({ value }) => value)).toBe(true);
   });
 
-  it.each(['rate_limited', 'overloaded', 'storage_unavailable', 'internal_error'])(
-    'is tried again, later, after %s',
-    async (code) => {
-      const { server, client } = await connected();
-      server.replies.set('device.send', () => refusal(code));
-      const outcome = fate(client.send('note.text', 1, durable));
-      await pass(10_000);
-      const tries = sends(server).length;
-      expect(tries).toBeGreaterThan(2);
-      expect(tries).toBeLessThan(20);
-      expect(outcome).toEqual({});
+  it.each([
+    'rate_limited',
+    'overloaded',
+    'storage_unavailable',
+    'internal_error',
+    'busy',
+    'timed_out',
+  ])('is tried again, later, after %s', async (code) => {
+    const { server, client } = await connected();
+    server.replies.set('device.send', () => refusal(code));
+    const outcome = fate(client.send('note.text', 1, durable));
+    await pass(10_000);
+    const tries = sends(server).length;
+    expect(tries).toBeGreaterThan(2);
+    expect(tries).toBeLessThan(20);
+    expect(outcome).toEqual({});
+    server.replies.clear();
+    await pass(30_000);
+    expect(outcome.value.offset).toBe(1);
+    expect(new Set(sends(server).map((payload) => payload.message_id)).size).toBe(1);
+  });
+
+  it('that was stored although it timed out is repeated, and stored once', async () => {
+    const { server, client } = await connected();
+    server.replies.set('device.send', (message, peer) => {
       server.replies.clear();
-      await pass(30_000);
-      expect(outcome.value.offset).toBe(1);
-      expect(new Set(sends(server).map((payload) => payload.message_id)).size).toBe(1);
-    },
-  );
+      server.receive(peer, JSON.stringify({ ...message, id: undefined }));
+      return refusal('timed_out');
+    });
+    const outcome = fate(client.send('note.text', 1, durable));
+    await pass(1000);
+    expect(outcome.value).toMatchObject({ offset: 1, duplicate: true });
+    expect(stored(server)).toEqual([1]);
+  });
 
   it.each(['forbidden', 'device_not_found', 'id_conflict', 'too_many_keys', 'invalid_message'])(
     'is given up after %s, and the next goes out',
