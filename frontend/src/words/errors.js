@@ -13,6 +13,8 @@ const SENTENCES = new Map([
   ['expired', 'It waited too long for a connection and was given up.'],
   ['signed_out', 'You are signed out.'],
   ['rate_limited', 'That was too much at once. Wait a moment and try again.'],
+  ['busy', 'The server has too much to do right now. Wait a moment and try again.'],
+  ['timed_out', 'The server took too long. It may have done this: look before you try again.'],
 ]);
 
 /**

@@ -14,6 +14,8 @@ const FAULTS = {
   expired: 'It waited in the outbox for longer than it was good for, and was not sent.',
   signed_out: 'You were signed out before it was sent.',
   rate_limited: 'Too many messages at once: this one was dropped. Wait a moment.',
+  busy: 'Too many messages wait on the server. It did nothing with this one. Try again later.',
+  timed_out: 'The server took too long and gave up. Nobody knows whether this was done.',
   device_not_found: 'There is no such device of yours. It may have been signed out.',
   too_many_keys: 'As many latest values are kept for you as the server allows. Use an old key.',
   id_conflict: 'This message_id was used for another message, so the server refused it.',
