@@ -36,6 +36,12 @@ PATIENCE_SECONDS = 10
 COOKIE_DEVICE = "smoke-test-by-cookie"
 HEADER_DEVICE = "smoke-test-by-header"
 
+# After these codes one must know whether the server did what it was asked for.
+_DONE = {
+    "busy": "the server did nothing: try again when it has less to do",
+    "timed_out": "whether the server did it is unknown",
+}
+
 
 class Unexpected(Exception):
     """The server did something else than it should; says what."""
@@ -73,7 +79,7 @@ class Socket:
         await self.ws.send_str(json.dumps(message))
 
     async def hear(self, wanted: str) -> dict[str, Any]:
-        """Return the next message of type `wanted`; others before it are let pass."""
+        """Return the next message of type `wanted`, past all others but an `error`."""
         while True:
             frame = await self.ws.receive(PATIENCE_SECONDS)
             _expect(
@@ -83,11 +89,16 @@ class Socket:
             message: dict[str, Any] = json.loads(frame.data)
             if message["type"] == wanted:
                 return message
+            if message["type"] == "error":
+                raise Unexpected(f"waited for {wanted!r} and got {_told(message)}")
 
     async def hear_error(self, code: str) -> None:
         """The next `error` has this code."""
-        payload = (await self.hear("error"))["payload"]
-        _expect(payload["code"] == code, f"expected the error {code!r}, got {payload['code']!r}")
+        message = await self.hear("error")
+        _expect(
+            message["payload"]["code"] == code,
+            f"expected the error {code!r}, got {_told(message)}",
+        )
 
     async def closed(self, reason: str) -> None:
         """The server closes with 1000 and this reason."""
@@ -96,6 +107,13 @@ class Socket:
         _expect(frame.type is aiohttp.WSMsgType.CLOSE, f"expected a close, got {frame.type.name}")
         got = (frame.data, frame.extra)
         _expect(got == (1000, reason), f"expected a close with 1000 {reason!r}, got {got}")
+
+
+def _told(error: dict[str, Any]) -> str:
+    """Return what an `error` says, and what its code means where the server leaves that open."""
+    code, message = error["payload"]["code"], error["payload"]["message"]
+    done = _DONE.get(code)
+    return f"the error {code!r}: {message}" + (f" ({done})" if done else "")
 
 
 def _expect(holds: bool, otherwise: str) -> None:

@@ -1,8 +1,15 @@
 """scripts/smoke.py against a server that was started as people start it."""
 
 import subprocess
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from scripts.smoke import Socket, Unexpected
 from tests.scripts.running import Running
 
 SMOKE = Path(__file__).parents[2] / "scripts/smoke.py"
@@ -40,3 +47,29 @@ def test_it_fails_where_nobody_listens(unused_tcp_port: int) -> None:
     outcome = smoke(f"http://127.0.0.1:{unused_tcp_port}", "anna", "whatever")
     assert outcome.returncode == 1
     assert outcome.stdout.startswith("FAIL  sign in")
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [("busy", "did nothing"), ("timed_out", "unknown"), ("forbidden", "said so")],
+)
+@pytest.mark.parametrize(
+    "listen",
+    [lambda socket: socket.hear("ok"), lambda socket: socket.hear_error("parse_error")],
+    ids=["for an answer", "for another error"],
+)
+async def test_an_error_that_it_did_not_wait_for_ends_it_with_what_the_error_means(
+    code: str, meaning: str, listen: Callable[[Socket], Awaitable[Any]]
+) -> None:
+    async def refuse(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        await ws.send_json({"type": "error", "payload": {"code": code, "message": "said so"}})
+        await ws.receive()
+        return ws
+
+    app = web.Application()
+    app.router.add_get("/v1/ws", refuse)
+    async with TestClient(TestServer(app)) as client, client.ws_connect("/v1/ws") as ws:
+        with pytest.raises(Unexpected, match=f"got the error '{code}'.*{meaning}"):
+            await listen(Socket(ws))
