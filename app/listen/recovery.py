@@ -119,6 +119,13 @@ def _moves_to(message: Mapping[str, Any]) -> int | None:
 # On the way out
 
 
+_REFUSALS: Final = {
+    "busy": "Refused: the server has too many messages waiting and did nothing. Type it again.",
+    "timed_out": "Timed out: whether the server passed this on is unknown.",
+}
+"""Sentences for answers after which a person must know whether something was done."""
+
+
 class Typed:
     """Turns typed lines into messages, and keeps the durable ones until the server has answered.
 
@@ -157,7 +164,8 @@ class Typed:
         fields = payload if isinstance(payload, dict) else {}
         if message["type"] == "ok":
             return _accepted(fields)
-        return f"Refused: {fields.get('message', message['type'])}."
+        said = f"Refused: {fields.get('message', message['type'])}."
+        return _REFUSALS.get(str(fields.get("code")), said)
 
     def _note(self, text: str) -> str:
         self._number += 1

@@ -187,6 +187,26 @@ def test_a_refused_note_is_not_sent_again() -> None:
     assert not typed.unanswered
 
 
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (
+            "busy",
+            "Refused: the server has too many messages waiting and did nothing. Type it again.",
+        ),
+        ("timed_out", "Timed out: whether the server passed this on is unknown."),
+    ],
+)
+def test_a_note_that_a_busy_server_got_tells_whether_it_was_passed_on(
+    code: str, sentence: str
+) -> None:
+    typed = Typed()
+    payload = {"code": code, "message": "any"}
+    assert typed.answer({"type": "error", "reply_to": sent(typed)["id"], "payload": payload}) == (
+        sentence
+    )
+
+
 def test_a_repeat_that_had_arrived_before_is_told() -> None:
     typed = Typed("log")
     payload = {"delivered": [], "offset": 7, "duplicate": True}
