@@ -84,8 +84,8 @@ class Lines:
             refusal = error("busy", f"too many {feature} messages wait; repeat it", message.id)
             connection.reply(refusal.frame)
             return
-        waiting.lines[feature].texts.append((text, size))
-        self._count(waiting, 1, size)
+        waiting.lines[feature].texts.append(data := text.encode())
+        self._count(waiting, 1, len(data))
 
     async def finish(self, connection: Connection) -> None:
         """Wait until no handler of the connection, which has ended, runs or will run.
@@ -140,10 +140,10 @@ class Lines:
         """Begin with the next in line until one has to wait; None when there is none."""
         texts = waiting.lines[feature].texts
         while texts and not connection.is_closing():
-            text, size = texts.popleft()
-            self._count(waiting, -1, -size)
+            text = texts.popleft()
+            self._count(waiting, -1, -len(text))
             connection.inflow.resume()
-            message = decode(text)
+            message = decode(text.decode())
             awaited = self._dispatcher.begin(connection, message)
             if awaited is not None:
                 return message, awaited
@@ -204,7 +204,7 @@ class Lines:
         for name, line in waiting.lines.items():
             if feature in (None, name):
                 while line.texts:
-                    self._count(waiting, -1, -line.texts.pop()[1])
+                    self._count(waiting, -1, -len(line.texts.pop()))
 
     def _count(self, waiting: Waiting, messages: int, size: int) -> None:
         waiting.count += messages

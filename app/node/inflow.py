@@ -67,8 +67,9 @@ class Line:
     task: "asyncio.Task[None]"
 
     def __init__(self) -> None:
-        self.texts: deque[tuple[str, int]] = deque()
-        """Each with its size in bytes; decoded when its turn comes, since objects take more."""
+        self.texts: deque[bytes] = deque()
+        """In UTF-8, which the limits count: as `str`, one rare character makes a text four times as
+        large, and decoded objects take more still."""
 
 
 class Waiting:
