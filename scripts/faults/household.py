@@ -1,9 +1,11 @@
 """The devices of one user: when the last message of all is there, each of them has everything."""
 
 import asyncio
+import random
 
 from scripts.faults.device import Device
-from scripts.faults.writer import Writer
+from scripts.faults.fleet import Fleet
+from scripts.faults.writer import Habits, Writer
 
 
 class Household:
@@ -37,3 +39,16 @@ class Household:
         device.finish()
         if all(one.finished for one in self._devices):
             self.complete.set()
+
+
+async def complete_all(fleet: Fleet) -> None:
+    """Have one more message of each user reach everybody."""
+    households = []
+    for devices in fleet.users.values():
+        writer = Writer(devices[0], [], 0, Habits(), random.Random(fleet.rng.random()))
+        devices[0].mouth = writer
+        households.append(Household(devices, [writer]))
+    for household in households:
+        household.progress()
+    for household in households:
+        await household.complete.wait()

@@ -6,11 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from scripts.benchmark.population import populate
 from scripts.benchmark.process import allow_descriptors
+from scripts.faults.latencies import Figures, in_words, times_as_long
 from scripts.faults.memory import Taken, Watch
 from scripts.faults.outcome import Outcome, run_checker
 from scripts.faults.plan import Plan, accounts
@@ -25,6 +25,8 @@ BUSY_SHARE: Final = 0.6
 SIZE: Final = 1500
 """Characters of a text. With all of it queued, 50 stalled devices would hold 450 MB."""
 
+KINDS: Final = ("durable", "ephemeral")
+
 MEGABYTE: Final = 1 << 20
 MAX_GROWTH: Final = 64 * MEGABYTE
 MAX_SLOWER: Final = 2.0
@@ -34,7 +36,7 @@ MAX_SLOWER: Final = 2.0
 class Flow:
     """What one run took."""
 
-    latencies: dict[str, Any]
+    latencies: Figures
     left_behind: int
     """Connections that were catching up, or had been closed, when all was sent."""
     first: Taken
@@ -100,24 +102,16 @@ def _faults(runs: Mapping[str, Sequence[Flow]], stalled: int) -> list[str]:
 
 
 def _compare(runs: Mapping[str, Sequence[Flow]], facts: dict[str, str], faults: list[str]) -> None:
-    """Judge the medians of the turns: another program's busy second would spoil a single one."""
-    for kind in ("durable", "ephemeral"):
-        stalled, none = (
-            median(flow.latencies[f"{kind} p99"] for flow in runs[name])
-            for name in ("stalled", "none stalled")
-        )
-        facts[f"{kind} p99, stalled / none"] = f"{stalled / none:.2f}"
-        if stalled > MAX_SLOWER * none:
-            faults.append(f"the {kind} p99 of the others is {stalled / none:.2f} times as long")
+    figures = {name: [flow.latencies for flow in flows] for name, flows in runs.items()}
+    for kind in KINDS:
+        slower = times_as_long(kind, figures["stalled"], figures["none stalled"])
+        facts[f"{kind} p99, stalled / none"] = f"{slower:.2f}"
+        if slower > MAX_SLOWER:
+            faults.append(f"the {kind} p99 of the others is {slower:.2f} times as long")
 
 
 def _facts(flow: Flow) -> dict[str, str]:
-    told = flow.latencies
-    lines = {
-        f"{kind} latency": f"p50 {told[f'{kind} p50'] * 1000:.1f} ms, "
-        f"p99 {told[f'{kind} p99'] * 1000:.1f} ms of {told[f'{kind} count']:,}"
-        for kind in ("durable", "ephemeral")
-    }
+    lines = {f"{kind} latency": in_words(flow.latencies, kind) for kind in KINDS}
     process = (flow.most.process - flow.first.process) / MEGABYTE
     kernel = (flow.most.kernel - flow.first.kernel) / MEGABYTE
     grown = (

@@ -12,16 +12,15 @@ again, and it says `done` when everybody has everything.
 import asyncio
 import random
 import time
-from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
 from scripts.faults.device import Device, Message
 from scripts.faults.fleet import Fleet, commands, reporting, run, say, told
-from scripts.faults.household import Household
+from scripts.faults.household import complete_all
 from scripts.faults.journal import Acknowledged, Sent
+from scripts.faults.latencies import Latencies
 from scripts.faults.text import TYPE, payload
-from scripts.faults.writer import Habits, Writer
 
 TICK_SECONDS: Final = 0.005
 
@@ -65,30 +64,6 @@ class Speaker:
         number, again = self.device.account.number, told.get("duplicate", False)
         self.device.journal.write(Acknowledged(number, name, told["epoch"], told["offset"], again))
         self._traffic.answered()
-
-
-class Latencies:
-    """Seconds from sending to receiving."""
-
-    def __init__(self) -> None:
-        self._kinds = {"durable": array("d"), "ephemeral": array("d")}
-
-    def took(self, message: Message) -> None:
-        """Note how long this one took."""
-        sent = message["payload"].get("sent")
-        if sent is not None:
-            kind = "durable" if "offset" in message else "ephemeral"
-            self._kinds[kind].append((time.monotonic_ns() - sent) / 1e9)
-
-    def figures(self) -> dict[str, float]:
-        """Return quantiles in seconds, and counts."""
-        made: dict[str, float] = {}
-        for kind, taken in self._kinds.items():
-            ordered = sorted(taken)
-            made[f"{kind} count"] = len(ordered)
-            for name, quantile in (("p50", 0.5), ("p99", 0.99)):
-                made[f"{kind} {name}"] = ordered[int(len(ordered) * quantile)] if ordered else 0
-        return made
 
 
 class Traffic:
@@ -159,10 +134,17 @@ async def flow(fleet: Fleet) -> None:
     # Without stalled ones the same devices are measured.
     apart = choose_hung(fleet)
     hung = apart if fleet.plan.do["stall"] else []
-    latencies = Latencies()
+    latencies = Latencies("durable", "ephemeral")
+
+    def took(message: Message) -> None:
+        sent = message["payload"].get("sent")
+        if sent is not None:
+            kind = "durable" if "offset" in message else "ephemeral"
+            latencies.note(kind, (time.monotonic_ns() - sent) / 1e9)
+
     for device in fleet.devices:
         if device not in apart:
-            device.took = latencies.took
+            device.took = took
     traffic = Traffic(fleet, apart)
     await fleet.join()
     say("ready")
@@ -174,21 +156,8 @@ async def flow(fleet: Fleet) -> None:
     say("sent", **latencies.figures())
     await told(orders, "release")
     stall(hung, False)
-    await _end(fleet)
+    await complete_all(fleet)
     say("done")
-
-
-async def _end(fleet: Fleet) -> None:
-    """One more message of each user reaches everybody."""
-    households = []
-    for devices in fleet.users.values():
-        writer = Writer(devices[0], [], 0, Habits(), random.Random(fleet.rng.random()))
-        devices[0].mouth = writer
-        households.append(Household(devices, [writer]))
-    for household in households:
-        household.progress()
-    for household in households:
-        await household.complete.wait()
 
 
 if __name__ == "__main__":
