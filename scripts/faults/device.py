@@ -37,7 +37,7 @@ class Mouth(Protocol):
         """The server said `connected`."""
 
     def answered(self, message: Message) -> None:
-        """An `ok` or an `error` with `reply_to` came."""
+        """An `ok`, an `error` or a `pong` with `reply_to` came."""
 
 
 class Silent:
@@ -125,9 +125,9 @@ class Device:
                 self._connected(message["payload"]["resume"])
             case "position":
                 self._positioned(message["payload"])
-            case "ok" | "error":
+            case "ok" | "error" | "pong":
                 self._answered(message)
-            case "goaway" | "pong":
+            case "goaway":
                 pass
             case _:
                 if "offset" in message:
