@@ -63,12 +63,13 @@ HEARTBEAT_READS = Bound("reads for a ping of the server", 1, BESIDE)
 HEARTBEAT_OTHERS = Bound("other system calls for a ping of the server", 2, IDLE_CALLS.beside)
 
 # Calls of functions in app/, and of others by them. The same in each run, and with Python 3.13
-# within two. Last: 124, 8, 54, 152.4.
+# within two. Last: 117, 8, 106, 53, 151.4.
 
-RELAYED = Bound("calls for a message relayed to 4 devices", 127)
+RELAYED = Bound("calls for a message relayed to 4 devices", 120)
 RECEIVER = Bound("calls for one more receiver of a message", 8.5)
-PINGED = Bound("calls for a ping", 57)
-DURABLE = Bound("calls for a durable message of 64 at once", 156)
+AWAY = Bound("calls for a message to a device that is away", 109)
+PINGED = Bound("calls for a ping", 56)
+DURABLE = Bound("calls for a durable message of 64 at once", 155)
 
 # What a connection holds while it does nothing, with what is remembered of its token. Last: 144.5
 # blocks (139 with Python 3.13). The two tasks are aiohttp's, of its connection and of its request.

@@ -21,8 +21,9 @@ PLENTY = 1_000_000_000
 class Company:
     """A user's devices, of which the first one speaks."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, away: int) -> None:
         self._server = server
+        self._away = away
         self.peers: list[RawPeer] = []
 
     async def grow(self, size: int) -> None:
@@ -38,9 +39,14 @@ class Company:
         self.peers[0].write(sending())
         await read(self.peers[1:])
 
+    async def relay_in_vain(self) -> None:
+        """One message to a device that is away, and its answer."""
+        self.peers[0].write(sending(to=self._away, id="1"))
+        await read(self.peers[:1])
+
     async def keep(self) -> None:
         """Some durable messages at once, which all have read, and whose answers the first has."""
-        self.peers[0].write(sending(store="log") * AT_ONCE)
+        self.peers[0].write(sending(store="log", id="1") * AT_ONCE)
         await read(self.peers, AT_ONCE)
 
     async def ping(self) -> None:
@@ -49,9 +55,9 @@ class Company:
         await read(self.peers[:1])
 
 
-def sending(**more: Any) -> bytes:
+def sending(id: str | None = None, **more: Any) -> bytes:
     payload = {"to": "others", "type": "bench.tick", "payload": {"n": 1}, **more}
-    message = {"type": "device.send", "payload": payload} | ({"id": "1"} if more else {})
+    message = {"type": "device.send", "payload": payload} | ({"id": id} if id else {})
     return masked(json.dumps(message).encode())
 
 
@@ -63,11 +69,12 @@ async def read(peers: Sequence[RawPeer], frames: int = 1) -> None:
 
 @pytest.fixture
 async def company(tmp_path: Path) -> AsyncIterator[Company]:
-    """Five devices of a user; what they send is counted, and never too much."""
+    """Five devices of a user, and one that is away; what they send is counted, never too much."""
     limits = dict.fromkeys(("messages_per_second", "messages_burst", "bytes_per_second"), PLENTY)
     limits |= dict.fromkeys(("durable_per_second", "durable_burst"), PLENTY)
     async with Server(tmp_path, **limits, close_seconds=0.1, max_devices_per_user=200) as server:
-        company = Company(server)
+        away = await server.device("away")
+        company = Company(server, away.device_id)
         await company.grow(5)
         yield company
 
@@ -84,6 +91,13 @@ async def test_a_further_receiver_costs_little_more_than_its_write(company: Comp
     found = await fewest_calls(company.relay)
     found.subtract(few)
     bounds.RECEIVER.check(found.total(), 100, +found)
+
+
+async def test_a_message_to_a_device_that_is_away_costs_no_more_calls_than_it_did(
+    company: Company,
+) -> None:
+    found = await fewest_calls(company.relay_in_vain)
+    bounds.AWAY.check(found.total(), 1, found)
 
 
 async def test_a_ping_costs_no_more_calls_than_it_did(company: Company) -> None:
