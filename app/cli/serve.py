@@ -1,9 +1,12 @@
 """`serve`: run the server until it is told to stop."""
 
 import asyncio
+import logging
+import os
 import shlex
 import sys
-from typing import Any
+import threading
+from typing import Any, Final
 
 import click
 
@@ -26,6 +29,8 @@ else:
 
 FIRST_ADMIN = "admin"
 
+LEFTOVER_SECONDS: Final = 1.0
+"""Time for tasks and threads of features to end after the server has stopped."""
 
 _SECRETS = sorted(option.variable for option in OPTIONS.values() if option.secret)
 
@@ -58,7 +63,19 @@ def serve(context: click.Context, /, as_json: bool, **flags: Any) -> None:
 
     with expected_errors(), asyncio.Runner(loop_factory=_LOOP_FACTORY) as runner:
         status = runner.run(run_server(settings, on_ready=on_ready))
+        # The server has stopped. What is left are tasks and threads of features.
+        impatience = threading.Timer(LEFTOVER_SECONDS, _leave, (status,))
+        impatience.daemon = True
+        impatience.start()
+    impatience.cancel()
     context.exit(status)
+
+
+def _leave(status: int) -> None:
+    """End the process, although a task or a thread of a feature does not end."""
+    logging.getLogger(__name__).warning("stopped while a feature still ran")
+    logging.shutdown()
+    os._exit(status)
 
 
 async def _announce(serving: Serving, settings: Settings, as_json: bool) -> None:

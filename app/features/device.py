@@ -1,6 +1,7 @@
 """`device.send`: a device sends to another device of its user, to the others, or to all."""
 
 from collections.abc import Awaitable, Callable, Collection, Container
+from functools import partial
 from typing import Any, Final
 
 from app.features.feature import Accepted, Outcome, Storing
@@ -83,7 +84,7 @@ class DeviceFeature:
                     if owner != user_id:
                         raise _not_found()
         if durable:
-            return self._store(publication)
+            return Storing(partial(self._publisher.append, publication))
         return Accepted(self._publisher.send(publication).taken)
 
     async def _look_up(
@@ -96,13 +97,8 @@ class DeviceFeature:
             # It was replaced or revoked meanwhile: it acts no more.
             return None
         if publication.keep.durable:
-            return self._store(publication)
+            return Storing(partial(self._publisher.append, publication))
         return Accepted(self._publisher.send(publication).taken)
-
-    def _store(self, publication: Publication) -> Storing:
-        storing = Storing()
-        self._publisher.append(publication, storing.settle)
-        return storing
 
     def _read(self, connection: Connection, message: ClientMessage) -> Publication:
         if message.type != "device.send":

@@ -1,7 +1,7 @@
 """From a message to the feature that owns its prefix, and from what it answers to one frame."""
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from functools import partial
 
 from app.base.errors import Problem
@@ -51,14 +51,19 @@ class Dispatcher:
         self._received.add(feature)
         try:
             return self._answer(connection, handler(connection, message), message.id)
-        except Exception as fault:  # noqa: BLE001
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as fault:  # noqa: BLE001
+            # Also a cancellation: nothing here awaits, so it is of something else than this task.
             self.fail(connection, message, fault)
             return None
 
     def conclude(self, connection: Connection, message: ClientMessage, outcome: Outcome) -> None:
         """Answer the message with what was awaited."""
         try:
-            if self._answer(connection, outcome, message.id) is not None:
+            unwanted = self._answer(connection, outcome, message.id)
+            if unwanted is not None:
+                discard(unwanted)
                 raise TypeError("a feature may not answer with an awaitable of an awaitable")
         except Exception as fault:  # noqa: BLE001
             self.fail(connection, message, fault)
@@ -95,8 +100,8 @@ class Dispatcher:
                 if reply_to is not None:
                     connection.reply(ok(reply_to, []).frame)
             case Storing():
+                outcome.begin(partial(_answer_stored, connection, reply_to))
                 connection.inflow.outstanding += 1
-                outcome.then = partial(_answer_stored, connection, reply_to)
             case Reply(str(type_), payload):
                 connection.reply(ServerMessage(type_, payload, reply_to=reply_to).frame)
             case Awaitable():
@@ -104,6 +109,12 @@ class Dispatcher:
             case _:
                 raise TypeError(f"a feature may not answer with {type(outcome).__name__}")
         return None
+
+
+def discard(awaited: Awaitable[Outcome]) -> None:
+    """Close a coroutine that is not to run; leave any other awaitable to its owner."""
+    if isinstance(awaited, Coroutine):
+        awaited.close()
 
 
 def _answer_stored(connection: Connection, reply_to: str | None, outcome: Stored | Problem) -> None:

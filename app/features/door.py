@@ -61,7 +61,7 @@ class Door:
             message = decode(text)
             waiting = connection.inflow.waiting
             if waiting is not None and feature_of(message.type) in waiting.lines:
-                self.lines.join(connection, waiting, message, text, size)
+                self.lines.join(connection, waiting, message, text)
                 return
             awaited = self._dispatcher.begin(connection, message)
             if awaited is not None:

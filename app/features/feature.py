@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from app.base.errors import Problem, SettingsError
+from app.base.errors import SettingsError
 from app.node.connection import Connection
 from app.node.node import Node
 from app.protocol.messages import SYSTEM_TYPES, ClientMessage, is_type
-from app.streams.committer import Stored
+from app.streams.committer import Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +35,15 @@ class Accepted:
     delivered: list[int]
 
 
+@dataclass(slots=True)
 class Storing:
-    """The message is on its way to disk; `then` is called with what came of it."""
+    """The message is to be stored, and what comes of that answers it.
 
-    __slots__ = ("then",)
+    The door calls `begin`, which calls its argument with what came of the message, such as
+    `partial(node.append, publication)`; it may raise as a feature may.
+    """
 
-    then: Callable[[Stored | Problem], None]
-
-    def settle(self, outcome: Stored | Problem) -> None:
-        """Tell the door that the message is stored, or cannot be."""
-        self.then(outcome)
+    begin: Callable[[Done], None]
 
 
 Outcome = Reply | Accepted | Storing | None

@@ -9,13 +9,14 @@ import logging
 from collections.abc import Awaitable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from app.base.metrics import Metrics
-from app.features.dispatch import Dispatcher, who
+from app.features.dispatch import Dispatcher, discard, who
 from app.features.feature import Outcome
 from app.node.connection import Connection
-from app.node.inflow import Line, Waiting
+from app.node.inflow import Bounds, Line, Waiting
 from app.protocol.messages import ClientMessage, decode, error, feature_of
 
 CLOSING_SECONDS: Final = 0.5
@@ -53,39 +54,36 @@ class Lines:
     ) -> None:
         self._dispatcher = dispatcher
         self._metrics = metrics
-        self._limits = limits
+        self._seconds = limits.handler_seconds
+        self._bounds = Bounds(
+            limits.messages, limits.bytes, limits.node_bytes, limits.message_bytes
+        )
         self._pausing = frozenset(pausing)
-        self._bytes = 0
         self._quiet_until = 0.0
 
     def begin(
         self, connection: Connection, message: ClientMessage, awaited: Awaitable[Outcome]
     ) -> None:
         """Have a task wait for the answer; later messages of this feature wait for the task."""
-        inflow = connection.inflow
-        waiting = inflow.waiting = inflow.waiting or Waiting()
-        feature = feature_of(message.type)
-        line = waiting.lines[feature] = Line()
-        line.task = asyncio.create_task(
-            self._run(connection, waiting, feature, message, awaited), name=f"{feature} handler"
-        )
-        self._judge(waiting)
+        inflow, feature = connection.inflow, feature_of(message.type)
+        if inflow.waiting is None:
+            inflow.waiting = Waiting(self._bounds)
+        line = inflow.waiting.lines[feature] = Line(feature)
+        inflow.waiting.pausing += feature in self._pausing
+        self._start(connection, inflow.waiting, line, message, awaited)
 
     def join(
-        self, connection: Connection, waiting: Waiting, message: ClientMessage, text: str, size: int
+        self, connection: Connection, waiting: Waiting, message: ClientMessage, text: str
     ) -> None:
         """Have a message stand in line behind the others of its feature, or answer `busy`."""
-        feature, limits = feature_of(message.type), self._limits
-        full = waiting.count > 0 and (
-            waiting.count >= limits.messages or waiting.bytes + size > limits.bytes
-        )
-        if feature not in self._pausing and (full or self._bytes + size > limits.node_bytes):
+        feature, data = feature_of(message.type), text.encode()
+        if waiting.takes(len(data)) or feature in self._pausing:
+            waiting.lines[feature].texts.append(data)
+            self._count(waiting, 1, len(data))
+        else:
             self._metrics.busy += 1
             refusal = error("busy", f"too many {feature} messages wait; repeat it", message.id)
             connection.reply(refusal.frame)
-            return
-        waiting.lines[feature].texts.append(data := text.encode())
-        self._count(waiting, 1, len(data))
 
     async def finish(self, connection: Connection) -> None:
         """Wait until no handler of the connection, which has ended, runs or will run.
@@ -93,131 +91,129 @@ class Lines:
         If the peer has left, what it sent before is finished in the time of one handler. If the
         server closes, nothing in line begins, and what runs is cancelled after `CLOSING_SECONDS`.
         """
-        waiting = connection.inflow.waiting
+        inflow, waiting = connection.inflow, connection.inflow.waiting
         if waiting is None:
             return
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.handler_seconds):
-                    while waiting.lines and not connection.is_closing():
-                        await connection.inflow.resumed()
-            self._drop(waiting)
-            tasks = [line.task for line in waiting.lines.values()]
-            if tasks:
-                await asyncio.wait(tasks, timeout=CLOSING_SECONDS)
-            while running := [task for task in tasks if not task.done()]:
-                for task in running:
-                    task.cancel()
-                await asyncio.wait(running, timeout=SLOW_SECONDS)
+                async with asyncio.timeout(self._seconds):
+                    while inflow.waiting is waiting and not connection.is_closing():
+                        await inflow.resumed()
+            waiting.over = True
+            for line in waiting.lines.values():
+                self._drop(waiting, line)
+            await self._end(connection, [line.task for line in waiting.lines.values()])
         except asyncio.CancelledError:
+            waiting.over = True
             for line in waiting.lines.values():
                 line.task.cancel()
             raise
 
-    async def _run(
+    async def _end(self, connection: Connection, tasks: list["asyncio.Task[Any]"]) -> None:
+        """Give the tasks a moment, then cancel them, and wait until they have ended."""
+        patience = CLOSING_SECONDS
+        while tasks:
+            await asyncio.wait(tasks, timeout=patience)
+            tasks = [task for task in tasks if not task.done()]
+            if tasks and patience != CLOSING_SECONDS:
+                log.warning("handler does not end", extra=who(connection))
+            for task in tasks:
+                task.cancel()
+            patience = self._seconds
+
+    # One line
+
+    def _start(
         self,
         connection: Connection,
         waiting: Waiting,
-        feature: str,
+        line: Line,
         message: ClientMessage,
         awaited: Awaitable[Outcome],
     ) -> None:
-        begun: tuple[ClientMessage, Awaitable[Outcome]] | None = (message, awaited)
-        try:
-            while begun is not None:
-                await self._finish(connection, waiting, feature, *begun)
-                begun = self._next(connection, waiting, feature)
-        finally:
-            # In the step in which the line was found empty: the next message finds no line.
-            self._drop(waiting, feature)
-            del waiting.lines[feature]
-            self._judge(waiting)
-            connection.inflow.resume()
+        """Have a task wait for one handler, which is cancelled when it takes too long."""
+        loop = asyncio.get_running_loop()
+        line.message, line.late, line.begun_at = message, False, loop.time()
+        line.task = loop.create_task(_outcome(connection, awaited), name=f"{line.feature} handler")
+        line.timer = loop.call_later(self._seconds, self._time_out, connection, line)
+        self._metrics.handlers_running += 1
+        line.task.add_done_callback(partial(self._done, connection, waiting, line))
 
-    def _next(
-        self, connection: Connection, waiting: Waiting, feature: str
-    ) -> tuple[ClientMessage, Awaitable[Outcome]] | None:
-        """Begin with the next in line until one has to wait; None when there is none."""
-        texts = waiting.lines[feature].texts
-        while texts and not connection.is_closing():
-            text = texts.popleft()
+    def _time_out(self, connection: Connection, line: Line) -> None:
+        line.late = True
+        unknown = "this took too long; whether it was done is unknown"
+        connection.reply(error("timed_out", unknown, line.message.id).frame)
+        line.task.cancel()
+
+    def _done(
+        self, connection: Connection, waiting: Waiting, line: Line, task: "asyncio.Task[Outcome]"
+    ) -> None:
+        """Answer the message whose handler has ended, and go on with the next in line."""
+        line.timer.cancel()
+        self._metrics.handlers_running -= 1
+        self._observe(connection, line)
+        fault = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if line.late or waiting.over or connection.is_closing():
+            # It is answered already, or nobody is there to be answered.
+            pass
+        elif fault is not None:
+            self._dispatcher.fail(connection, line.message, fault)
+        else:
+            self._dispatcher.conclude(connection, line.message, task.result())
+        self._advance(connection, waiting, line)
+
+    def _advance(self, connection: Connection, waiting: Waiting, line: Line) -> None:
+        """Begin with the next in line until one has to wait, or the line is empty."""
+        while line.texts and not waiting.over and not connection.is_closing():
+            if connection.backed_up:
+                line.task = asyncio.create_task(_cleared(connection, waiting))
+                line.task.add_done_callback(lambda _: self._advance(connection, waiting, line))
+                return
+            text = line.texts.popleft()
             self._count(waiting, -1, -len(text))
             connection.inflow.resume()
             message = decode(text.decode())
             awaited = self._dispatcher.begin(connection, message)
             if awaited is not None:
-                return message, awaited
-        return None
+                self._start(connection, waiting, line, message, awaited)
+                return
+        # In the step in which the line was found empty: the next message finds no line.
+        self._drop(waiting, line)
+        del waiting.lines[line.feature]
+        waiting.pausing -= line.feature in self._pausing
+        if not waiting.lines:
+            connection.inflow.waiting = None
+        connection.inflow.resume()
 
-    async def _finish(
-        self,
-        connection: Connection,
-        waiting: Waiting,
-        feature: str,
-        message: ClientMessage,
-        awaited: Awaitable[Outcome],
-    ) -> None:
-        """Wait for one handler, and answer; one that takes too long is cancelled."""
-        loop, task = asyncio.get_running_loop(), waiting.lines[feature].task
-        begun, late = loop.time(), False
-
-        def time_out() -> None:
-            nonlocal late
-            late = True
-            refusal = error(
-                "timed_out", "it took too long; whether it was done is unknown", message.id
-            )
-            connection.reply(refusal.frame)
-            task.cancel()
-
-        timer = loop.call_later(self._limits.handler_seconds, time_out)
-        self._metrics.handlers_running += 1
-        outcome: Outcome = None
-        fault: BaseException | None = None
-        try:
-            outcome = await awaited
-        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001
-            fault = raised
-        timer.cancel()
-        self._metrics.handlers_running -= 1
-        self._observe(connection, feature, loop.time() - begun)
-        if task.cancelling() > late:
-            # The connection has ended; what the handler made of that does not matter.
-            raise asyncio.CancelledError
-        if late:
-            task.uncancel()
-        elif fault is not None:
-            self._dispatcher.fail(connection, message, fault)
-        else:
-            self._dispatcher.conclude(connection, message, outcome)
-
-    def _observe(self, connection: Connection, feature: str, seconds: float) -> None:
-        self._metrics.handler_took(feature, seconds)
-        now = asyncio.get_running_loop().time()
-        if seconds > SLOW_SECONDS and now >= self._quiet_until:
-            self._quiet_until = now + SLOW_SECONDS
-            about = who(connection)["fields"] | {"prefix": feature, "seconds": round(seconds, 1)}
-            log.warning("slow handler", extra={"fields": about})
-
-    def _drop(self, waiting: Waiting, feature: str | None = None) -> None:
-        """Forget what stands in this line, or in all lines."""
-        for name, line in waiting.lines.items():
-            if feature in (None, name):
-                while line.texts:
-                    self._count(waiting, -1, -len(line.texts.pop()))
+    def _drop(self, waiting: Waiting, line: Line) -> None:
+        """Forget what stands in the line."""
+        while line.texts:
+            self._count(waiting, -1, -len(line.texts.pop()))
 
     def _count(self, waiting: Waiting, messages: int, size: int) -> None:
-        waiting.count += messages
-        waiting.bytes += size
-        self._bytes += size
+        waiting.add(messages, size)
         self._metrics.messages_waiting += messages
-        self._judge(waiting)
 
-    def _judge(self, waiting: Waiting) -> None:
-        """Have reading pause while there may be no place for a message of a pausing feature."""
-        limits = self._limits
-        waiting.crowded = not self._pausing.isdisjoint(waiting.lines) and (
-            waiting.count >= limits.messages
-            or self._bytes + limits.message_bytes > limits.node_bytes
-            or (waiting.count > 0 and waiting.bytes + limits.message_bytes > limits.bytes)
-        )
+    def _observe(self, connection: Connection, line: Line) -> None:
+        now = asyncio.get_running_loop().time()
+        seconds = now - line.begun_at
+        self._metrics.handler_took(line.feature, seconds)
+        if seconds > SLOW_SECONDS and now >= self._quiet_until:
+            self._quiet_until = now + SLOW_SECONDS
+            about = {"prefix": line.feature, "seconds": round(seconds, 1)}
+            log.warning("slow handler", extra={"fields": who(connection)["fields"] | about})
+
+
+async def _outcome(connection: Connection, awaited: Awaitable[Outcome]) -> Outcome:
+    """Wait for the handler, unless its connection was closed before it could begin."""
+    if connection.is_closing():
+        discard(awaited)
+        return None
+    # A future may be others' too, so what is cancelled is only this wait.
+    return await (asyncio.shield(awaited) if isinstance(awaited, asyncio.Future) else awaited)
+
+
+async def _cleared(connection: Connection, waiting: Waiting) -> None:
+    """Wait until the peer has taken answers, and the disk messages, or nothing may begin."""
+    while connection.backed_up and not waiting.over and not connection.is_closing():
+        await connection.inflow.resumed()

@@ -289,10 +289,20 @@ class Connection:
         return self._outbox.pumped if self._outbox is not None else 0
 
     @property
-    def full(self) -> bool:
-        """True while the door reads no further message of the peer.
+    def backed_up(self) -> bool:
+        """True while no further message of the peer is to be handled.
 
-        Then the outbox takes no frame, or too many messages wait or have no answer yet.
+        Then the outbox takes no frame, or too many messages wait for the disk.
+        """
+        outbox = self._outbox
+        return self.inflow.outstanding >= MAX_OUTSTANDING or (outbox is not None and outbox.full)
+
+    @property
+    def full(self) -> bool:
+        """True while no further message of the peer is to be read.
+
+        Then the connection is `backed_up`, or too many messages wait for a feature that may refuse
+        none.
         """
         outbox, inflow = self._outbox, self.inflow
         return (

@@ -3,7 +3,9 @@
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from app.protocol.messages import ClientMessage
 
 MAX_OUTSTANDING: Final = 64
 """Messages of one peer that may wait for the disk before the server stops reading from it."""
@@ -59,30 +61,76 @@ class Rate:
         return True
 
 
+@dataclass(slots=True)
+class Bounds:
+    """What may wait, of one connection and of the node, and what does wait on the node.
+
+    `message_bytes` is the longest message.
+    """
+
+    messages: int
+    bytes: int
+    node_bytes: int
+    message_bytes: int
+    held: int = 0
+    """Bytes that wait on the node."""
+
+
 class Line:
-    """The messages of one connection that wait for one feature, and the task that handles them."""
+    """The messages of one connection that wait for one feature, behind the one it handles."""
 
-    __slots__ = ("task", "texts")
+    __slots__ = ("begun_at", "feature", "late", "message", "task", "texts", "timer")
 
-    task: "asyncio.Task[None]"
+    message: ClientMessage
+    task: "asyncio.Task[Any]"
+    timer: asyncio.TimerHandle
+    begun_at: float
 
-    def __init__(self) -> None:
+    def __init__(self, feature: str) -> None:
+        self.feature = feature
+        self.late = False
+        """True once the message that is handled was answered with `timed_out`."""
         self.texts: deque[bytes] = deque()
-        """In UTF-8, which the limits count: as `str`, one rare character makes a text four times as
-        large, and decoded objects take more still."""
+        """In UTF-8, decoded when their turn comes: objects take more memory, and so may texts."""
 
 
 class Waiting:
-    """All lines of one connection, by feature. Most connections never have one."""
+    """All lines of one connection, by feature; it exists while there are any."""
 
-    __slots__ = ("bytes", "count", "crowded", "lines")
+    __slots__ = ("_bounds", "bytes", "count", "lines", "over", "pausing")
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self.lines: dict[str, Line] = {}
         self.count = 0
         self.bytes = 0
-        self.crowded = False
-        """True while reading pauses: there is no place for a message that must not be refused."""
+        self.pausing = 0
+        """Lines of features that refuse nothing."""
+        self.over = False
+        """True once nothing more may begin."""
+
+    @property
+    def crowded(self) -> bool:
+        """True while there may be no place for a message that must not be refused."""
+        bounds = self._bounds
+        return self.pausing > 0 and (
+            self.count >= bounds.messages
+            or bounds.held + bounds.message_bytes > bounds.node_bytes
+            or (self.count > 0 and self.bytes + bounds.message_bytes > bounds.bytes)
+        )
+
+    def takes(self, size: int) -> bool:
+        """Tell whether a message of so many bytes is within the bounds; the first one always is."""
+        bounds = self._bounds
+        return bounds.held + size <= bounds.node_bytes and (
+            not self.count or (self.count < bounds.messages and self.bytes + size <= bounds.bytes)
+        )
+
+    def add(self, messages: int, size: int) -> None:
+        """Count messages, and their bytes, that wait from now on; negative ones wait no more."""
+        self.count += messages
+        self.bytes += size
+        self._bounds.held += size
 
 
 class Inflow:
@@ -128,4 +176,5 @@ class Inflow:
         """Wait until something has changed that reading, or ending, may wait for."""
         if self._resumed is None or self._resumed.done():
             self._resumed = asyncio.get_running_loop().create_future()
-        await self._resumed
+        # Several callers may wait, and one of them may be cancelled.
+        await asyncio.shield(self._resumed)

@@ -23,7 +23,7 @@ from app.node.connection import Connection
 from app.node.deadlines import Deadlines, TimeLimits
 from app.node.delivery import Delivery
 from app.node.outgoing import OutboxLimits, Outgoing
-from app.node.registry import ConnectionManager, Delivered
+from app.node.registry import ConnectionManager, Delivered, matches
 from app.protocol.close import SHUTTING_DOWN, STREAM_RESET, Close, Selector
 from app.protocol.messages import Connected, Resume, ServerMessage, connected, feature_of
 from app.protocol.position import Query
@@ -82,6 +82,7 @@ class Node:
             clock=self.clock,
             wall_clock=wall_clock,
         )
+        self._leaving: dict[Connection, None] = {}
         self._nobody = asyncio.Event()
         self._nobody.set()
 
@@ -123,20 +124,37 @@ class Node:
         connection.flush()
         return start
 
-    def retire(self, connection: Connection) -> None:
-        """Forget a connection whose socket has ended; its successor, if any, stays."""
+    def leave(self, connection: Connection) -> None:
+        """Make a connection whose socket is ending unreachable, and ping it no more.
+
+        Until it retires, `disconnect` still finds it: handlers may run for it.
+        """
+        self._leaving[connection] = None
         self.manager.unregister(connection)
         self.deadlines.remove(connection)
         self.delivery.retire(connection)
+
+    def retire(self, connection: Connection) -> None:
+        """Forget a connection whose socket has ended; its successor, if any, stays."""
+        self.leave(connection)
+        del self._leaving[connection]
         self.metrics.dropped += connection.dropped
-        if not self.deadlines.heartbeat:
+        if not self.live:
             self._nobody.set()
+
+    @property
+    def live(self) -> list[Connection]:
+        """The connections that have not retired, also those that nothing reaches any more."""
+        return [*self.deadlines.heartbeat, *self._leaving]
 
     def disconnect(self, selector: Selector, close: Close) -> int:
         """Close every connection that matches; from now on none of them acts. Returns how many."""
         matching = self.manager.connections(selector)
         for connection in matching:
             self._end(connection, close)
+        for connection in self._leaving:
+            if matches(connection, selector):
+                connection.disconnect(close)
         return len(matching)
 
     def end(self, ended: ToClose) -> int:
@@ -238,7 +256,7 @@ class Node:
         What waits in an outbox is sent first. Positioned clients are told when to come back,
         spread evenly over the reconnect window, so that they do not all return at once.
         """
-        connections = list(self.deadlines.heartbeat)
+        connections = self.live
         random.shuffle(connections)
         window_ms = self.limits.reconnect_window * 1000
         for number, connection in enumerate(connections):
@@ -250,7 +268,7 @@ class Node:
         try:
             await asyncio.wait_for(self._nobody.wait(), seconds)
         except TimeoutError:
-            left = list(self.deadlines.heartbeat)
+            left = self.live
             log.warning("connections aborted at shutdown", extra=fields(count=len(left)))
             for connection in left:
                 connection.abort()

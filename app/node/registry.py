@@ -179,7 +179,7 @@ class ConnectionManager:
         """Return the connections that match, as they are now; all of them without a selector."""
         if selector is None:
             return list(self._by_id.values())
-        return [one for one in self._candidates(selector) if _matches(one, selector)]
+        return [one for one in self._candidates(selector) if matches(one, selector)]
 
     def of_user(self, user_id: int) -> list[Connection]:
         """Return the user's connections, as they are now."""
@@ -232,9 +232,11 @@ def _find(instances: Instances, instance: str) -> Connection | None:
     return None
 
 
-def _matches(connection: Connection, selector: Selector) -> bool:
+def matches(connection: Connection, selector: Selector) -> bool:
+    """Tell whether the selector means this connection."""
     return (
-        selector.user_id in (None, connection.user_id)
+        selector.connection_id in (None, connection.connection_id)
+        and selector.user_id in (None, connection.user_id)
         and selector.device_id in (None, connection.device_id)
         and selector.session_id in (None, connection.session_id)
         and (

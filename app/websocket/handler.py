@@ -110,20 +110,22 @@ def take(door: Door, connection: Connection, message: WSMessage) -> None:
 
 async def end(app: web.Application, wire: SocketWire, connection: Connection) -> None:
     """Close the connection, count and log its end, and leave nothing of it behind."""
-    node, lines = app[NODE], app[DOOR].lines
+    node, finishing = app[NODE], None
+    node.leave(connection)
+    if connection.inflow.waiting is not None:
+        # Handlers get their moment while the peer gets its own.
+        finishing = asyncio.create_task(app[DOOR].lines.finish(connection))
     try:
-        node.manager.unregister(connection)
-        if connection.inflow.waiting is None:
-            await close(wire, connection, app[SETTINGS])
-        else:
-            # Handlers get their moment while the peer gets its own.
-            closed = close(wire, connection, app[SETTINGS])
-            await asyncio.gather(closed, lines.finish(connection))
+        await close(wire, connection, app[SETTINGS])
     finally:
         wire.abort()
-        node.retire(connection)
-        app[ADMISSION].leave(connection.address)
-        log_end(app, wire.ws, connection)
+        try:
+            if finishing is not None:
+                await finishing
+        finally:
+            node.retire(connection)
+            app[ADMISSION].leave(connection.address)
+            log_end(app, wire.ws, connection)
     await wire.ended()
     connection.detach()
     # They know each other, and would wait for a collection.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from delivery_peers import frames
@@ -47,6 +48,15 @@ class Side:
         self.connection = Connection(
             self.wire, self.node.outgoing, user_id=1, device_id=2, connection_id="c-1"
         )
+
+    def beside(self) -> "Side":
+        """Return another connection of the same node, with the same door."""
+        other = copy(self)
+        other.wire = MemoryWire()
+        other.connection = Connection(
+            other.wire, self.node.outgoing, user_id=2, device_id=3, connection_id="c-2"
+        )
+        return other
 
     def say(self, type_: str, payload: Any = None, id: str | None = "7") -> None:
         message = {"type": type_, "payload": payload} | ({} if id is None else {"id": id})

@@ -1,5 +1,6 @@
 """The way in: counting, limits, one answer for each message, whatever a feature does."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -18,7 +19,7 @@ def answering(outcome: Any) -> Side:
     """A side whose feature `note` answers with this at once, and `late` later."""
 
     def note(connection: Any, message: Any) -> Any:
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
@@ -97,6 +98,8 @@ WRONG = {
     "a type that is no text": Reply(5, None),
     "devices that are no list": Accepted({1, 2}),
     "an exception": KeyError("hush"),
+    "a cancellation": asyncio.CancelledError(),
+    "several exceptions": BaseExceptionGroup("hush", [KeyError("hush"), asyncio.CancelledError()]),
     "a refusal that cannot be told": Problem(400, {1, 2}, "no"),
 }
 
@@ -123,9 +126,7 @@ async def test_an_awaitable_of_an_awaitable_is_an_internal_error() -> None:
         raise AssertionError("never awaited")
 
     async def outer(connection: Any, message: Any) -> Any:
-        unwanted = inner()
-        unwanted.close()
-        return unwanted
+        return inner()
 
     side = Side({"note": outer})
     side.say("note.x")
@@ -133,16 +134,28 @@ async def test_an_awaitable_of_an_awaitable_is_an_internal_error() -> None:
     assert side.told() == [("7", "internal_error")]
 
 
-async def test_a_durable_message_is_answered_when_it_is_stored() -> None:
-    storing = Storing()
-    side = answering(storing)
-    side.say("note.x")
+@pytest.mark.parametrize("feature", ["note", "late"])
+async def test_a_durable_message_is_answered_when_it_is_stored(feature: str) -> None:
+    done: list[Any] = []
+    side = answering(Storing(done.append))
+    side.say(f"{feature}.x")
+    await side.settled()
     assert (side.answers(), side.connection.inflow.outstanding) == ([], 1)
-    storing.settle(Stored("e", 4, False, [5]))
+    done[0](Stored("e", 4, False, [5]))
     assert side.connection.inflow.outstanding == 0
     assert side.answers() == [
         {"type": "ok", "payload": {"delivered": [5], "epoch": "e", "offset": 4}, "reply_to": "7"}
     ]
+
+
+async def test_a_durable_message_that_cannot_wait_for_the_disk_is_refused() -> None:
+    def refuse(done: Any) -> None:
+        raise Problem(503, "overloaded", "no")
+
+    side = answering(Storing(refuse))
+    side.say("note.x")
+    assert side.told() == [("7", "overloaded")]
+    assert side.connection.inflow.outstanding == 0
 
 
 async def test_what_is_no_message_is_told_at_once() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.features.feature import Reply
 from app.features.lines import CLOSING_SECONDS, LineLimits
 from app.protocol.close import REVOKED
 from tests.features.sides import Side
@@ -295,3 +296,137 @@ async def test_handlers_are_counted_while_they_run_and_timed(gate: Gate) -> None
     [timed] = [one for one in side.metrics.collect() if one.name == "switchboard_handler_seconds"]
     counts = [one for one in timed.samples if one.name.endswith("_count")]
     assert [(one.labels, one.value) for one in counts] == [({"prefix": "slow"}, 2.0)]
+
+
+async def test_a_handler_that_another_message_cancels_is_answered_and_its_line_goes_on() -> None:
+    jobs: list[asyncio.Task[Any]] = []
+
+    async def work(connection: Any, message: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        jobs.append(task)
+        if message.payload:
+            await asyncio.Event().wait()
+
+    def stop(connection: Any, message: Any) -> None:
+        jobs[-1].cancel()
+
+    side = Side({"work": work, "stop": stop})
+    side.say("work.x", 1, "1")
+    side.say("work.x", 0, "2")
+    await breathe()
+    side.say("stop.x", None, "3")
+    await side.settled()
+    assert side.told() == [("3", "ok"), ("1", "internal_error"), ("2", "ok")]
+
+
+async def test_a_handler_whose_connection_is_closed_before_it_began_does_not_run(
+    gate: Gate,
+) -> None:
+    side = Side({"slow": gate.handle})
+    side.say("slow.x", 1)
+    side.connection.disconnect(REVOKED)
+    await side.lines.finish(side.connection)
+    assert gate.begun == []
+
+
+async def test_a_future_of_several_connections_survives_the_time_out_of_one() -> None:
+    shared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    handlers = {"slow": lambda *_: shared}
+    hasty = Side(handlers, limits=LineLimits(handler_seconds=0.01))
+    patient = Side(handlers)
+    for side in (hasty, patient):
+        side.say("slow.x")
+    await hasty.settled()
+    assert hasty.told() == [("7", "timed_out")]
+    shared.set_result(None)
+    await patient.settled()
+    assert patient.told() == [("7", "ok")]
+
+
+async def test_a_handler_that_cleans_up_is_cancelled_once() -> None:
+    cleaned, cancelled, cancellations = asyncio.Event(), asyncio.Event(), []
+
+    async def careful(connection: Any, message: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancellations.append(1)
+            cancelled.set()
+            await cleaned.wait()
+            cancellations.append(2)
+            raise
+
+    side = Side({"slow": careful})
+    side.say("slow.x")
+    await breathe()
+    side.connection.disconnect(REVOKED)
+    finishing = asyncio.ensure_future(side.lines.finish(side.connection))
+    await cancelled.wait()
+    # Longer than it had before it was cancelled.
+    await asyncio.sleep(2 * CLOSING_SECONDS)
+    assert (cancellations, finishing.done()) == ([1], False)
+    cleaned.set()
+    await finishing
+    assert cancellations == [1, 2]
+
+
+async def test_a_line_waits_while_its_peer_takes_no_answers(gate: Gate) -> None:
+    def chatty(connection: Any, message: Any) -> Any:
+        return gate.handle(connection, message) if message.payload == 1 else Reply("note.x", 5)
+
+    side = Side({"slow": chatty}, outbox=2)
+    for number in range(1, 9):
+        side.say("slow.x", number, str(number))
+    side.wire.unread = 1
+    await breathe()
+    gate.let(1)
+    await breathe()
+    assert side.connection.backlog == 2
+    assert waiting(side)[0] == 6
+    side.wire.unread = 0
+    while waiting(side)[0]:
+        assert side.connection.backlog <= 2
+        side.wire.written += [taken for taken in [side.connection.take()] if taken]
+        await breathe()
+    side.wire.written += [taken for taken in [side.connection.take()] if taken]
+    assert [name for name, _ in side.told()] == [str(number) for number in range(1, 9)]
+
+
+async def test_the_bound_of_the_node_is_shared_and_what_waited_gives_it_back(gate: Gate) -> None:
+    first = Side({"slow": gate.handle}, limits=LineLimits(node_bytes=100))
+    second = first.beside()
+    for side, name in ((first, 1), (second, 2)):
+        side.say("slow.x", name, "1")
+    first.say("slow.x", 3, "2")
+    first.say("slow.x", 4, "3")
+    second.say("slow.x", 5, "2")
+    assert (first.told(), second.told()) == ([], [("2", "busy")])
+    first.connection.disconnect(REVOKED)
+    await first.lines.finish(first.connection)
+    second.say("slow.x", 6, "3")
+    assert second.told() == [("2", "busy")]
+
+
+async def test_a_full_node_pauses_reading_where_nothing_may_be_refused(gate: Gate) -> None:
+    limits = LineLimits(node_bytes=100, message_bytes=50)
+    first = Side({"device": gate.handle, "slow": gate.handle}, limits=limits, pausing=("device",))
+    second = first.beside()
+    second.say("device.x", 1)
+    assert not second.connection.full
+    first.say("slow.x", 2)
+    first.say("slow.x", 3, "a" * 30)
+    assert second.connection.full
+    await breathe()
+    gate.let(1)
+    await second.settled()
+    assert not second.connection.full
+
+
+async def test_nothing_is_kept_for_a_connection_whose_lines_have_ended(gate: Gate) -> None:
+    side = Side({"slow": gate.handle})
+    side.say("slow.x", 1)
+    await breathe()
+    gate.let(1)
+    await side.settled()
+    assert side.connection.inflow.waiting is None

@@ -92,6 +92,7 @@ class ServerProcess(Program):
         ca: Path | None = None,
         port: int = 0,
         lifetime: float = LIFETIME,
+        python_path: Path | None = None,
         **settings: Any,
     ) -> None:
         self.data_dir = folder / "data"
@@ -104,6 +105,7 @@ class ServerProcess(Program):
             *("--data-dir", str(self.data_dir)),
             settings=settings,
             lifetime=lifetime,
+            python_path=python_path,
         )
         self.url = self._wait_until_it_answers()
         self.port = int(self.url.rsplit(":", 1)[1])

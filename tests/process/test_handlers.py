@@ -44,7 +44,7 @@ async def test_a_revoked_device_is_off_while_its_handler_hangs(
         await server.until(lambda: connection.inflow.frames == 1)
         server.end(await server.app[ACCOUNTS].revoke_device(phone.device_id))
         assert await peer.closed() == (4502, "revoked")
-        await server.until(lambda: not server.app[NODE].deadlines.heartbeat)
+        await server.until(lambda: not server.app[NODE].live)
 
 
 async def test_a_handler_that_is_nearly_done_is_let_finish(tmp_path: Path, feature: str) -> None:
@@ -58,7 +58,7 @@ async def test_a_handler_that_is_nearly_done_is_let_finish(tmp_path: Path, featu
         await server.until(lambda: connection.inflow.frames == 1)
         server.end(await server.app[ACCOUNTS].revoke_device(phone.device_id))
         assert await peer.closed() == (4502, "revoked")
-        await server.until(lambda: not server.app[NODE].deadlines.heartbeat)
+        await server.until(lambda: not server.app[NODE].live)
         assert slow_feature.Slow.ended[-1] == 0.01
 
 
@@ -105,3 +105,41 @@ async def test_a_stop_waits_for_no_handler(tmp_path: Path, feature: str) -> None
         await server.until(lambda: connection.inflow.frames == 1)
     assert slow_feature.Slow.ended[-1] == 3600
     assert (await peer.closed())[0] == 1001
+
+
+async def test_a_client_that_leaves_has_its_messages_finished_and_is_pinged_no_more(
+    tmp_path: Path, feature: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    import slow_feature
+
+    caplog.set_level("INFO")
+    async with Server(tmp_path / "data", features=feature, heartbeat_seconds=0.1) as server:
+        peer = await server.connect(await server.device())
+        [connection] = server.manager.connections()
+        await peer.send("slow.nap", 1)
+        await server.until(lambda: connection.inflow.frames == 1)
+        await peer.close()
+        await server.until(lambda: not server.app[NODE].live)
+        assert slow_feature.Slow.ended[-1] == 1
+    [line] = [one for one in caplog.records if one.getMessage() == "disconnected"]
+    assert line.fields["code"] == 1000
+
+
+async def test_a_revoked_device_begins_nothing_that_it_sent_before_it_left(
+    tmp_path: Path, feature: str
+) -> None:
+    import slow_feature
+
+    async with Server(tmp_path / "data", features=feature) as server:
+        phone = await server.device()
+        peer = await server.connect(phone)
+        [connection] = server.manager.connections()
+        for seconds in (3600, 0.25, 0.125):
+            await peer.send("slow.nap", seconds)
+        await server.until(lambda: connection.inflow.frames == 3)
+        await peer.close()
+        await server.until(lambda: not server.manager.connection_count)
+        before = len(slow_feature.Slow.ended)
+        server.end(await server.app[ACCOUNTS].revoke_device(phone.device_id))
+        await server.until(lambda: not server.app[NODE].live)
+        assert slow_feature.Slow.ended[before:] == [3600]

@@ -204,3 +204,50 @@ async def test_a_hang_up_without_a_certificate_changes_nothing(start: Start) -> 
         server.signal(signal.SIGHUP)
         await server.until_logged("nothing to reload")
         await peer.silence()
+
+
+HANGING = """
+import asyncio
+import time
+
+
+class Threaded:
+    prefix = "threaded"
+
+    def __init__(self, node):
+        pass
+
+    async def handle(self, connection, message):
+        await asyncio.to_thread(time.sleep, 600)
+
+
+class Stubborn:
+    prefix = "stubborn"
+
+    def __init__(self, node):
+        pass
+
+    async def handle(self, connection, message):
+        while True:
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                pass
+"""
+
+
+@pytest.mark.parametrize("feature", ["Threaded", "Stubborn"])
+async def test_a_stop_ends_although_a_feature_does_not(
+    start: Start, tmp_path: Path, feature: str
+) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    server = start(features=f"hanging:{feature}", python_path=tmp_path, shutdown_seconds=3)
+    phone = await server.device("phone")
+    async with server.connected(phone) as peer:
+        await peer.send(f"{feature.lower()}.x")
+        await peer.silence()
+        server.signal(signal.SIGTERM)
+        assert await peer.closed() == (1001, "shutting_down")
+    assert await server.status() == 0
+    assert "stopped while a feature still ran" in server.stderr.read_text()
+    check_database(server.data_dir)

@@ -49,7 +49,7 @@ async def test_the_end_of_a_replaced_connection_leaves_its_successor(
     old = await RawPeer.upgrade(server, phone)
     new = await server.connect(phone)
     await old.ended()
-    await server.until(lambda: len(server.app[NODE].deadlines.heartbeat) == 1)
+    await server.until(lambda: len(server.app[NODE].live) == 1)
     sender = await server.connect(laptop)
     answer = await sender.ask(
         "device.send", {"to": phone.device_id, "type": "note.text", "payload": 1}
@@ -139,7 +139,7 @@ async def test_a_peer_that_vanished_with_unsent_data_is_ended(serve) -> None:
     stalled.writer.transport.pause_reading()
     while server.manager.is_device_connected(1, phone.device_id):
         await sender.ask("device.send", {"to": "others", "type": "n.x", "payload": "x" * 30_000})
-    await server.until(lambda: len(server.app[NODE].deadlines.heartbeat) == 1)
+    await server.until(lambda: len(server.app[NODE].live) == 1)
     assert not server.app[NODE].outgoing.slow
     stalled.abort()
 
@@ -246,7 +246,7 @@ async def test_a_peer_that_does_not_answer_a_close_is_dropped(
     await server.connect(phone)
     assert await peer.close_code() == 1000
     await peer.ended()
-    await server.until(lambda: len(server.app[NODE].deadlines.heartbeat) == 1)
+    await server.until(lambda: len(server.app[NODE].live) == 1)
 
 
 async def test_a_peer_that_reads_nothing_does_not_hold_its_close(serve) -> None:
@@ -257,7 +257,7 @@ async def test_a_peer_that_reads_nothing_does_not_hold_its_close(serve) -> None:
     sender = await server.connect(phone)
     await fill(sender)
     server.end(await server.app[ACCOUNTS].revoke_device(laptop.device_id))
-    await server.until(lambda: len(server.app[NODE].deadlines.heartbeat) == 1)
+    await server.until(lambda: len(server.app[NODE].live) == 1)
     stuck.abort()
 
 
@@ -395,7 +395,7 @@ async def test_each_connection_has_one_line_at_its_start_and_one_at_its_end(
     await peer.send("ping", "the payload")
     await peer.receive()
     await peer.close()
-    await server.until(lambda: not server.app[NODE].deadlines.heartbeat)
+    await server.until(lambda: not server.app[NODE].live)
     lines = [record for record in caplog.records if record.name == "app.websocket.handler"]
     assert [line.getMessage() for line in lines] == ["connected", "disconnected"]
     who = {"user": 1, "device": phone.device_id, "instance": "default", "address": "127.0.0.1"}

@@ -94,7 +94,7 @@ def state_of(server: Server) -> dict[str, Any]:
         "tasks": len(asyncio.all_tasks()),
         "registered": server.manager.connection_count,
         "users": server.manager.user_count,
-        "live": set(node.deadlines.heartbeat),
+        "live": set(node.live),
         "arrivals": dict(node.deadlines.arrivals.since),
         "slow": set(node.outgoing.slow),
         "dirty": len(node.outgoing.dirty),
@@ -114,7 +114,7 @@ async def go(server: Server, device: Device, ways: tuple[Way, ...]) -> None:
     """Have connections end in these ways, and the peers forget theirs."""
     for way in ways:
         await way(server, device)
-        await server.until(lambda: not server.app[NODE].deadlines.heartbeat)
+        await server.until(lambda: not server.app[NODE].live)
         await server.forget_peers()
 
 

@@ -102,7 +102,7 @@ async def test_nothing_follows_the_close_frame_and_nothing_is_out_of_order(serve
         peer.writer.transport.resume_reading()
         frames = await all_frames(peer)
         await asyncio.gather(ending, *sending)
-        await server.until(lambda: not server.app[NODE].deadlines.heartbeat)
+        await server.until(lambda: not server.app[NODE].live)
         check(frames, senders.taken, CODES[end], whole=end is stop)
 
 
