@@ -64,8 +64,8 @@ class Serving:
 async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[None]]) -> int:
     """Serve until SIGTERM or SIGINT and return the exit status: 0, or 1 if a task of ours died.
 
-    `on_ready` is awaited once the server answers. SIGHUP reads the certificate again; without one
-    it stops a server on a terminal, which has just closed, and no other. A second signal to stop
+    `on_ready` is awaited once the server answers. SIGHUP reloads the certificate; without TLS it
+    stops a server that runs on a terminal, and does nothing otherwise. A second signal to stop
     ends the process at once. Raises SettingsError when it cannot listen, and
     DataDirBusy when another process holds the data folder.
     """

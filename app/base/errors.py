@@ -78,7 +78,7 @@ class Problem(SwitchboardError):
 
 
 class StorageUnavailable(Problem):
-    """Nothing was written: the disk is full or read-only, or the database is locked."""
+    """The message is not stored, as far as is known: the disk is full, or the database locked."""
 
     def __init__(self) -> None:
         detail = "The message could not be stored; nothing of it is kept. Try again."

@@ -67,9 +67,9 @@ class DeviceFeature:
         A durable one is answered when it is on disk; the next message is handled meanwhile. Only a
         device that is away and whose owner is not in memory has to be waited for.
 
-        Raises MessageError `unknown_type`, `device_not_found` for a device that is unknown or
-        another user's, `rate_limited` for too many durable messages, and Problem
-        `invalid_message`, `forbidden` for a type that devices may not send, or not durably.
+        Raises MessageError or Problem: `unknown_type`; `invalid_message`; `forbidden` for a type
+        that devices may not send, or not durably; `device_not_found` for a device that is unknown
+        or another user's; `rate_limited` for too many durable messages; `overloaded`.
         """
         publication = self._read(connection, message)
         durable = publication.keep.durable
@@ -94,7 +94,7 @@ class DeviceFeature:
         if not await self._publisher.is_device_of(connection.user_id, device_id):
             raise _not_found()
         if connection.is_closing():
-            # It was replaced or revoked meanwhile: it acts no more.
+            # It was replaced or revoked meanwhile.
             return None
         if publication.keep.durable:
             return Storing(partial(self._publisher.append, publication))

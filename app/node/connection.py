@@ -214,9 +214,10 @@ class Connection:
         return True
 
     def reply(self, frame: bytes) -> None:
-        """Take a frame that answers the peer's own message, also when the outbox is full.
+        """Take a frame also when the outbox is full: an answer, `position`, or what catches up.
 
-        Reading pauses while the outbox is full, so at most one answer is above its limits.
+        Each of these is bounded by its sender: nothing more is read from the peer, or from its
+        stream, while the outbox is full.
         """
         waits = self._clogged and self._is_clogged()
         if waits and self.closing is None and not self._tick:
@@ -236,14 +237,23 @@ class Connection:
             if not self.wire.write(tick):
                 self._clogged = True
 
-    def disconnect(self, close: Close, *, after_ms: int = 0, keep_outbox: bool = False) -> None:
-        """Let the connection act no more and have it closed; the first reason given stays.
+    def disconnect(
+        self,
+        close: Close,
+        *,
+        after_ms: int = 0,
+        keep_outbox: bool = False,
+        announce: bool = True,
+    ) -> None:
+        """Have the connection closed; the first reason given stays.
 
-        A positioned peer is told by `goaway` first. With `keep_outbox` what waits is still sent.
+        From now on no message of it is begun, and it takes no frame. A positioned peer is told by
+        `goaway` first, if `announce` is set, and unless bytes wait and the outbox is dropped. With
+        `keep_outbox` what waits is still sent.
         """
         if self.closing is not None:
             return
-        if self.positioned:
+        if self.positioned and announce:
             self.reply(goaway(close.reason, reconnect=close.reconnect, after_ms=after_ms).frame)
         self.closing = Closing(close, after_ms, keep_outbox)
         self.flush()
@@ -268,7 +278,7 @@ class Connection:
         self.wire = ENDED
 
     def is_closing(self) -> bool:
-        """Tell whether the server has decided to close the connection; then it acts no more."""
+        """Tell whether the server has decided to close the connection."""
         return self.closing is not None
 
     # The outbox
@@ -326,7 +336,7 @@ class Connection:
             await self.inflow.resumed()
 
     async def drained(self) -> None:
-        """Wait until nothing waits in the outbox and its last bytes have gone, or it is closing."""
+        """Wait until the transport has all that waited in the outbox, or it is closing."""
         outbox = self._outbox
         while outbox is not None and outbox.pumping and self.closing is None:
             await outbox.drained()

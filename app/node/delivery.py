@@ -26,7 +26,7 @@ STEP: Final = 500
 """Connections that are handed rows before the event loop gets a turn."""
 
 PAGE: Final = ReadLimits(rows=200, bytes=65_536)
-"""The most that a connection that is behind reads at once: its share of memory, with its outbox."""
+"""The most that a connection that is behind reads at once, beside the limits of its outbox."""
 
 RETRY_SECONDS: Final = 1.0
 """Pause before a read that failed is tried again."""
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Places rows of the log on the connections of this node."""
+    """Hands rows of the log to the connections of this node."""
 
     def __init__(self, manager: ConnectionManager, streams: StreamLog, metrics: Metrics) -> None:
         self._manager = manager
@@ -88,9 +88,9 @@ class Delivery:
         standing = self.standings.of(connection.user_id, connection.device_id)
         wanted = snapshot if started.outcome == "resumed" else connection.positioned
         if standing.keys and wanted:
-            self._fall_behind(connection, started.head)
+            self._start_catching_up(connection, started.head)
         elif connection.place.behind:
-            self._fall_behind(connection)
+            self._start_catching_up(connection)
         else:
             self.tell(connection)
 
@@ -125,7 +125,8 @@ class Delivery:
     def acknowledge(self, connection: Connection, offset: int) -> bool:
         """Move the device's cursor; False when the offset is above all that was sent.
 
-        A device that has the last message delivered has everything up to the connection's position.
+        If it acknowledges the newest message that it was handed, the cursor moves to the
+        connection's position, which may be past rows of others.
         """
         place = connection.place
         if offset > max(place.last, place.told):
@@ -170,7 +171,7 @@ class Delivery:
         self.standings.doubt()
         for connection in self._manager.connections():
             if not connection.place.behind:
-                self._fall_behind(connection)
+                self._start_catching_up(connection)
 
     def _live(self, user_id: int) -> list[Connection]:
         if user_id == EVERYONE:
@@ -193,7 +194,7 @@ class Delivery:
     def _push(self, connection: Connection, row: Row, frame: bytes) -> bool:
         """Hand over the row, or turn a connection that cannot take it behind."""
         if not connection.send(frame):
-            self._fall_behind(connection)
+            self._start_catching_up(connection)
             return False
         place = connection.place
         place.position = place.last = row.offset
@@ -201,7 +202,7 @@ class Delivery:
 
     # Catching up
 
-    def _fall_behind(self, connection: Connection, snapshot_upto: int = -1) -> None:
+    def _start_catching_up(self, connection: Connection, snapshot_upto: int = -1) -> None:
         connection.place.behind = True
         task = asyncio.create_task(self._catch_up(connection, snapshot_upto))
         self._tasks[connection] = task

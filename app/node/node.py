@@ -83,8 +83,9 @@ class Node:
             wall_clock=wall_clock,
         )
         self._leaving: dict[Connection, None] = {}
-        self._nobody = asyncio.Event()
-        self._nobody.set()
+        self._stopping = False
+        self._all_retired = asyncio.Event()
+        self._all_retired.set()
 
     async def run(self) -> None:
         """Ping, and end what is silent, stalled or expired, until cancelled."""
@@ -119,9 +120,13 @@ class Node:
         self._register(connection)
         start = self.delivery.place(connection, query.position, live=query.live)
         connection.send(connected(self._greeting(connection, start)).frame)
-        by_cursor = query.position is None and not query.live
-        self.delivery.begin(connection, start, snapshot=query.snapshot or by_cursor)
+        # Then its cursor, if it has one, supplied the position.
+        nothing_asked = query.position is None and not query.live
+        self.delivery.begin(connection, start, snapshot=query.snapshot or nothing_asked)
         connection.flush()
+        if self._stopping:
+            # Its upgrade began before the stop, and came too late for `close_all`.
+            self._end(connection, SHUTTING_DOWN)
         return start
 
     def leave(self, connection: Connection) -> None:
@@ -140,7 +145,7 @@ class Node:
         del self._leaving[connection]
         self.metrics.dropped += connection.dropped
         if not self.live:
-            self._nobody.set()
+            self._all_retired.set()
 
     @property
     def live(self) -> list[Connection]:
@@ -148,7 +153,7 @@ class Node:
         return [*self.deadlines.heartbeat, *self._leaving]
 
     def disconnect(self, selector: Selector, close: Close) -> int:
-        """Close every connection that matches; from now on none of them acts. Returns how many."""
+        """Close every connection that matches, and return how many; nothing reaches them now."""
         matching = self.manager.connections(selector)
         for connection in matching:
             self._end(connection, close)
@@ -164,7 +169,7 @@ class Node:
     def _register(self, connection: Connection) -> None:
         registration = self.manager.register(connection)
         self.deadlines.add(connection)
-        self._nobody.clear()
+        self._all_retired.clear()
         self.metrics.accepted += 1
         for displaced, close in registration.displaced:
             displaced.disconnect(close)
@@ -215,13 +220,14 @@ class Node:
     def append(self, publication: Publication, done: Done) -> None:
         """Have the message stored and handed to those connected; `done` gets what came of it.
 
-        It is on disk by then, unless `done` gets a Problem: `too_many_keys`, `id_conflict`,
-        StorageUnavailable. Raises Problem 503 `overloaded`.
+        It is on disk by then, unless `done` gets a Problem: `too_many_keys`, `id_conflict`, or
+        StorageUnavailable, after which it may be there all the same. Raises Problem 503
+        `overloaded`.
         """
         self.committer.submit(to_append(publication), done)
 
     async def reset_streams(self) -> str:
-        """Begin a new epoch and return it; every connection is closed and comes back to `reset`.
+        """Begin a new epoch and return it; close every connection, which then gets `reset`.
 
         Raises StorageUnavailable.
         """
@@ -256,6 +262,7 @@ class Node:
         What waits in an outbox is sent first. Positioned clients are told when to come back,
         spread evenly over the reconnect window, so that they do not all return at once.
         """
+        self._stopping = True
         connections = self.live
         random.shuffle(connections)
         window_ms = self.limits.reconnect_window * 1000
@@ -266,7 +273,7 @@ class Node:
             if number % 500 == 499:
                 await asyncio.sleep(0)
         try:
-            await asyncio.wait_for(self._nobody.wait(), seconds)
+            await asyncio.wait_for(self._all_retired.wait(), seconds)
         except TimeoutError:
             left = self.live
             log.warning("connections aborted at shutdown", extra=fields(count=len(left)))

@@ -22,10 +22,10 @@ SYSTEM_TYPES: Final = frozenset(
 """Types of the server's own; nobody may send them to others."""
 
 SERVER_PREFIXES: Final = SYSTEM_TYPES | {"device", "presence"}
-"""Only the server sends these; the server refuses them on every way in."""
+"""Prefixes that nobody may give to a message for others: the server refuses them everywhere."""
 
 RESERVED_PREFIXES: Final = frozenset({"sync", "playback", "notification"})
-"""Prefixes of built-in features: a backend may send them, a device must not forge them."""
+"""Prefixes of features of ours, some yet to come: a backend may send them, a device may not."""
 
 _TYPE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*")
 _LONG_NUMBER = re.compile(r"[0-9]{19}")
@@ -263,8 +263,8 @@ def has_wide_integer(text: str) -> bool:
     orjson turns such an integer into a float without a word, so a relayed one would arrive
     changed.
     """
-    # Of 19 digits in a row three are in every sixth place of the text, side by side. Only such
-    # texts are searched, and only those that have a long number cost a second reading.
+    # 19 digits in a row put three digits side by side into every sixth character. Only texts
+    # with such digits are searched, and only those with a long number are read a second time.
     return (
         _EVERY_SIXTH_OF_IT.search(text[5::6]) is not None
         and _LONG_NUMBER.search(text) is not None

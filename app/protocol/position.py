@@ -27,7 +27,7 @@ class Start:
 
 @dataclass(slots=True)
 class Query:
-    """The query parameters of an upgrade; `positioned` when any but `instance` was given."""
+    """The query parameters of an upgrade; `positioned` when any of `PARAMETERS` was given."""
 
     instance: str | None = None
     positioned: bool = False

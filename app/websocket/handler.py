@@ -86,7 +86,8 @@ def enter(app: web.Application, connection: Connection, identity: Identity, quer
     A session that ended while the upgrade was under way is closed with 4502 instead.
     """
     if not app[SESSIONS].holds(identity):
-        connection.disconnect(REVOKED)
+        # `connected` is always the first frame, and this peer never gets it.
+        connection.disconnect(REVOKED, announce=False)
         return
     app[NODE].enter(connection, query)
     log.info("connected", extra=who(connection))

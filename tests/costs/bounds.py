@@ -71,7 +71,7 @@ AWAY = Bound("calls for a message to a device that is away", 109)
 PINGED = Bound("calls for a ping", 56)
 DURABLE = Bound("calls for a durable message of 64 at once", 155)
 
-# What a connection holds while it does nothing, with what is remembered of its token. Last: 144.5
+# What a connection holds while it does nothing, with what is remembered of its token. Last: 145.6
 # blocks (139 with Python 3.13). The two tasks are aiohttp's, of its connection and of its request.
 
 BLOCKS = Bound("blocks of memory for an idle connection", 148)

@@ -131,6 +131,11 @@ def test_a_client_that_gave_no_position_is_not_told_goaway(connect, wire) -> Non
     assert wire.written == []
 
 
+def test_a_peer_that_was_never_greeted_is_told_nothing(connect, wire) -> None:
+    connect(wire=wire, positioned=True).disconnect(REPLACED, announce=False)
+    assert wire.written == []
+
+
 def test_the_outbox_is_dropped_at_a_close_unless_it_is_to_be_kept(connect) -> None:
     dropped, kept = connect(), connect()
     for connection in (dropped, kept):

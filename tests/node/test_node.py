@@ -256,3 +256,21 @@ async def test_messages_out_are_counted_by_prefix(node: Node) -> None:
     connected(node, 1, 2)
     node.send(Publication(ToUser(1), "note.x"))
     assert dict(node.metrics.sent.items()) == {"note": 2}
+
+
+async def test_a_connection_that_enters_after_the_stop_began_is_told_so(node: Node) -> None:
+    await node.close_all(seconds=0)
+    late = connected(node)
+    assert code(late) is SHUTTING_DOWN
+    assert node.manager.connection_count == 0
+
+
+async def test_a_connection_whose_peer_left_is_closed_with_its_device(node: Node) -> None:
+    left, stays = connected(node, 1, 1), connected(node, 1, 2)
+    for connection in (left, stays):
+        node.leave(connection)
+    assert node.manager.connection_count == 0
+    node.disconnect(Selector(user_id=1, device_id=1), REVOKED)
+    assert (code(left), code(stays)) == (REVOKED, None)
+    node.retire(left)
+    assert node.live == [stays]

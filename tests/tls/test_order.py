@@ -10,7 +10,7 @@ from serving import PATIENCE, RawPeer, Server, masked
 
 from app.keys import NODE
 from app.node.connection import Connection
-from app.protocol.close import REVOKED, Selector
+from app.protocol.close import REVOKED, SHUTTING_DOWN, Selector
 from app.protocol.frames import frame
 
 ROUNDS = 8
@@ -55,7 +55,9 @@ async def revoke(server: Server, connection: Connection, peer: RawPeer) -> None:
 
 
 async def stop(server: Server, connection: Connection, peer: RawPeer) -> None:
-    await server.app[NODE].close_all(PATIENCE)
+    """Close it as a stop does; what waits is sent first."""
+    server.manager.unregister(connection)
+    connection.disconnect(SHUTTING_DOWN, keep_outbox=True)
 
 
 async def leave(server: Server, connection: Connection, peer: RawPeer) -> None:
