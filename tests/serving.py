@@ -5,7 +5,7 @@ import base64
 import json
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,12 @@ from websockets.exceptions import ConnectionClosed
 
 from app.application import build_application
 from app.base.listening import bind
-from app.keys import ACCOUNTS, MANAGER, NODE
+from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE
 from app.node.registry import ConnectionManager
 from app.settings import Settings
+from tests.databases import PASSWORD, add_person, place_database
 
-PASSWORD = "correct horse battery"
+__all__ = ["PASSWORD", "PATIENCE", "Device", "Peer", "RawPeer", "Server", "masked"]
 
 PATIENCE = 120
 """Seconds after which a test gives up on what should happen at once, on a machine that is busy.
@@ -71,6 +72,11 @@ class Peer:
     async def close(self) -> None:
         await self.ws.close()
 
+    async def drop(self) -> None:
+        """Cut the line; a close would wait for a peer that does not read."""
+        self.ws.transport.abort()
+        await self.ws.wait_closed()
+
 
 @dataclass
 class Device:
@@ -96,7 +102,8 @@ class Server:
         client_tls: ssl.SSLContext | None = None,
         **options: Any,
     ) -> None:
-        self.settings = Settings(data_dir=data_dir, **options)
+        # Compressing the built app takes longer than all else that a start does.
+        self.settings = Settings(data_dir=data_dir, **{"web_app": "off", **options})
         self.app = build_application(self.settings)
         self._runner = web.AppRunner(self.app, shutdown_timeout=0.5)
         self._tls = tls
@@ -106,6 +113,7 @@ class Server:
         self._raw_peers: list[RawPeer] = []
 
     async def __aenter__(self) -> Self:
+        place_database(self.settings.data_dir)
         await self._runner.setup()
         (listener,) = await bind("127.0.0.1", 0, self.settings.stall_seconds)
         self.port: int = listener.getsockname()[1]
@@ -113,15 +121,18 @@ class Server:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # None of them would answer the close.
+        for raw in self._raw_peers:
+            raw.abort()
         # aiohttp reads nothing any more once its cleanup has begun, no close frame either.
         await self.app[NODE].close_all(PATIENCE)
         await self._runner.cleanup()
         await self.forget_peers()
 
     async def forget_peers(self) -> None:
-        """Close every peer there was, and keep none of them."""
+        """Cut off every peer there was, and keep none of them."""
         for peer in self._peers:
-            await peer.close()
+            await peer.drop()
         for raw in self._raw_peers:
             await raw.drop()
         self._peers.clear()
@@ -139,10 +150,10 @@ class Server:
     def manager(self) -> ConnectionManager:
         return self.app[MANAGER]
 
-    async def user(self, handle: str) -> int:
+    async def user(self, handle: str, roles: Sequence[str] = ()) -> int:
         """Return the id of the user, who is made when asked for first."""
         if handle not in self._users:
-            made = await self.app[ACCOUNTS].add_user(handle, PASSWORD)
+            made = await add_person(self.app[DATABASE], handle, roles)
             self._users[handle] = made.id
         return self._users[handle]
 

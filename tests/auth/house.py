@@ -22,8 +22,8 @@ from app.base.errors import Problem
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.users import User
+from tests.databases import PASSWORD, add_person, place_database
 
-PASSWORD = "correct horse battery"
 NOON = 1_800_000_000.0
 DAY = 86_400
 JWT_SECRET = "a secret of the application, long enough"
@@ -87,7 +87,7 @@ class House:
     accounts: Accounts
 
     async def user(self, handle: str = "ada", **kwargs: Any) -> User:
-        return await self.accounts.add_user(handle, PASSWORD, **kwargs)
+        return await add_person(self.database, handle, clock=self.clock, **kwargs)
 
     async def sign_in(
         self, handle: str = "ada", uuid: str = "device-0001", password: str = PASSWORD, **info: Any
@@ -128,6 +128,7 @@ async def open_house(folder: Path, **options: Any) -> AsyncIterator[House]:
     """A house on a database of its own, with these settings."""
     settings = Settings(data_dir=folder, **options)
     clock = FakeClock()
+    place_database(folder)
     database = await Database.open(folder / "switchboard.db")
     passwords = Passwords(settings.password_workers, settings.password_queue)
     limiter = FailureLimiter(settings.login_attempts, settings.login_window_seconds, clock)

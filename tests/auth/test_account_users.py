@@ -8,7 +8,7 @@ NEW_PASSWORD = "staple battery horse"
 
 
 async def test_a_new_user_can_be_found_in_any_case(house: House) -> None:
-    user = await house.user(" Ada ", roles=("admin",))
+    user = await house.accounts.add_user(" Ada ", PASSWORD, roles=("admin",))
     assert (user.handle, user.roles, user.is_admin) == ("Ada", ("admin",), True)
     assert await house.accounts.find_user("aDA") == user
     assert await house.accounts.get_user(user.id) == user
@@ -17,7 +17,7 @@ async def test_a_new_user_can_be_found_in_any_case(house: House) -> None:
 
 async def test_a_handle_is_taken_in_any_case(house: House) -> None:
     await house.user("Ada")
-    assert await problem(house.user("ada")) == (409, "handle_taken")
+    assert await problem(house.accounts.add_user("ada", PASSWORD)) == (409, "handle_taken")
 
 
 @pytest.mark.parametrize(

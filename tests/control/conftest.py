@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.streams.generation import GUARD_NAME
 from app.streams.sql import SqlStreamLog, StreamLimits
+from tests.databases import place_database
 
 LIMITS = StreamLimits(retention_days=30, retention_rows=10, max_keys_per_user=10)
 URL = "http://127.0.0.1:8080"
@@ -38,6 +39,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 async def operations(settings: Settings) -> AsyncIterator[Operations]:
     """A server's parts without its listener."""
+    place_database(settings.data_dir, "parts.db")
     database = await Database.open(settings.data_dir / "parts.db")
     passwords = Passwords(1, 8)
     sessions = Sessions(database, settings)

@@ -28,8 +28,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     """Alice, an administrator, has a phone that is connected and a laptop that is away."""
     # No ping of ours is among the frames that the page counts, however slow the machine.
     async with Server(tmp_path, close_seconds=0.3, heartbeat_seconds=3600) as running:
-        alice = await running.user("alice")
-        await running.app[ACCOUNTS].change_user(alice, disabled=None, admin=True, by=None)
+        alice = await running.user("alice", roles=("admin",))
         await running.user("bob")
         phone = await running.device("phone", "alice")
         await running.device("laptop", "alice")

@@ -8,9 +8,9 @@ from aiohttp import ClientResponse, ClientWebSocketResponse, web
 from aiohttp.test_utils import TestClient
 from serving import PATIENCE
 
-from app.keys import ACCOUNTS
+from app.keys import DATABASE
+from tests.databases import PASSWORD, add_person
 
-PASSWORD = "correct horse battery"
 COOKIE = "session_token"
 
 Client = TestClient[web.Request, web.Application]
@@ -58,7 +58,7 @@ class Api:
         return str(self.http.make_url("/")).rstrip("/")
 
     async def add_user(self, handle: str, roles: tuple[str, ...] = ()) -> int:
-        user = await self.app[ACCOUNTS].add_user(handle, PASSWORD, roles)
+        user = await add_person(self.app[DATABASE], handle, roles)
         return user.id
 
     async def login(

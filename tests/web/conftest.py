@@ -9,6 +9,7 @@ from aiohttp.pytest_plugin import AiohttpClient
 
 from app.application import build_application
 from app.settings import Settings
+from tests.databases import place_database
 from tests.web.admins import Desk
 from tests.web.api import Api, Start
 
@@ -18,6 +19,7 @@ def start(aiohttp_client: AiohttpClient, tmp_path: Path) -> Start:
     """Return a function that starts the whole server with these settings and the user `ada`."""
 
     async def start(**options: Any) -> Api:
+        place_database(tmp_path)
         app = build_application(Settings(data_dir=tmp_path, **options))
         api = Api(await aiohttp_client(app, cookie_jar=DummyCookieJar()))
         await api.add_user("ada", roles=("admin",))
