@@ -1,13 +1,71 @@
-"""What all tests share: the event loop that the server runs on."""
+"""What all tests share: the event loop, and how much they try."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import pytest
 import uvloop
 
-SOCKETS = Path(__file__).parent / "sockets"
+from tests.effort import set_effort
+
+HERE: Final = Path(__file__).parent
+SOCKETS: Final = HERE / "sockets"
+
+PROCESSES: Final = tuple(HERE / room for room in ("browser", "chaos", "process"))
+"""Folders of which every test starts a process; elsewhere these tests have the mark themselves."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("Switchboard")
+    group.addoption(
+        "--long", action="store_true", help="the trials at full size, and many more examples"
+    )
+    group.addoption(
+        "--unit", action="store_true", help="only what starts neither a process nor a browser"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    set_effort(long=config.option.long)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(room in item.path.parents for room in PROCESSES):
+            item.add_marker("process")
+    if config.option.unit:
+        left_out = [item for item in items if item.get_closest_marker("process")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process(pytestconfig: pytest.Config) -> None:
+    """With --unit a test fails that starts a process and does not have the mark."""
+    if pytestconfig.option.unit:
+        sys.addaudithook(refuse_processes)
+
+
+def refuse_processes(event: str, _arguments: object) -> None:
+    if event in ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.exec", "os.system"):
+        raise AssertionError("this test starts a process: it needs @pytest.mark.process")
+
+
+@pytest.fixture
+def long(pytestconfig: pytest.Config) -> bool:
+    """Whether trials are run at full size."""
+    return bool(pytestconfig.option.long)
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A folder on a disk, which is gone afterwards: trials fill it with journals."""
+    with tempfile.TemporaryDirectory(prefix="switchboard-tests-") as folder:
+        yield Path(folder)
 
 
 def pytest_asyncio_loop_factories(

@@ -1,4 +1,4 @@
-"""scripts/chaos as people run it, in small sizes."""
+"""scripts/chaos as people run it: in small sizes, and with --long in its own."""
 
 import re
 import subprocess
@@ -33,12 +33,17 @@ Chaos = Callable[..., Told]
 
 
 @pytest.fixture
-def chaos(tmp_path: Path) -> Chaos:
+def chaos(disk: Path) -> Chaos:
     """Return a function that runs a trial, which must hold, and returns what it printed."""
 
-    def chaos(*arguments: str) -> Told:
+    def chaos(trial: str, **options: object) -> Told:
+        words = [
+            word
+            for name, value in options.items()
+            for word in (f"--{name.replace('_', '-')}", *([] if value is True else [str(value)]))
+        ]
         outcome = subprocess.run(
-            [sys.executable, "-m", "scripts.faults", *arguments, "--keep", tmp_path / "kept"],
+            [sys.executable, "-m", "scripts.faults", trial, *words, "--keep", disk / "kept"],
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -1,11 +1,18 @@
 """A message that is sent again and again is kept once."""
 
+import pytest
+
 from tests.chaos.conftest import Chaos
 
+pytestmark = pytest.mark.trial
 
-def test_repeats_over_reconnects_and_restarts_are_kept_once(chaos: Chaos) -> None:
-    told = chaos("repeat", "--messages", "2000", "--restarts", "4")
-    assert told.count("rows in the table") == told.count("kept") == 2000
-    # Each was sent at least once more, but for the last one of each of ten users.
-    assert told.count("sends") >= 2 * 2000 - 10
-    assert told.count("repeats recognised") > 2000
+USERS = 10
+
+
+def test_repeats_over_reconnects_and_restarts_are_kept_once(chaos: Chaos, long: bool) -> None:
+    messages, restarts = (100_000, 20) if long else (2000, 4)
+    told = chaos("repeat", messages=messages, restarts=restarts)
+    assert told.count("rows in the table") == told.count("kept") == messages
+    # Each was sent at least once more, but for the last one of each user.
+    assert told.count("sends") >= 2 * messages - USERS
+    assert told.count("repeats recognised") > messages

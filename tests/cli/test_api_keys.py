@@ -66,6 +66,7 @@ def test_wrong_usage_makes_no_key(run: CommandLine, arguments: tuple[str, ...]) 
     assert run.json("keys", "list", "--all") == []
 
 
+@pytest.mark.process
 def test_a_running_server_knows_a_new_key_and_a_revoked_one_at_once(served: Served) -> None:
     issued = served.run.json("keys", "add", "shop", "--scope", "read")
     assert status(served.url, issued["key"]) == 404

@@ -58,6 +58,7 @@ def test_the_version_is_the_servers() -> None:
     assert json.loads(invoke("version", "--json").stdout)["version"] == VERSION
 
 
+@pytest.mark.process
 def test_the_wrapper_answers_its_completion_script() -> None:
     environment = {"_SWITCHBOARD_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
     completed = subprocess.run(
@@ -70,6 +71,7 @@ def test_the_wrapper_answers_its_completion_script() -> None:
     assert completed.stdout == "plain,devices\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_completion_script_completes_switchboard(shell: str) -> None:
     script = invoke("completion", shell).stdout

@@ -157,6 +157,7 @@ def test_a_file_that_is_no_database_is_an_expected_error(run: CommandLine) -> No
     assert "not a database" in run.refused("users", "list")
 
 
+@pytest.mark.process
 def test_the_wrapper_works_from_any_folder_and_keeps_it(run: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "__init__.py").write_text("raise SystemExit('the wrong app')")

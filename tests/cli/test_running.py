@@ -8,9 +8,12 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+import pytest
 import trustme
 
 from tests.cli.conftest import PASSWORD, CommandLine, Served, Spawn
+
+pytestmark = pytest.mark.process
 
 
 def test_health_answers_as_soon_as_the_url_is_printed(served: Served) -> None:

@@ -13,6 +13,8 @@ from serving import PATIENCE
 
 from tests.cli.conftest import ROOT, CommandLine, Process, Served
 
+pytestmark = pytest.mark.process
+
 
 def epoch(run: CommandLine) -> str:
     return str(run.json("stream", "info")["epoch"])

@@ -24,6 +24,7 @@ from app.streams.base import Append, Cursor, ReadLimits
 from app.streams.sql import StreamLimits
 from tests.contracts.model import Model, Outcome, alive
 from tests.contracts.stores import STORES, Opened, Store
+from tests.effort import examples
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ DEVICES = {11: 1, 12: 1, 21: 2}
 ALL_ROWS = ReadLimits(rows=10_000, bytes=1 << 30)
 
 SETTINGS = settings(
-    max_examples=30,
+    max_examples=examples(30),
     stateful_step_count=40,
     deadline=None,
     database=None,

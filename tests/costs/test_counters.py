@@ -23,6 +23,7 @@ def server(tools: Tools) -> Iterator[Examined]:
         yield subject
 
 
+@pytest.mark.process
 def test_system_calls_made_in_vain_are_counted(server: Examined) -> None:
     server.load.open(0, 1)
     found = server.calls_of(lambda: (server.census("write", MORE), server.load.echo(10, 1)))
@@ -31,6 +32,7 @@ def test_system_calls_made_in_vain_are_counted(server: Examined) -> None:
         bounds.PING_WRITES.check(found["write"], 10, found)
 
 
+@pytest.mark.process
 def test_blocks_kept_in_vain_are_counted(server: Examined) -> None:
     before = server.census()
     grown = server.census("keep", MORE) - before

@@ -8,6 +8,8 @@ from scripts.benchmark.servers import Tools
 from tests.costs import bounds
 from tests.costs.conftest import NEVER, Examined, examined, people
 
+pytestmark = pytest.mark.process
+
 FIRST = 100
 CONNECTIONS = 500
 

@@ -9,6 +9,8 @@ from tests.costs import bounds
 from tests.costs.conftest import NEVER, Examined, examined, people
 from tests.costs.system_calls import others
 
+pytestmark = pytest.mark.process
+
 CONNECTIONS = 400
 FAMILIES = 20
 BURST = 32

@@ -22,6 +22,7 @@ from app.protocol.messages import Source
 from app.protocol.position import Position
 from app.protocol.publication import Address, Publication, ToDevice, ToEveryone, ToOthers, ToUser
 from app.streams.base import Row
+from tests.effort import examples
 
 TABS = [(1, "a"), (1, "b"), (2, "a")]
 
@@ -254,7 +255,7 @@ class Interleavings(RuleBasedStateMachine):
 
 
 Interleavings.TestCase.settings = settings(
-    max_examples=500,
+    max_examples=examples(500),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -1,4 +1,4 @@
-"""The compiled programs of the benchmark, and a server as people start it."""
+"""Bare clones, the compiled programs of the benchmark, and a server as people start it."""
 
 import os
 import re
@@ -12,10 +12,22 @@ import trustme
 
 from scripts.benchmark import compiler
 from scripts.benchmark.servers import Tools
+from tests.scripts.clones import ROOT, make_clone, make_path
 from tests.scripts.running import Running
 
-ROOT = Path(__file__).parents[2]
 PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A fresh clone, as far as scripts/setup sees it, in which nothing was installed."""
+    return make_clone(tmp_path / "a clone")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A PATH with the shell's tools and no Python."""
+    return make_path(tmp_path / "bin")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from scripts.benchmark.peers import catalogue
 from scripts.benchmark.peers.catalogue import NotInstalled, Peer, installed
 from scripts.benchmark.servers import Program, Shape, Tools
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("module", ["picows_server", "websockets_server"])
 def test_the_peers_of_python_deliver_as_the_floor_does(module: str, tools: Tools) -> None:

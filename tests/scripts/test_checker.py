@@ -236,6 +236,7 @@ def test_a_line_that_is_no_record_is_an_error(tmp_path: Path) -> None:
         list(read(path))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("missing", "status"), [((), 0), (("tab has a",), 1)])
 def test_the_program_tells_by_its_exit_status(
     tmp_path: Path, missing: tuple[str, ...], status: int

@@ -4,11 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.scripts.clones import ROOT, give, write
+
+pytestmark = pytest.mark.process
+
 SHELL = [
     ROOT / ".ci/run",
     *(
@@ -26,48 +30,9 @@ SHELL = [
         )
     ),
 ]
+AT_ONCE = "-m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder"
 
-OLD_PYTHON = """#!/bin/sh
-[ "$1" = --version ] && { echo Python 3.9.2; exit 0; }
-exit 1
-"""
-PYTHON_WITHOUT_VENV = """#!/bin/sh
-case "$2" in *ensurepip*) exit 1 ;; esac
-exit 0
-"""
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A fresh clone, as far as scripts/setup sees it, in which nothing was installed."""
-    folder = tmp_path / "a clone"
-    (folder / "scripts").mkdir(parents=True)
-    shutil.copy(ROOT / "scripts/setup", folder / "scripts/setup")
-    for lock in ("requirements.lock", "requirements-dev.lock"):
-        (folder / lock).write_text(f"# {lock}\n")
-    return folder
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A PATH with the shell's tools and no Python."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for tool in ("sh", "dirname", "cat", "rm"):
-        found = shutil.which(tool)
-        assert found
-        (folder / tool).symlink_to(found)
-    return folder
-
-
-def setup(clone: Path, path: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [clone / "scripts/setup"],
-        cwd="/",
-        env={"PATH": str(path), "HOME": str(path)},
-        capture_output=True,
-        text=True,
-    )
+Tests = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.parametrize("script", SHELL, ids=lambda path: path.name)
@@ -79,54 +44,6 @@ def test_each_script_is_executable_and_parses(script: Path) -> None:
 def test_continuous_integration_runs_the_tests_and_nothing_else() -> None:
     lines = (ROOT / ".ci/run").read_text().splitlines()
     assert lines == ["#!/bin/sh", 'exec "$(dirname -- "$0")/../scripts/test"']
-
-
-def test_setup_names_the_python_that_is_too_old(clone: Path, path: Path) -> None:
-    (path / "python3").write_text(OLD_PYTHON)
-    (path / "python3").chmod(0o755)
-    outcome = setup(clone, path)
-    assert outcome.returncode == 1
-    assert outcome.stderr == (
-        "Switchboard needs Python 3.11 or newer; this machine has Python 3.9.2.\n"
-    )
-
-
-def test_setup_says_when_there_is_no_python(clone: Path, path: Path) -> None:
-    outcome = setup(clone, path)
-    assert outcome.returncode == 1
-    assert "this machine has no Python 3." in outcome.stderr
-
-
-def test_setup_says_how_to_get_the_venv_module(clone: Path, path: Path) -> None:
-    (path / "python3").write_text(PYTHON_WITHOUT_VENV)
-    (path / "python3").chmod(0o755)
-    outcome = setup(clone, path)
-    assert outcome.returncode == 1
-    assert "apt install python3-venv" in outcome.stderr
-
-
-def test_setup_installs_once_and_then_is_silent(clone: Path, path: Path) -> None:
-    (path / "python3").symlink_to(sys.executable)
-    first = setup(clone, path)
-    assert (first.returncode, first.stdout) == (0, "")
-    assert "Making .venv" in first.stderr
-    second = setup(clone, path)
-    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
-
-
-def test_setup_installs_again_when_the_lock_has_changed(clone: Path, path: Path) -> None:
-    (path / "python3").symlink_to(sys.executable)
-    setup(clone, path)
-    (clone / "requirements.lock").write_text("# another\n")
-    assert "Installing the dependencies" in setup(clone, path).stderr
-    assert setup(clone, path).stderr == ""
-
-
-def test_setup_makes_a_broken_environment_anew(clone: Path, path: Path) -> None:
-    (path / "python3").symlink_to(sys.executable)
-    setup(clone, path)
-    (clone / ".venv/bin/python").unlink()
-    assert "Making .venv" in setup(clone, path).stderr
 
 
 def test_switchboard_uses_the_data_of_serve_from_any_folder(tmp_path: Path) -> None:
@@ -150,75 +67,6 @@ def test_another_python_is_told_where_the_right_one_is() -> None:
     assert outcome.returncode == 1
     assert "./scripts/switchboard" in outcome.stderr
     assert "Traceback" not in outcome.stderr
-
-
-def write(path: Path, name: str, script: str) -> None:
-    """There is a program of this name, which does this."""
-    (path / name).write_text(f"#!/bin/sh\n{script}\n")
-    (path / name).chmod(0o755)
-
-
-def web_setup(clone: Path, path: Path, what: str) -> subprocess.CompletedProcess[str]:
-    (clone / "frontend").mkdir(exist_ok=True)
-    (clone / "frontend/package-lock.json").write_text("{}")
-    return subprocess.run(
-        [clone / "scripts/setup", what],
-        cwd="/",
-        env={"PATH": str(path), "HOME": str(path)},
-        capture_output=True,
-        text=True,
-    )
-
-
-def test_setup_says_how_to_get_node(clone: Path, path: Path) -> None:
-    outcome = web_setup(clone, path, "web")
-    assert outcome.returncode == 1
-    assert "needs Node 20.19 or newer with npm" in outcome.stderr
-    assert "apt install nodejs npm" in outcome.stderr
-
-
-def test_setup_names_the_node_that_is_too_old(clone: Path, path: Path) -> None:
-    write(path, "node", '[ "$1" = --version ] && echo v18.20.4 && exit 0; exit 1')
-    write(path, "npm", "exit 0")
-    outcome = web_setup(clone, path, "web")
-    assert outcome.returncode == 1
-    assert "this machine has Node v18.20.4." in outcome.stderr
-
-
-def test_setup_installs_the_web_tools_once_and_then_is_silent(clone: Path, path: Path) -> None:
-    write(path, "node", "exit 0")
-    write(path, "npm", 'mkdir -p node_modules; echo "$@" >>node_modules/calls')
-    for tool in ("cksum", "mkdir"):
-        (path / tool).symlink_to(str(shutil.which(tool)))
-    first = web_setup(clone, path, "web")
-    assert first.returncode == 0, first.stderr
-    assert "Installing the dependencies in frontend/package-lock.json" in first.stderr
-    second = web_setup(clone, path, "web")
-    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
-    [call] = (clone / "frontend/node_modules/calls").read_text().splitlines()
-    assert call.startswith("ci ")
-
-
-@pytest.mark.parametrize("user", ["0", "1000"])
-def test_setup_for_the_tests_gets_what_is_missing_or_says_how(
-    clone: Path, path: Path, user: str
-) -> None:
-    (path / "python3").symlink_to(sys.executable)
-    write(path, "node", "exit 0")
-    write(path, "npm", "mkdir -p node_modules")
-    write(path, "id", f"echo {user}")
-    write(path, "apt-get", 'echo "$@" >>"$HOME/calls"')
-    write(path, "cc", "exit 0")
-    write(path, "uname", "echo Linux")
-    for tool in ("cksum", "mkdir"):
-        (path / tool).symlink_to(str(shutil.which(tool)))
-    outcome = web_setup(clone, path, "dev")
-    if user == "0":
-        assert outcome.returncode == 0, outcome.stderr
-        assert (path / "calls").read_text().splitlines()[-1].endswith(" strace chromium")
-    else:
-        assert outcome.returncode == 1
-        assert "apt install strace chromium" in outcome.stderr
 
 
 def serve(clone: Path, path: Path) -> subprocess.CompletedProcess[str]:
@@ -267,8 +115,7 @@ def app(clone: Path, path: Path) -> Path:
         'echo "$@" >>calls; grep -q broken src/main.js && echo "No such thing." && exit 1\n'
         "rm -rf dist; mkdir dist; echo built >dist/index.html",
     )
-    for tool in ("find", "cksum", "sort", "grep", "mkdir"):
-        (path / tool).symlink_to(str(shutil.which(tool)))
+    give(path, "find", "cksum", "sort", "grep", "mkdir")
     return clone / "frontend"
 
 
@@ -301,3 +148,66 @@ def test_a_build_that_fails_says_why_and_is_tried_again(app: Path, path: Path) -
         assert outcome.returncode == 1
         assert "No such thing." in outcome.stderr
         assert outcome.stderr.endswith("The web app could not be built.\n")
+
+
+@pytest.fixture
+def tests(clone: Path, path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs scripts/test of a clone in which each program only says with what it was started."""
+    shutil.copy(ROOT / "scripts/test", clone / "scripts/test")
+    (clone / "scripts/setup").unlink()
+    for folder in (".venv/bin", "frontend/node_modules/.bin"):
+        (clone / folder).mkdir(parents=True)
+    write(clone / "scripts", "setup", 'echo setup "$@"')
+    write(clone / "scripts", "check", "echo check")
+    write(clone / "frontend/node_modules/.bin", "vitest", 'echo vitest "$@"')
+    write(clone / ".venv/bin", "python", 'echo "$@"; case "$*" in *"$FAILING"*) exit 3 ;; esac')
+    give(path, "sed")
+
+    def run(*arguments: str, failing: str = "nothing") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [clone / "scripts/test", *arguments],
+            cwd="/",
+            env={"PATH": str(path), "FAILING": failing},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_test_alone_checks_and_tests_everything(tests: Tests) -> None:
+    outcome = tests()
+    assert outcome.stdout.splitlines() == ["check", "vitest run", AT_ONCE]
+    assert (outcome.returncode, outcome.stderr) == (0, "")
+
+
+def test_test_tries_the_trials_at_full_size_one_by_one_even_when_others_fail(tests: Tests) -> None:
+    outcome = tests("--long", failing="not trial")
+    assert outcome.stdout.splitlines() == [
+        *("check", "vitest run", f"{AT_ONCE} --long -m not trial"),
+        "-m pytest --long -m trial --durations 0 --durations-min 1",
+    ]
+    assert outcome.returncode == 3
+
+
+def test_test_of_units_checks_nothing_else(tests: Tests) -> None:
+    assert tests("--unit").stdout.splitlines() == ["setup dev", f"{AT_ONCE} --unit"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("tests/auth", "-k", "jwt"), ("--long", "tests/chaos"), ("--lnog",)]
+)
+def test_test_gives_any_other_arguments_to_pytest(tests: Tests, arguments: tuple[str, ...]) -> None:
+    outcome = tests(*arguments, failing="--lnog")
+    assert outcome.stdout.splitlines() == ["setup dev", f"-m pytest {' '.join(arguments)}"]
+    assert outcome.returncode == (3 if arguments == ("--lnog",) else 0)
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_test_says_what_it_can_do(tests: Tests, word: str) -> None:
+    outcome = tests(word)
+    assert outcome.returncode == 0
+    for way in ("scripts/test ", "scripts/test --long ", "scripts/test --unit ", "ARGUMENTS"):
+        assert way in outcome.stdout
+    assert "-m pytest --help" in outcome.stdout
+    assert "#" not in outcome.stdout

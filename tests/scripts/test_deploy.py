@@ -44,6 +44,7 @@ def settings_named_in(path: Path) -> set[str]:
     return {name.removeprefix("SWITCHBOARD_").lower() for name in names} - {"…"}
 
 
+@pytest.mark.process
 def test_the_dockerfile_is_clean_to_its_linter() -> None:
     linter = Path(sys.executable).parent / "hadolint"
     if linter.exists():  # It is made for Linux only.
@@ -87,6 +88,7 @@ def test_nothing_but_code_and_lock_can_get_into_the_image() -> None:
     assert all((ROOT / path).exists() for path in copied)
 
 
+@pytest.mark.process
 def test_the_unit_is_clean_to_systemd(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
@@ -153,6 +155,7 @@ def test_no_proxy_cuts_a_socket_between_two_heartbeats() -> None:
     assert float(caddy[caddy.index("read_timeout") + 1].removesuffix("s")) > 2 * heartbeat
 
 
+@pytest.mark.process
 def test_the_nginx_example_is_clean_to_nginx(tmp_path: Path) -> None:
     nginx = shutil.which("nginx")
     if nginx is None:
@@ -170,6 +173,7 @@ def test_the_nginx_example_is_clean_to_nginx(tmp_path: Path) -> None:
     assert "[warn]" not in outcome.stderr
 
 
+@pytest.mark.process
 def test_the_caddy_example_is_clean_to_caddy(tmp_path: Path) -> None:
     caddy = shutil.which("caddy")
     if caddy is None:
@@ -220,10 +224,12 @@ async def check(port: int) -> int:
     return await process.wait()
 
 
+@pytest.mark.process
 async def test_the_health_check_tells_healthy_from_ill(health: tuple[int, int]) -> None:
     port, status = health
     assert await check(port) == (0 if status == 200 else 1)
 
 
+@pytest.mark.process
 async def test_the_health_check_fails_where_nobody_listens(unused_tcp_port: int) -> None:
     assert await check(unused_tcp_port) == 1

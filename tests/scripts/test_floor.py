@@ -8,6 +8,8 @@ import pytest
 from scripts.benchmark import compiler
 from scripts.benchmark.servers import Tools
 
+pytestmark = pytest.mark.process
+
 PONG = '{"type":"pong","payload":null}'
 DELIVERY = '{"type":"bench.tick","payload":{}}'
 

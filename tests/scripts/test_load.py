@@ -22,6 +22,8 @@ from scripts.benchmark.servers import (
 from scripts.benchmark.texts import Kind
 from scripts.benchmark.tls import certificate
 
+pytestmark = pytest.mark.process
+
 
 async def _refuse(request: web.Request) -> web.StreamResponse:
     raise web.HTTPUnauthorized

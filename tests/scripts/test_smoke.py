@@ -12,6 +12,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from scripts.smoke import Socket, Unexpected
 from tests.scripts.running import Running
 
+pytestmark = pytest.mark.process
+
 SMOKE = Path(__file__).parents[2] / "scripts/smoke.py"
 
 

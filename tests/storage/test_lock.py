@@ -32,6 +32,7 @@ def test_the_folder_is_made_for_its_owner_only(tmp_path: Path) -> None:
         assert stat.S_IMODE((folder / LOCK_NAME).stat().st_mode) == 0o600
 
 
+@pytest.mark.process
 def test_a_killed_holder_leaves_the_folder_free(tmp_path: Path) -> None:
     code = """
         import os, pathlib, signal, sys
@@ -45,6 +46,7 @@ def test_a_killed_holder_leaves_the_folder_free(tmp_path: Path) -> None:
         assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()}\n"
 
 
+@pytest.mark.process
 async def test_waiting_ends_when_the_holder_lets_go(tmp_path: Path) -> None:
     code = """
         import pathlib, sys

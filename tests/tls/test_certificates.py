@@ -17,6 +17,8 @@ from tests.cli.conftest import PASSWORD, CommandLine
 from tests.process.server import ROOT, ServerProcess
 from tests.tls.conftest import Authority
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def server(

@@ -1,0 +1,25 @@
+"""How many examples the property tests try: few every day, many with --long."""
+
+from typing import Final
+
+from hypothesis import HealthCheck, settings
+
+USUAL: Final = 100
+LONG: Final = 2000
+
+
+def set_effort(*, long: bool) -> None:
+    """Set how many examples a property test tries that says nothing about it itself."""
+    settings.register_profile(
+        "switchboard",
+        max_examples=LONG if long else USUAL,
+        # Nothing is judged by the clock: the machine may have other work.
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("switchboard")
+
+
+def examples(usual: int) -> int:
+    """Return how many examples to try where every day's are not `USUAL` but `usual`."""
+    return usual * settings.default.max_examples // USUAL
