@@ -1,6 +1,7 @@
-"""What all tests share: the event loop, and how much they try."""
+"""What all tests share: the event loop, the place of their files, and how much they try."""
 
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,10 @@ SOCKETS: Final = HERE / "sockets"
 PROCESSES: Final = tuple(HERE / room for room in ("browser", "chaos", "process"))
 """Folders of which every test starts a process; elsewhere these tests have the mark themselves."""
 
+MEMORY: Final = Path("/dev/shm")
+MEMORY_BYTES: Final = 2 << 30
+"""What must be free there. The tests of today take 200 MB at most, in all workers together."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("Switchboard")
@@ -31,6 +36,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     set_effort(long=config.option.long)
+    if _memory_will_do():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def _memory_will_do() -> bool:
+    """Tell whether temporary files can be in memory: they are synced thousands of times."""
+    try:
+        found = os.statvfs(MEMORY)
+    except (AttributeError, OSError):
+        return False
+    # The compiled programs of the benchmark are run from there.
+    runs_programs = not found.f_flag & os.ST_NOEXEC
+    return runs_programs and found.f_bavail * found.f_frsize > MEMORY_BYTES
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -63,7 +81,7 @@ def long(pytestconfig: pytest.Config) -> bool:
 
 @pytest.fixture
 def disk() -> Iterator[Path]:
-    """A folder on a disk, which is gone afterwards: trials fill it with journals."""
+    """A folder on a disk, where a sync takes its time; `tmp_path` may be in memory."""
     with tempfile.TemporaryDirectory(prefix="switchboard-tests-") as folder:
         yield Path(folder)
 
