@@ -124,7 +124,9 @@ class Server:
 
     def get(self, path: str) -> str:
         """Return the body of the answer to a GET; raises OSError."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.port}{path}", timeout=START_SECONDS
+        ) as answer:
             return str(answer.read().decode())
 
     def metric(self, name: str) -> float:

@@ -19,7 +19,7 @@ from tests.process.server import ServerProcess
 ROOT = Path(__file__).parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
-LIFETIME = 300
+LIFETIME = 3600
 """Seconds that one module's server may take."""
 
 # As root in a container there is neither a sandbox nor a graphics card; and nothing here is for

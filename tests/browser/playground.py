@@ -6,7 +6,7 @@ from tests.browser.profile import Tab
 
 
 def compose(tab: Tab, to: str, kept: str, payload: object) -> None:
-    """The form of the playground is filled in and sent."""
+    """Fill in the form of the playground and send it."""
     page = tab.page
     page.get_by_label("To", exact=True).select_option(to)
     page.get_by_label("Kept", exact=True).select_option(kept)

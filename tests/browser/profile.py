@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebSocket, expect
+from serving import PATIENCE
 
 from tests.cli.conftest import PASSWORD
 
-PATIENCE = 20
-"""Seconds; far above what anything here takes, so that a test that hangs fails."""
+expect.set_options(timeout=PATIENCE * 1000)
 
 # What the browser itself says when a request or a socket fails, which some tests bring about.
 _OF_THE_NETWORK = ("Failed to load resource", "WebSocket connection to")
@@ -35,30 +35,30 @@ class Tab:
     page: Page
     sockets: list[WebSocket] = field(default_factory=list)
 
-    def has_status(self, status: str, seconds: float = PATIENCE) -> None:
-        """The dot in the header says this within so many seconds."""
+    def has_status(self, status: str) -> None:
+        """Wait until the dot in the header says this."""
         dot = self.page.get_by_test_id("status")
-        expect(dot).to_have_attribute("data-status", status, timeout=seconds * 1000)
+        expect(dot).to_have_attribute("data-status", status)
 
     def lost_status(self, status: str) -> None:
-        """The dot in the header says something else."""
+        """Wait until the dot in the header says something else."""
         dot = self.page.get_by_test_id("status")
-        expect(dot).not_to_have_attribute("data-status", status, timeout=PATIENCE * 1000)
+        expect(dot).not_to_have_attribute("data-status", status)
 
-    def asks_to_sign_in(self, seconds: float = PATIENCE) -> None:
-        """The page is the one for signing in, within so many seconds."""
+    def asks_to_sign_in(self) -> None:
+        """Wait until the page is the one for signing in."""
         button = self.page.get_by_role("button", name="Sign in", exact=True)
-        expect(button).to_be_visible(timeout=seconds * 1000)
+        expect(button).to_be_visible()
 
     def feed(self) -> list[str]:
-        """The texts of the rows of the live feed."""
+        """Return the texts of the rows of the live feed."""
         return self.page.get_by_test_id("message").all_inner_texts()
 
     def has_messages(self, *marks: str) -> None:
-        """The feed has a row with each of these marks, and each once."""
+        """Wait until the feed has a row with each of these marks, and each once."""
         for mark in marks:
             rows = self.page.get_by_test_id("message").filter(has_text=mark)
-            expect(rows).to_have_count(1, timeout=PATIENCE * 1000)
+            expect(rows).to_have_count(1)
 
 
 class Profile:
@@ -78,7 +78,7 @@ class Profile:
             self.faults.append(message.text)
 
     def sign_in(self, name: str, handle: str = "ada") -> int:
-        """The profile is signed in as the app's page would be; return the device's id."""
+        """Sign in as the app's page does; return the device's id."""
         device = {"device_uuid": f"uuid-of-{name}", "device_type": "web", "device_name": name}
         answer = self.context.request.post(
             "/v1/auth/login", data={"user_handle": handle, "password": PASSWORD, **device}

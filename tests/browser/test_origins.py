@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import ROOT, NewProfile, StartServer
-from tests.browser.profile import PATIENCE
 from tests.cli.conftest import PASSWORD
 from tests.process.server import ServerProcess
 
@@ -92,10 +91,10 @@ def test_the_example_signs_in_from_an_origin_on_the_list_and_shows_messages(
     page.get_by_label("Handle").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Connect").click()
-    expect(page.get_by_role("status")).to_have_text("connected", timeout=PATIENCE * 1000)
+    expect(page.get_by_role("status")).to_have_text("connected")
     server.run("send", "note.text", '{"text": "Dinner!"}', "--user", "ada", "--store", "log")
     row = page.get_by_role("listitem").filter(has_text="Dinner!")
-    expect(row).to_have_text('note.text {"text":"Dinner!"}', timeout=PATIENCE * 1000)
+    expect(row).to_have_text('note.text {"text":"Dinner!"}')
 
 
 def test_the_example_says_what_is_wrong_with_the_password(

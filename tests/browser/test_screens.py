@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import ROOT, NewProfile
 from tests.browser.playground import compose
-from tests.browser.profile import PATIENCE, Tab
+from tests.browser.profile import Tab
 from tests.process.server import ServerProcess
 
 AXE = ROOT / "frontend/node_modules/axe-core/axe.min.js"
@@ -31,7 +31,7 @@ VIEWS = pytest.mark.parametrize(
 
 def settle(tab: Tab) -> None:
     """Wait until nothing is fetched and nothing moves, and the heading is there."""
-    expect(tab.page.get_by_role("heading", level=1)).to_be_visible(timeout=PATIENCE * 1000)
+    expect(tab.page.get_by_role("heading", level=1)).to_be_visible()
     tab.page.wait_for_load_state("networkidle")
     tab.page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import NewProfile, StartServer
 from tests.browser.playground import compose
-from tests.browser.profile import PATIENCE, Profile, Tab, until
+from tests.browser.profile import Profile, Tab, until
 from tests.process.server import ServerProcess
 
 SIDE_BY_SIDE = 30
@@ -104,7 +104,7 @@ def test_a_hundred_quick_reloads_end_connected_and_leave_nothing_behind(
     tab.page.evaluate("(count) => (sessionStorage.reloads = count)", RELOADS)
     tab.page.reload(wait_until="commit")
     last = tab.page.locator("html[data-reloaded]")
-    expect(last).to_be_attached(timeout=3 * PATIENCE * 1000)
+    expect(last).to_be_attached()
     tab.has_status("connected")
     assert len(tab.sockets) > RELOADS / 4, "too quick to try anything"
     until(lambda: server.sockets() == 1, "one connection")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import aiohttp
 import pytest
+from serving import PATIENCE
 
 from scripts.benchmark import compiler
 from scripts.benchmark.servers import Tools
@@ -42,7 +43,7 @@ async def test_a_ping_is_answered_to_its_sender(floor: int) -> None:
         http.ws_connect(f"http://127.0.0.1:{floor}/") as ws,
     ):
         await ws.send_str('{"type":"ping","payload":null}')
-        assert await ws.receive_str(timeout=5) == PONG
+        assert await ws.receive_str(timeout=PATIENCE) == PONG
 
 
 async def test_any_other_text_is_delivered_to_everyone(floor: int) -> None:
@@ -52,8 +53,8 @@ async def test_any_other_text_is_delivered_to_everyone(floor: int) -> None:
         http.ws_connect(f"http://127.0.0.1:{floor}/") as two,
     ):
         await one.send_str("go")
-        assert await one.receive_str(timeout=5) == DELIVERY
-        assert await two.receive_str(timeout=5) == DELIVERY
+        assert await one.receive_str(timeout=PATIENCE) == DELIVERY
+        assert await two.receive_str(timeout=PATIENCE) == DELIVERY
 
 
 async def test_a_path_is_a_group_of_its_own(floor: int) -> None:
@@ -65,11 +66,11 @@ async def test_a_path_is_a_group_of_its_own(floor: int) -> None:
         http.ws_connect(f"{url}/2") as other,
     ):
         await one.send_str('{"payload":{"to":"others"}}')
-        assert await two.receive_str(timeout=5) == DELIVERY
+        assert await two.receive_str(timeout=PATIENCE) == DELIVERY
         for ws in (one, other):
             await ws.send_str('{"type":"ping"}')
             # Nothing came before it.
-            assert await ws.receive_str(timeout=5) == PONG
+            assert await ws.receive_str(timeout=PATIENCE) == PONG
 
 
 async def test_one_that_leaves_is_left_out_afterwards(floor: int) -> None:
@@ -77,10 +78,10 @@ async def test_one_that_leaves_is_left_out_afterwards(floor: int) -> None:
     async with aiohttp.ClientSession() as http, http.ws_connect(url) as one:
         async with http.ws_connect(url) as two:
             await two.send_str('{"type":"ping"}')
-            assert await two.receive_str(timeout=5) == PONG
+            assert await two.receive_str(timeout=PATIENCE) == PONG
         assert two.close_code == 1000
         await one.send_str("go")
-        assert await one.receive_str(timeout=5) == DELIVERY
+        assert await one.receive_str(timeout=PATIENCE) == DELIVERY
 
 
 async def test_a_request_in_pieces_is_understood(floor: int) -> None:
