@@ -18,6 +18,7 @@ from scripts.benchmark.load import Load
 from scripts.benchmark.ours import LIVE, Clients, Ours, by_header, ours
 from scripts.benchmark.servers import Tools
 from tests.costs.system_calls import system_calls
+from tests.costs.timers import WatchedLoop
 
 FEATURE = "tests.costs.census:Census"
 NEVER = "3600"
@@ -29,7 +30,7 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run on uvloop, but for the loop that shows its timers."""
     if item.path.name == "test_timers.py":
-        return {"asyncio": asyncio.new_event_loop}
+        return {"watched": WatchedLoop}
     return {"uvloop": uvloop.new_event_loop}
 
 

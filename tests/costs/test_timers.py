@@ -1,21 +1,21 @@
-"""A connection has no timer: deadlines are looked at by one sweep. asyncio's own loop shows it."""
+"""A connection has no timer: one sweep looks at all deadlines."""
 
 import asyncio
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from serving import RawPeer, Server
 
 from tests.costs import bounds
+from tests.costs.timers import WatchedLoop
 
 CONNECTIONS = 50
 
 
 def timers() -> Counter[str]:
-    """Return what the running loop will call later and was not told to forget."""
-    loop: Any = asyncio.get_running_loop()
-    return Counter(str(one._callback) for one in loop._scheduled if not one.cancelled())
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, WatchedLoop)
+    return loop.timers()
 
 
 def tasks() -> Counter[str]:

@@ -76,7 +76,7 @@ def test_what_is_installed_from_this_lock_is_not_installed_again(tmp_path: Path)
     times: list[int] = []
     for text in ("one", "one", "two"):
         lock.write_text(text)
-        catalogue._once(lock, marker, lambda: times.append(1))
+        catalogue.install_once(lock, marker, lambda: times.append(1))
     assert len(times) == 2
 
 

@@ -38,8 +38,8 @@ def _run(command: Sequence[str | Path], folder: Path) -> None:
         raise NotInstalled(f"{Path(command[0]).name} ended with {done.returncode}: {said[-1]}")
 
 
-def _once(lock: Path, marker: Path, install: Callable[[], None]) -> None:
-    """Install unless that has been done from this very lock."""
+def install_once(lock: Path, marker: Path, install: Callable[[], None]) -> None:
+    """Install, unless that was done from this very lock; the marker's file remembers which."""
     wanted = str(zlib.crc32(lock.read_bytes()))
     if marker.exists() and marker.read_text() == wanted:
         return
@@ -65,7 +65,7 @@ def python(place: Path = PLACE) -> Path:
         ]
         _run([*pip, "--no-input", "--require-hashes", "-r", lock], place)
 
-    _once(lock, environment / "installed-lock", install)
+    install_once(lock, environment / "installed-lock", install)
     return program
 
 
@@ -77,7 +77,7 @@ def node_modules(place: Path = NODE) -> Path:
         # No script of a package runs; Bun's binary is a package of its own.
         _run(["npm", "ci", "--loglevel=error", "--ignore-scripts"], place)
 
-    _once(place / "package-lock.json", modules / ".installed-lock", install)
+    install_once(place / "package-lock.json", modules / ".installed-lock", install)
     return modules
 
 
