@@ -61,7 +61,7 @@ class Stage:
     data_dir: Path
 
     def run(self, *arguments: str, stdin: str = "") -> None:
-        """The command has been carried out; raises CalledProcessError when it was not."""
+        """Run a command on the server's data folder; raises CalledProcessError when it fails."""
         command = [sys.executable, "-m", "app", *arguments, "--data-dir", str(self.data_dir)]
         subprocess.run(
             command, cwd=ROOT, env=_environment(), input=stdin, text=True, check=True,
@@ -94,7 +94,7 @@ def running_server() -> Iterator[Stage]:
 
 
 def sign_in(context: BrowserContext, handle: str, name: str, kind: str = "web") -> None:
-    """The context has the cookie of this device of the user."""
+    """Give the context the cookie of this device of the user."""
     device = {"device_type": kind, "device_name": name, "device_uuid": f"{handle}-{kind}-{name}"}
     device["device_uuid"] = "".join(c for c in device["device_uuid"] if c.isalnum())[:64]
     credentials = {"user_handle": handle, "password": PASSWORD}
@@ -113,7 +113,7 @@ def connect(context: BrowserContext, path: str = "/") -> Page:
 
 
 def fill(stage: Stage, browser: Browser) -> None:
-    """There are people, and devices that are away or connected as long as the browser lives."""
+    """Add people and devices, some of which stay connected until the browser closes."""
     stage.add_user("ada", "--admin")
     for handle in PEOPLE:
         stage.add_user(handle)
@@ -132,7 +132,7 @@ def fill(stage: Stage, browser: Browser) -> None:
 
 
 def photograph(stage: Stage, browser: Browser, folder: Path, scheme: Any, size: str) -> None:
-    """Every screen of this kind is in the folder."""
+    """Save a picture of every screen of this kind in the folder."""
     context = browser.new_context(
         base_url=stage.url,
         color_scheme=scheme,
@@ -171,7 +171,7 @@ def _shoot(page: Page, path: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Save the pictures; the exit status."""
+    """Save the pictures; returns the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/screenshots", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the pictures go; made when missing")
     folder = parser.parse_args(arguments).folder
@@ -183,7 +183,7 @@ def main(arguments: list[str]) -> int:
         browser = playwright.chromium.launch(
             executable_path=path,
             args=flags,
-            # The room that the page keeps for the scroll bar would be left empty.
+            # Hidden scroll bars would leave the space that the page reserves for them empty.
             ignore_default_args=["--hide-scrollbars"],
         )
         fill(stage, browser)

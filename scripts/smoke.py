@@ -44,7 +44,7 @@ _DONE = {
 
 
 class Unexpected(Exception):
-    """The server did something else than it should; says what."""
+    """The server did something else than it should; the text says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Device:
 
     @asynccontextmanager
     async def socket(self, instance: str) -> AsyncIterator["Socket"]:
-        """Connect; the block ends with the socket closed."""
+        """Connect, and close the socket at the end of the block."""
         address = f"{self.url}/v1/ws?instance={instance}"
         async with self.http.ws_connect(address, headers=self.headers) as ws:
             yield Socket(ws)
@@ -69,7 +69,7 @@ class Device:
 
 
 class Socket:
-    """A connection and what is expected of it."""
+    """A connection, with checks of what the server sends."""
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self.ws = ws
@@ -79,7 +79,7 @@ class Socket:
         await self.ws.send_str(json.dumps(message))
 
     async def hear(self, wanted: str) -> dict[str, Any]:
-        """Return the next message of type `wanted`, past all others but an `error`."""
+        """Return the next message of type `wanted`, skipping others; raises Unexpected at an `error`."""
         while True:
             frame = await self.ws.receive(PATIENCE_SECONDS)
             _expect(
@@ -93,7 +93,7 @@ class Socket:
                 raise Unexpected(f"waited for {wanted!r} and got {_told(message)}")
 
     async def hear_error(self, code: str) -> None:
-        """The next `error` has this code."""
+        """Check that the next `error` has this code."""
         message = await self.hear("error")
         _expect(
             message["payload"]["code"] == code,
@@ -101,7 +101,7 @@ class Socket:
         )
 
     async def closed(self, reason: str) -> None:
-        """The server closes with 1000 and this reason."""
+        """Check that the server closes with 1000 and this reason."""
         while (frame := await self.ws.receive(PATIENCE_SECONDS)).type is aiohttp.WSMsgType.TEXT:
             pass
         _expect(frame.type is aiohttp.WSMsgType.CLOSE, f"expected a close, got {frame.type.name}")
@@ -122,7 +122,7 @@ def _expect(holds: bool, otherwise: str) -> None:
 
 
 class Walk:
-    """The steps in order; each is shown with its time once it is over."""
+    """Takes the steps in order and prints each with its time once it has ended."""
 
     def __init__(self, url: str, handle: str, password: str, tls: ssl.SSLContext | None) -> None:
         self._url = url.rstrip("/")
@@ -217,7 +217,7 @@ class Walk:
 
 
 async def _end_session(device: Device) -> None:
-    """Sign out without complaint; a device that has signed out already is fine."""
+    """Sign out; a device that has signed out already is no error."""
     try:
         await device.sign_out()
     except (Unexpected, aiohttp.ClientError, TimeoutError):

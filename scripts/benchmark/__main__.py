@@ -1,9 +1,9 @@
 """scripts/bench: our server beside a bare aiohttp handler and a C floor, all in one run.
 
-Each server runs in a process of its own and is driven by a load generator written in C. What is
-compared is the server's processor time (user and system) per operation: the machine's other work
-disturbs it least. Servers take turns, and every figure is the median of all turns.
-docs/performance.md says what the scenarios are.
+Each server runs in a process of its own, driven by a load generator written in C. The figure to
+compare is the server's processor time (user and system) per operation, which other work on the
+machine disturbs least. Servers take turns, and every figure is the median of all turns.
+docs/performance.md describes the scenarios.
 """
 
 import argparse

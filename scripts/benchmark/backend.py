@@ -1,4 +1,4 @@
-"""What an application's backend and its people do while devices connect: HTTP."""
+"""HTTP requests of an application's backend and of people who sign in, beside the load."""
 
 import http.client
 import json
@@ -42,7 +42,7 @@ def add_key(folder: Path) -> str:
 
 
 def post(port: int, path: str, body: dict[str, Any], key: str = "") -> dict[str, Any]:
-    """Return the answer; raises LoadFailed when it is no success."""
+    """Return the body of the answer; raises LoadFailed when the server answers with an error."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         headers = {"Content-Type": "application/json"}
@@ -59,7 +59,7 @@ def post(port: int, path: str, body: dict[str, Any], key: str = "") -> dict[str,
 
 
 class SigningIn:
-    """Somebody signs in again and again, until the block ends."""
+    """Signs a user in again and again, in a thread, until the block ends."""
 
     def __init__(self, port: int) -> None:
         self.times = 0

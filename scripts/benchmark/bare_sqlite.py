@@ -2,8 +2,8 @@
 
     python -m scripts.benchmark.bare_sqlite DATABASE ROWS BATCH
 
-BATCH, the rows of a commit, may have a fraction: commits are of two sizes then. Prints one line of
-JSON. A row's latency is that of its commit.
+BATCH is the number of rows of a commit; with a fraction, commits alternate between two sizes. It
+prints one line of JSON. A row's latency is that of its commit.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ def write(path: Path, rows: int, batch: float) -> dict[str, float]:
         began, spent = time.perf_counter(), time.process_time()
         while written < rows:
             started = time.perf_counter()
-            # So many that all commits until now have BATCH rows each on average.
+            # Keeps the average of all commits up to this one at BATCH rows.
             due = max(1, round((len(taken) + 1) * batch) - written)
             now = time.time_ns() // 1_000_000
             some = [_row(1 + (written + place) % 64, now) for place in range(due)]

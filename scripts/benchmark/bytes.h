@@ -2,7 +2,7 @@
 #ifndef BYTES_H
 #define BYTES_H
 
-#include "wire.h"
+#include "frames.h"
 
 #ifdef WITH_TLS
 #include <openssl/err.h>
@@ -15,7 +15,7 @@ struct bytes {
     SSL *tls;
 };
 
-/* A client without files, which believes every certificate; else a server with these. */
+/* Prepares a client, which accepts every certificate; with these files a server. */
 static void prepare_bytes(const char *certificate, const char *key) {
     secure_context = SSL_CTX_new(certificate ? TLS_server_method() : TLS_client_method());
     if (!secure_context) die("TLS");
@@ -49,7 +49,7 @@ static ssize_t outcome(struct bytes *b, int got) {
     return why == SSL_ERROR_ZERO_RETURN ? 0 : -1;
 }
 
-/* Returns 1 once bytes can be written, 0 while that takes more of the peer, -1 when it failed. */
+/* Returns 1 once bytes can be written, 0 while the handshake waits for the peer, -1 on failure. */
 static int secure(struct bytes *b) {
     if (b->secured) return 1;
     if (outcome(b, SSL_do_handshake(b->tls)) < 1) return errno == EAGAIN ? 0 : -1;
@@ -64,7 +64,7 @@ static ssize_t put_bytes(struct bytes *b, const void *data, size_t size) {
     return outcome(b, SSL_write(b->tls, data, (int)size));
 }
 
-/* Bytes that no poll tells of, as OpenSSL has them already. */
+/* Whether OpenSSL has read bytes that epoll no longer reports. */
 static int more_bytes(struct bytes *b) { return SSL_pending(b->tls) > 0; }
 
 static void end_bytes(struct bytes *b) {

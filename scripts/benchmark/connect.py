@@ -15,7 +15,7 @@ AT_ONCE = 32
 
 
 def _opening(count: int, *starts: int) -> Callable[[Load], Phase]:
-    """Return an act that opens `count` connections, at each call from the next of `starts`."""
+    """Return an act that opens `count` connections, each call from the next of `starts` on."""
     waiting = list(starts)
 
     def act(load: Load) -> Phase:
@@ -26,7 +26,7 @@ def _opening(count: int, *starts: int) -> Callable[[Load], Phase]:
 
 
 def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
-    """Return the cost of one upgrade, the `connected` of ours included."""
+    """Return the cost of one upgrade, which includes `connected` in ours."""
     count, tools = sizes.connect_connections, lineup.tools
     with ExitStack() as stack:
         floor = stack.enter_context(servers.floor(tools, servers.Shape(count)))
@@ -46,7 +46,7 @@ def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
                     own,
                     _opening(count, *starts),
                     Load.close,
-                    # A token is unseen once.
+                    # The server sees a token for the first time only once.
                     sizes.connect_storms if len(starts) == 1 else 1,
                 )
                 for way, starts in plan.starts.items()

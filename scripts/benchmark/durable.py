@@ -18,7 +18,7 @@ from scripts.benchmark.sizes import Sizes
 
 
 def _senders(count: int) -> Clients:
-    """Each is the only device of its user: what is measured is the way to the disk."""
+    """Return senders that are each the only device of a user, so that nothing is delivered."""
     return Clients(count, 1, lambda tokens, _cookie: [by_header(token) for token in tokens])
 
 
@@ -81,7 +81,7 @@ def _bare(folder: Path, like: Writes) -> Writes:
 
 
 def _summary(runs: Sequence[Writes], ceilings: Sequence[Writes]) -> Writes:
-    """Return the medians; the ratio is one of pairs measured in turn."""
+    """Return the medians; the ratio is the median over pairs of runs measured in turn."""
     pairs = zip(runs, ceilings, strict=True)
     return Writes(
         writer=runs[0].writer,

@@ -2,30 +2,30 @@
  *
  *   floor DELIVERY PONG [CERTIFICATE KEY]
  *
- * Listens on a free port of 127.0.0.1, which it prints, and upgrades whoever asks; the number that
- * the path is, is the connection's group. A text message that starts with {"type":"ping" is
- * answered with the text PONG; any other is a trigger: the frame of the text DELIVERY, built once
- * at start, goes to each connection of the group with one write(). With "to":"others" in it the
- * sender is left out, unless an "id" asks for an answer: then its DELIVERY stands for that. Ends
+ * Listens on a free port of 127.0.0.1, which it prints, and accepts every upgrade; the path is the
+ * number of the connection's group. It answers a text message that starts with {"type":"ping" with
+ * the text PONG. For any other it sends the frame of the text DELIVERY, built once at the start, to
+ * each connection of the group with one write(). "to":"others" in the message leaves the sender
+ * out, unless it asks for an answer with an "id": then its DELIVERY stands for the answer. Ends
  * when its standard input does. */
 #include "bytes.h"
 
 #include <arpa/inet.h>
 #include <signal.h>
 
-enum { ROOM = 4096, MOST_GROUPS = 100000 };
+enum { CAPACITY = 4096, MOST_GROUPS = 100000 };
 
 struct connection {
     struct bytes bytes;
     int upgraded, deaf;
     struct group *group; /* once it is upgraded */
     size_t at, have;     /* its place in the group; bytes waiting in `data` */
-    unsigned char data[ROOM];
+    unsigned char data[CAPACITY];
 };
 
 static struct group {
     struct connection **members;
-    size_t count, room;
+    size_t count, capacity;
 } groups[MOST_GROUPS];
 
 static unsigned char delivery[65536 + 8], pong[65536 + 8];
@@ -33,7 +33,7 @@ static size_t delivery_size, pong_size;
 
 static uint32_t rotated(uint32_t word, int by) { return word << by | word >> (32 - by); }
 
-/* SHA-1 (RFC 3174) of one block at a time; `message` has room for the padding. */
+/* SHA-1 (RFC 3174) of one block at a time; `message` must hold the padding, too. */
 static void sha1(unsigned char *message, size_t length, unsigned char digest[20]) {
     uint32_t h[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0}, w[80];
     size_t padded = (length + 9 + 63) / 64 * 64;
@@ -74,7 +74,7 @@ static void base64(const unsigned char *data, size_t length, char *out) {
     *out = 0;
 }
 
-/* The connection is gone and its memory with it. */
+/* Closes the connection and frees its memory. */
 static void drop(struct connection *c) {
     end_bytes(&c->bytes);
     if (c->upgraded) {
@@ -87,9 +87,9 @@ static void drop(struct connection *c) {
 
 static void join(struct connection *c, size_t number) {
     struct group *group = c->group = &groups[number % MOST_GROUPS];
-    if (group->count == group->room) {
-        group->room = group->room ? group->room * 2 : 8;
-        group->members = realloc(group->members, group->room * sizeof *group->members);
+    if (group->count == group->capacity) {
+        group->capacity = group->capacity ? group->capacity * 2 : 8;
+        group->members = realloc(group->members, group->capacity * sizeof *group->members);
         if (!group->members) die("realloc");
     }
     c->at = group->count;
@@ -97,17 +97,17 @@ static void join(struct connection *c, size_t number) {
     c->upgraded = 1;
 }
 
-/* Whoever does not take a whole frame at once gets none any more: the load generator, which counts
- * them, would stop at the first that is missing from somebody who reads. */
+/* A connection that does not take a whole frame at once gets no more of them. The load generator
+ * counts frames, so it would fail if that happened to a connection that reads. */
 static void put(struct connection *c, const void *data, size_t size) {
     if (!c->deaf && put_bytes(&c->bytes, data, size) != (ssize_t)size) c->deaf = 1;
 }
 
 static int upgrade(struct connection *c) {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    c->data[c->have < ROOM ? c->have : ROOM - 1] = 0;
+    c->data[c->have < CAPACITY ? c->have : CAPACITY - 1] = 0;
     char *end = strstr((char *)c->data, "\r\n\r\n");
-    if (!end) return c->have < ROOM - 1;
+    if (!end) return c->have < CAPACITY - 1;
     char *key = strcasestr((char *)c->data, "\r\nSec-WebSocket-Key:");
     if (!key) return 0;
     key += strlen("\r\nSec-WebSocket-Key:");
@@ -142,7 +142,7 @@ static void deliver(struct connection *sender, int to_others) {
 /* Acts on one frame; returns 0 when the peer closed. */
 static int act(struct connection *c, struct frame *frame) {
     static const char ping[] = "{\"type\":\"ping\"";
-    unsigned char answer[ROOM + 8];
+    unsigned char answer[CAPACITY + 8];
     if (frame->opcode == CLOSE || frame->opcode == PING) {
         int opcode = frame->opcode == CLOSE ? CLOSE : PONG;
         put(c, answer, build_frame(answer, opcode, frame->payload, frame->length, 0));
@@ -156,9 +156,9 @@ static int act(struct connection *c, struct frame *frame) {
     return 1;
 }
 
-/* Reads what is there; returns 0 when the connection is over. */
+/* Reads what has come; returns 0 when the connection has ended. */
 static int take_some(struct connection *c) {
-    ssize_t got = take_bytes(&c->bytes, c->data + c->have, ROOM - 1 - c->have);
+    ssize_t got = take_bytes(&c->bytes, c->data + c->have, CAPACITY - 1 - c->have);
     if (got <= 0) return got < 0 && errno == EAGAIN;
     c->have += (size_t)got;
     if (!c->upgraded && !upgrade(c)) return 0;

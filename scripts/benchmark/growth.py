@@ -1,4 +1,4 @@
-"""growth: what a delivery costs beside the floor, the more connections there are."""
+"""growth: what a delivery costs beside the floor as the number of connections grows."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def _at(started: Sequence[Server], count: int, opened: int, sizes: Sizes) -> lis
 
 
 def relative(rows: Sequence[Figures], reference: str) -> list[Figures]:
-    """Return the rows with `to_peer` as their ratio to the floor beside that of one of them."""
+    """Return the rows with `to_peer` as `to_floor` divided by that of the reference row."""
     at = next((row.to_floor for row in rows if row.server == reference), math.nan)
     return [replace(row, to_peer=row.to_floor / at) for row in rows]
 

@@ -1,4 +1,4 @@
-"""idle: what connections cost that do nothing."""
+"""idle: what connections that do nothing cost."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from scripts.benchmark.ours import many_users, ours
 from scripts.benchmark.report import Memories, Result
 from scripts.benchmark.sizes import Sizes
 
-# Opened and closed first, so that what is loaded on first use is not counted.
+# Connections opened and closed first, so that what loads on first use is not counted.
 FIRST = 50
 
 
@@ -54,7 +54,7 @@ def _median(taken: list[Memories], bare: list[Memories]) -> Memories:
 
 
 def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
-    """Return the memory and the processor time of idle connections, of fresh servers each time."""
+    """Return the memory and the processor time of idle connections; each turn has new servers."""
     starts: list[servers.Start] = [servers.floor, servers.bare, servers.naive, *lineup.peers, _ours]
     turns = [
         [_measure(lineup.tools, start, sizes) for start in starts] for _ in range(sizes.idle_turns)

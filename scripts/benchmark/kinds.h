@@ -1,11 +1,12 @@
 /* What the load generator sends: kinds of messages, read from a file.
  *
- * Each line is NAME WEIGHT MEMBERS EXTRA TEXT: the text, and that it brings so many frames to each
- * member of the sender's group, and so many more. Lines of one name are mixed by their weights. */
+ * Each line is NAME WEIGHT MEMBERS EXTRA TEXT. For the text the server sends MEMBERS frames to each
+ * member of the sender's group, and EXTRA frames more in all. Lines of one name are mixed by their
+ * weights. */
 #ifndef KINDS_H
 #define KINDS_H
 
-#include "wire.h"
+#include "frames.h"
 
 enum { MOST_KINDS = 32, NAME = 32 };
 
@@ -49,7 +50,7 @@ static void load_kinds(const char *path) {
     }
 }
 
-/* Returns the sum of the weights of this name, 0 when there is none, and makes their frames. */
+/* Makes the frames of this name and returns the sum of their weights; 0 when there is none. */
 static unsigned prepare_kinds(const char *name, size_t burst) {
     unsigned sum = 0;
     dice = 1;
@@ -67,7 +68,7 @@ static unsigned prepare_kinds(const char *name, size_t burst) {
     return sum;
 }
 
-/* The same dice in each phase, so that all servers get the same messages. */
+/* The dice start anew in each phase, so that all servers get the same messages. */
 static struct kind *next_kind(const char *name, unsigned sum) {
     dice = dice * 1664525u + 1013904223u;
     unsigned left = (unsigned)((uint64_t)dice * sum >> 32);

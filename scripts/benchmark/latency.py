@@ -1,4 +1,4 @@
-"""latency: how long a message takes when the server has half of what it can do."""
+"""latency: how long a message takes at half of the rate that our server can do."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -14,13 +14,13 @@ ROUNDS_TO_FIND_OUT = 40
 
 
 def _full(server: Server, shape: Shape) -> float:
-    """Return how many messages a second it relays when it has all it can do."""
+    """Return how many messages a second the server relays at most."""
     phase = server.load.play("others", ROUNDS_TO_FIND_OUT, size=shape.size, groups=shape.groups)
     return phase.messages / phase.seconds
 
 
 def _turn(server: Server, shape: Shape, per_second: float, seconds: float) -> tuple[Phase, float]:
-    """Return the phase, and the share of a core that the server was busy."""
+    """Return the phase, and the share of a core that the server used."""
     rounds = max(1, round(per_second * seconds / shape.groups))
     spent = server.cpu_seconds()
     phase = server.load.play(
@@ -32,7 +32,7 @@ def _turn(server: Server, shape: Shape, per_second: float, seconds: float) -> tu
 def summarise(
     name: str, turns: Sequence[tuple[Phase, float]], floors: Sequence[tuple[Phase, float]]
 ) -> Latencies:
-    """Return the medians; the ratio is one of pairs measured in turn."""
+    """Return the medians; the ratio is the median over pairs of runs measured in turn."""
     pairs = zip(turns, floors, strict=True)
     return Latencies(
         server=name,
@@ -48,7 +48,7 @@ def summarise(
 
 
 def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
-    """Return the latencies of all at the rate that is half of what ours can do."""
+    """Return the latencies of all servers at half of the rate that ours can do."""
     shape = Shape(sizes.users * sizes.devices, sizes.devices)
     with ExitStack() as stack:
         started = [

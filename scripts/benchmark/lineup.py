@@ -1,4 +1,4 @@
-"""Who is measured, and the comparison that most scenarios are: the same act of each in turn."""
+"""Which servers are measured, and the comparison of most scenarios: each does the same in turn."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,21 +14,21 @@ from scripts.benchmark.servers import Program, Shape, Start, Tools
 
 @dataclass(frozen=True, slots=True)
 class Lineup:
-    """The programs to run, and what cannot take part, with the reason."""
+    """The peers that take part, and for each that cannot, a sentence with the reason."""
 
     tools: Tools
     peers: Sequence[Program] = ()
     missing: Sequence[str] = field(default_factory=tuple)
 
     def starts(self, kind: str) -> list[Start]:
-        """Return the floor, naive, the peers that know messages of this kind, and ours."""
+        """Return the floor, naive, the peers that can send messages of this kind, and ours."""
         able = [one for one in self.peers if any(k.name == kind for k in one.speech.kinds)]
         return [servers.floor, servers.naive, *able, ours_in_shape]
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What every server is made to do, and what its generator does first to warm it up."""
+    """What the generators make every server do, and how they warm it up first."""
 
     kind: str
     measured: Callable[[Load], Phase]
@@ -38,7 +38,7 @@ class Act:
 def compare(
     lineup: Lineup, shape: Shape, act: Act, runs: int, starts: Sequence[Start] = ()
 ) -> Result:
-    """Return the figures of all who take part; the caller names the result."""
+    """Return the figures of all servers; the caller fills in scenario and text."""
     with ExitStack() as stack:
         some = starts or lineup.starts(act.kind)
         started = [stack.enter_context(start(lineup.tools, shape)) for start in some]

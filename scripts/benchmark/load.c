@@ -4,8 +4,8 @@
  *
  * REQUESTS is a file of upgrade requests, each ending in an empty line; connection i sends the
  * i-th. KINDS is a file of messages (kinds.h). A connection is open with the first frame that has
- * the text WELCOME in it, or after the upgrade when that is empty. HELLO, if it is not empty,
- * answers the first frame of a server that speaks Engine.IO, whose pings are then answered, too.
+ * the text WELCOME in it, or after the upgrade if WELCOME is empty. HELLO, if it is not empty,
+ * answers the first frame of a server that speaks Engine.IO; its pings are then answered, too.
  * Commands:
  *
  *   open FIRST COUNT AT_ONCE    upgrade these connections, so many at a time
@@ -31,7 +31,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 
-enum { ROOM = 16384, ADDRESSES = 8, PATIENCE_MS = 20000 };
+enum { CAPACITY = 16384, ADDRESSES = 8, PATIENCE_MS = 120000 };
 enum state { UNUSED, CONNECTING, SECURING, UPGRADING, GREETING, OPEN, STALLED, CLOSING };
 
 struct connection {
@@ -58,16 +58,16 @@ static int epoll, timer;
 static struct sockaddr_in server;
 static const char *hello, *welcome;
 
-/* The phase that runs: what it counts, and what it needs to know. */
+/* The running phase: what it counts, and its state. */
 static enum { HOLD, OPENING, PLAY, CLOSES } phase;
 static size_t done, wanted, messages, bytes_read;
 static uint64_t last_progress;
 static const char *failure;
 static uint32_t *latencies; /* in units of 100 ns */
-static size_t latencies_room;
+static size_t latencies_capacity;
 static size_t next_open, open_end;
 
-/* The play: who sits where, which groups wait for their round, and when it is due. */
+/* The play: the members of each group, the groups that wait for their round, when it is due. */
 static struct connection **roster;
 static struct group *groups, **waiting;
 static size_t groups_playing, groups_known, waiting_first, waiting_count, burst;
@@ -84,9 +84,9 @@ static uint64_t clock_ns(clockid_t clock) {
 static uint64_t now(void) { return clock_ns(CLOCK_MONOTONIC); }
 
 static void note(uint64_t started, uint64_t at) {
-    if (done == latencies_room) {
-        latencies_room = latencies_room ? latencies_room * 2 : 65536;
-        latencies = realloc(latencies, latencies_room * sizeof *latencies);
+    if (done == latencies_capacity) {
+        latencies_capacity = latencies_capacity ? latencies_capacity * 2 : 65536;
+        latencies = realloc(latencies, latencies_capacity * sizeof *latencies);
         if (!latencies) die("realloc");
     }
     uint64_t units = at > started ? (at - started) / 100 : 0;
@@ -106,7 +106,7 @@ static void drop(struct connection *c) {
     c->state = UNUSED;
 }
 
-/* Clients' addresses are spread, as one has no more than 28,000 ports for one server. */
+/* Spreads the clients over addresses: one address has 28,000 ports for one server. */
 static void start(struct connection *c) {
     struct sockaddr_in own = {.sin_family = AF_INET};
     int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -123,7 +123,7 @@ static void start(struct connection *c) {
     c->greeted = 0;
     c->group = NULL;
     c->have = 0;
-    c->data = malloc(ROOM);
+    c->data = malloc(CAPACITY);
     if (!c->data) die("malloc");
     watch(epoll, EPOLL_CTL_ADD, fd, EPOLLOUT, c);
 }
@@ -139,10 +139,10 @@ static void now_open(struct connection *c, uint64_t at) {
     start_next();
 }
 
-/* The answer to the upgrade: 101 or nothing. */
+/* Reads the answer to the upgrade; anything but 101 is a failure. */
 static size_t upgraded(struct connection *c, uint64_t at) {
     static char complaint[128];
-    c->data[c->have < ROOM ? c->have : ROOM - 1] = 0;
+    c->data[c->have < CAPACITY ? c->have : CAPACITY - 1] = 0;
     char *end = strstr((char *)c->data, "\r\n\r\n");
     if (!end) return 0;
     if (strncmp((char *)c->data, "HTTP/1.1 101", 12)) {
@@ -160,7 +160,7 @@ static void put_text(struct connection *c, const char *text) {
     put(c, frame, build_frame(frame, TEXT, text, strlen(text), 1));
 }
 
-/* The next member of the group has its turn; `at` is when that was due. */
+/* Gives the turn to the next member of the group; `at` is when that was due. */
 static void begin_round(struct group *group, uint64_t at) {
     struct kind *kind = next_kind(kind_name, weights);
     struct connection *sender = roster[group->first + group->turn++ % group->members];
@@ -183,7 +183,7 @@ static void set_timer(uint64_t at) {
     if (timerfd_settime(timer, TFD_TIMER_ABSTIME, &when, NULL) < 0) die("timerfd");
 }
 
-/* Every frame of the group's round has come. */
+/* Ends the group's round, whose frames have all come. */
 static void end_round(struct group *group) {
     if (!group->left) {
         groups_playing--;
@@ -195,7 +195,7 @@ static void end_round(struct group *group) {
     }
 }
 
-/* Begins every round that is due, as far as there are groups that have had their last one. */
+/* Begins every round that is due, as far as groups wait for one. */
 static void begin_due(void) {
     while (!failure && waiting_count && due <= now()) {
         struct group *group = waiting[waiting_first];
@@ -207,7 +207,7 @@ static void begin_due(void) {
     if (waiting_count) set_timer(due);
 }
 
-/* One text frame has come. */
+/* Counts one text frame. */
 static void text(struct connection *c, struct frame *frame, uint64_t at) {
     if (*hello && frame->length == 1 && frame->payload[0] == '2') {
         put_text(c, "3");
@@ -243,9 +243,9 @@ static void ended(struct connection *c) {
     drop(c);
 }
 
-/* Returns whether the connection is still there. */
+/* Reads what has come; returns whether the connection is still open. */
 static int take_some(struct connection *c) {
-    ssize_t got = take_bytes(&c->bytes, c->data + c->have, ROOM - 1 - c->have);
+    ssize_t got = take_bytes(&c->bytes, c->data + c->have, CAPACITY - 1 - c->have);
     if (got < 0 && errno == EAGAIN) return 1;
     if (got <= 0) {
         ended(c);
@@ -302,7 +302,7 @@ static void serve_one(struct connection *c) {
         take(c);
 }
 
-/* Serves the sockets for at most so long. */
+/* Serves the sockets for at most so many milliseconds. */
 static void serve(int milliseconds) {
     struct epoll_event events[512];
     int ready = epoll_wait(epoll, events, 512, milliseconds);
@@ -329,7 +329,7 @@ static int over(uint64_t hold_until) {
     return phase == PLAY ? groups_playing == 0 : done >= wanted;
 }
 
-/* Runs the phase until all is counted, or nothing moves any more, and prints its figures. */
+/* Runs the phase until all is counted, or nothing has moved for PATIENCE_MS; prints its figures. */
 static void run(uint64_t hold_ns, uint64_t began, uint64_t cpu) {
     while (!failure && !over(began + hold_ns)) {
         serve(phase == HOLD ? 10 : 1000);
@@ -361,7 +361,7 @@ static void begin_open(size_t first, size_t count, size_t at_once) {
     for (size_t i = 0; i < at_once; i++) start_next();
 }
 
-/* Seats the open connections in groups of `size`. */
+/* Puts the open connections into groups of `size`. */
 static void seat(size_t size, size_t count) {
     size_t seats = 0;
     if (!size) size = opened;
@@ -397,7 +397,7 @@ static void begin_play(size_t rounds, size_t size, size_t count, size_t per_seco
     if (pause_ns) set_timer(due);
 }
 
-/* Small buffers, so that it is the server and not the kernel that is left with the bytes. */
+/* Small buffers, so that the bytes wait in the server and not in the kernel. */
 static void begin_stall(size_t count) {
     int small = 4096;
     phase = CLOSES;
@@ -483,7 +483,7 @@ int main(int argc, char **argv) {
     timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
     if (timer < 0) die("timerfd");
     watch(epoll, EPOLL_CTL_ADD, timer, EPOLLIN, &timer);
-    /* Between two commands the server's pings are answered too, so standard input is polled. */
+    /* Polled, so that the server's pings are answered between two commands as well. */
     char line[128];
     size_t have = 0;
     make_ready(STDIN_FILENO);

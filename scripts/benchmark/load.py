@@ -1,4 +1,4 @@
-"""The load generator's handle: one process of load.c, driven by commands."""
+"""Drives one process of load.c, the load generator, by its commands."""
 
 import json
 import subprocess
@@ -11,14 +11,14 @@ from scripts.benchmark.texts import KINDS, Kind
 
 
 class LoadFailed(Exception):
-    """The load generator could not do what it was told; says why."""
+    """The load generator could not do what it was told; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
     """What one command did, as the generator saw it.
 
-    `messages` were sent, or came to those who opened before they were open.
+    `messages` counts those sent; for `open`, those received before WELCOME.
     """
 
     operations: int
@@ -34,7 +34,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """How a server is spoken to: what it is sent, and which frame says that one is welcome.
+    """How to talk to a server: the messages, and a text in the frame that ends the opening.
 
     `hello` answers the first frame of a server that speaks Engine.IO.
     """
@@ -62,7 +62,7 @@ def request(path: str, headers: Sequence[str] = ()) -> str:
 
 
 class Load:
-    """A running load generator whose connection i sends the i-th of the requests."""
+    """A running load generator; its connection i sends the i-th upgrade request."""
 
     def __init__(
         self,
@@ -97,28 +97,28 @@ class Load:
         burst: int = 1,
         per_second: float = 0,
     ) -> Phase:
-        """Have `rounds` of messages of the kinds `name` delivered in each of the groups.
+        """Send `rounds` of messages of the kinds `name` in each group, and wait for their delivery.
 
-        The open connections are groups of `size`, or one of all. `burst` messages are written at
-        once. With `per_second` so many rounds of all groups begin in a second, and latencies count
-        from when one was due.
+        The open connections form groups of `size`; 0 makes one group of all. A member writes
+        `burst` messages at once. With `per_second`, so many rounds of all groups begin in a second,
+        and a latency counts from the time at which its round was due.
         """
         return self._do(f"play {name} {rounds} {size} {groups} {burst} {round(per_second)}")
 
     def fanout(self, rounds: int, burst: int = 1) -> Phase:
-        """Have `rounds` of messages delivered to every open connection."""
+        """Send `rounds` of messages to every open connection."""
         return self.play("fanout", rounds, burst=burst)
 
     def echo(self, count: int, connections: int) -> Phase:
-        """Have `count` pings of each of the first `connections` answered, one by one."""
+        """Send `count` pings on each of the first `connections`, each after the last answer."""
         return self.play("echo", count, size=1, groups=connections)
 
     def stall(self, count: int) -> Phase:
-        """Let the last `count` open connections read nothing any more."""
+        """Stop reading on the last `count` open connections."""
         return self._do(f"stall {count}")
 
     def hold(self, seconds: float) -> Phase:
-        """Do nothing but answer the server's pings."""
+        """Only answer the server's pings, for so many seconds."""
         return self._do(f"hold {round(seconds * 1000)}")
 
     def close(self) -> Phase:

@@ -1,4 +1,4 @@
-"""One measured phase, several of them in turn, and the figures that are made of them."""
+"""Measures phases of several servers in turn, and makes figures of them."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,15 +8,15 @@ from statistics import median
 from scripts.benchmark.load import Load, Phase
 from scripts.benchmark.servers import Server
 
-# A generator that is busier than this, while the server is not, was what set the pace.
+# Above this share of a core a generator limits the rate, unless the server is busier still.
 BUSY = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One phase of one server; `cpu_us` is server time (user and system) per operation.
+    """One phase of one server; `cpu_us` is its processor time (user and system) per operation.
 
-    `rss` is what the server holds afterwards, in bytes.
+    `rss` is its memory afterwards, in bytes.
     """
 
     cpu_us: float
@@ -32,9 +32,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The medians of a server's runs; the ratios are medians too, of pairs measured in turn.
+    """The medians of a server's runs; a ratio is the median over pairs of runs measured in turn.
 
-    A ratio to what was not measured is not a number.
+    A ratio to a server that was not measured is NaN.
     """
 
     server: str
@@ -53,25 +53,25 @@ class Figures:
 
     @property
     def load_was_bottleneck(self) -> bool:
-        """Whether the generator, not the server, set the pace."""
+        """Whether the generator, not the server, limited the rate."""
         return self.load_busy > BUSY > self.server_busy
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A name in the table and what its server is made to do."""
+    """A row of the table: its name, its server, and what the generator makes it do."""
 
     name: str
     server: Server
     act: Callable[[Load], Phase]
-    # Not measured: puts everything back to where the next `act` starts.
+    # Not measured: returns to the state in which the next `act` starts.
     reset: Callable[[Load], object] = lambda load: None
-    # How often it acts in one turn, where once is too short for what a server does now and then.
+    # Acts in one turn: several where rare work of a server, such as a full collection, counts.
     acts: int = 1
 
 
 def settle(server: Server) -> None:
-    """Return when the server has done what it still had to do, or after 5 s of it."""
+    """Wait until the server is idle, but at most 5 s."""
     for _ in range(100):
         before = server.cpu_seconds()
         server.load.hold(0.05)
@@ -80,7 +80,7 @@ def settle(server: Server) -> None:
 
 
 def measure(contender: Contender) -> Run:
-    """Return what the server spent in one turn, while its generator acted."""
+    """Return what the server used in one turn, while its generator acted."""
     server, spent = contender.server, 0.0
     phases: list[Phase] = []
     for _ in range(contender.acts):
@@ -88,7 +88,7 @@ def measure(contender: Contender) -> Run:
         phases.append(contender.act(server.load))
         spent += server.cpu_seconds() - before
         contender.reset(server.load)
-        # What it does after the reset would be taken for a part of its next act.
+        # Work that the reset causes must not count for the next act.
         settle(server)
     seconds = sum(phase.seconds for phase in phases)
     operations = sum(phase.operations for phase in phases)
@@ -108,8 +108,8 @@ def measure(contender: Contender) -> Run:
 def alternate(contenders: Sequence[Contender], runs: int) -> dict[str, list[Run]]:
     """Measure each in turn, `runs` times over, so that a noisy minute hits all alike.
 
-    Each round starts with another one: what a server puts off (a garbage collection, a log) would
-    else always fall to the same contender.
+    Each round starts with another contender: work that a server postpones (a garbage collection, a
+    checkpoint) would otherwise always hit the same one.
     """
     results: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
     for turn in range(runs):
@@ -122,7 +122,7 @@ def alternate(contenders: Sequence[Contender], runs: int) -> dict[str, list[Run]
 def summarise(
     results: Mapping[str, Sequence[Run]], peer: str, *, floor: str = "floor"
 ) -> list[Figures]:
-    """Return the figures of each server, as ratios to `floor` and to `peer`."""
+    """Return the figures of each server, with their ratios to `floor` and to `peer`."""
     floors, peers = results.get(floor, ()), results.get(peer, ())
     return [_figures(name, runs, floors, peers) for name, runs in results.items()]
 

@@ -1,4 +1,4 @@
-"""memory: what a server holds after millions of messages and many reconnects."""
+"""memory: how much memory our server has after millions of messages and many reconnects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ def _descriptors(server: Server) -> int:
 
 
 def _live(server: Server, shape: Shape, sizes: Sizes) -> int:
-    """Have all come, send and leave again and again; return how many frames were delivered."""
+    """Connect, send and close again and again; return how many frames were delivered."""
     delivered = 0
     for _ in range(sizes.memory_reconnects):
         server.load.open(0, shape.connections)
@@ -27,9 +27,9 @@ def _live(server: Server, shape: Shape, sizes: Sizes) -> int:
 
 
 def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
-    """Return the server's memory, with all connected again, after each part of the messages.
+    """Return the server's memory after each part of the messages, with all connected again.
 
-    The first part is the warm-up, to which the others are compared.
+    The first part is the warm-up, which the others are compared with.
     """
     shape = Shape(sizes.users * sizes.devices, sizes.devices)
     figures: list[Ages] = []

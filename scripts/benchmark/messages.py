@@ -1,4 +1,4 @@
-"""fanout, others, burst, echo and mixed: the same messages, through every server."""
+"""fanout, others, burst, echo and mixed: the same messages through every server."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +39,7 @@ def others(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
 
 
 def mixed(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
-    """Return the cost of one frame of a mixture; only ours keeps what is to be kept."""
+    """Return the cost of one frame of a mixture; only ours stores the durable messages."""
     shape = Shape(sizes.users * sizes.devices, sizes.devices)
     act = _in_groups("mixed", shape, sizes.mixed_rounds, sizes.warm_up)
     what = (

@@ -1,9 +1,9 @@
-"""The peers: what one writes with aiohttp on an afternoon, as a program that prints its port.
+"""What one writes with aiohttp in an afternoon, as a program that prints its port.
 
     python -m scripts.benchmark.naive [CERTIFICATE KEY]
 
-`/bare` upgrades and reads, and does nothing else: what a connection costs at the least.
-`/naive/GROUP` gives each connection an asyncio.Queue and a task that takes from it and sends JSON.
+`/bare` upgrades and reads, and does nothing else: the least that a connection can cost.
+`/naive/GROUP` gives each connection a queue, and a task that encodes and sends what is in it.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ OUTBOXES = web.AppKey("outboxes", defaultdict[str, set[Outbox]])
 
 
 async def bare(request: web.Request) -> web.WebSocketResponse:
-    """Serve a connection that is read and never answered."""
+    """Read a connection and never answer."""
     ws = web.WebSocketResponse(compress=False)
     await ws.prepare(request)
     async for _ in ws:

@@ -18,7 +18,7 @@ from scripts.benchmark.load import Load, Speech, request
 from scripts.benchmark.population import cookie_maker, populate
 from scripts.benchmark.servers import ROOT, Certificate, Server, Shape, Tools
 
-# Limits that a benchmark would run into are off; everything else is as delivered.
+# Limits that a benchmark would reach are off; all other settings have their defaults.
 SETTINGS = {
     "MESSAGES_PER_SECOND": "0",
     "BYTES_PER_SECOND": "0",
@@ -32,14 +32,14 @@ SETTINGS = {
 START_SECONDS = 30
 # The default limit: more would be pruned at the next sign-in.
 DEVICES_PER_USER = 50
-# Everybody is told the one first; the other says that whoever has a position has all.
+# The first frame of every connection, and the one that says that it has everything it missed.
 CONNECTED = Speech(welcome='{"type":"connected"')
 LIVE = Speech(welcome='"live":true}')
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Who connects: the accounts to make, and from their tokens each connection's request."""
+    """The accounts to make, and how to make each connection's upgrade request from their tokens."""
 
     owners: int
     devices_each: int
@@ -53,7 +53,7 @@ def by_header(token: str, query: str = "") -> str:
 
 
 def one_user(connections: int) -> Clients:
-    """All connections belong to one user: 50 devices, each with as many instances as it takes."""
+    """Return connections of one user with 50 devices, each with as many instances as it takes."""
 
     def requests(tokens: Sequence[str], _cookie: Callable[[str], str]) -> list[str]:
         return [
@@ -61,12 +61,12 @@ def one_user(connections: int) -> Clients:
             for i in range(connections)
         ]
 
-    # Whoever names an instance is told its position, too.
+    # A connection that names an instance is told its position, too.
     return Clients(1, min(connections, DEVICES_PER_USER), requests, LIVE)
 
 
 def many_users(connections: int) -> Clients:
-    """Each connection is a device of its own, five to a user."""
+    """Return connections that are each a device of its own, five to a user."""
 
     def requests(tokens: Sequence[str], _cookie: Callable[[str], str]) -> list[str]:
         return [by_header(token) for token in tokens[:connections]]
@@ -76,14 +76,14 @@ def many_users(connections: int) -> Clients:
 
 @dataclass(frozen=True, slots=True)
 class Newcomers:
-    """Who storms in, and for each way of presenting a token where its requests start."""
+    """Clients for storms of upgrades; `starts` has the first requests, by how they give a token."""
 
     clients: Clients
     starts: dict[str, list[int]]
 
 
 def newcomers(connections: int, runs: int) -> Newcomers:
-    """`connections` tokens that are presented again and again, and as many new ones every run."""
+    """Return `connections` tokens that every run presents again, and as many new ones for each."""
 
     def requests(tokens: Sequence[str], cookie: Callable[[str], str]) -> list[str]:
         seen, unseen = tokens[:connections], tokens[connections:]
@@ -113,7 +113,7 @@ def by_cookie(token: str, cookie: Callable[[str], str]) -> str:
 
 
 def households(shape: Shape) -> Clients:
-    """Each group of connections is a user's devices; the one group of all is `one_user`."""
+    """Return a user's devices for each group of connections; one group of all is `one_user`."""
     if not shape.size:
         return one_user(shape.connections)
 
@@ -132,7 +132,7 @@ class Ours(Server):
     tools: Tools
 
     def attach(self, requests: Sequence[str], speech: Speech) -> Load:
-        """Return one more generator; who calls stops it."""
+        """Return one more generator, which the caller stops."""
         return Load(self.tools.load, self.tools.folder, self.port, requests, speech)
 
 
@@ -146,7 +146,7 @@ def ours(
     prepare: Callable[[Path], object] = lambda folder: None,
     name: str = "ours",
 ) -> Iterator[Ours]:
-    """Our server, with the clients' accounts; `prepare` gets its folder before it starts."""
+    """Run our server with the clients' accounts; `prepare` is called with its folder first."""
     with tempfile.TemporaryDirectory(dir=tools.folder) as place:
         folder = Path(place)
         tokens = asyncio.run(populate(folder / DATABASE_NAME, clients.owners, clients.devices_each))
@@ -162,14 +162,14 @@ def ours(
             finally:
                 load.stop()
         finally:
-            # Its folder goes, too, so there is nothing to save.
+            # Its folder is removed, too, so there is nothing to save.
             process.kill()
             process.wait()
 
 
 @contextmanager
 def ours_in_shape(tools: Tools, shape: Shape) -> Iterator[Server]:
-    """Our server, whose users are the groups."""
+    """Run our server with a user for each group."""
     with ours(tools, households(shape)) as server:
         yield server
 
@@ -180,7 +180,7 @@ def _free_port() -> int:
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which our server has these settings, and none of the caller's."""
+    """Return this process's environment with these settings of our server and no others."""
     own = {f"{ENV_PREFIX}{name}": value for name, value in settings.items()}
     return {**{k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}, **own}
 
@@ -203,7 +203,7 @@ def _serve(
 
 
 def _until_healthy(process: subprocess.Popen[bytes], port: int) -> None:
-    """Return once it listens, which it does when it can serve."""
+    """Wait until it listens, which it does once it can serve."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:

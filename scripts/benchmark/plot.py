@@ -1,4 +1,4 @@
-"""The plot for the docs, drawn by hand from the figures."""
+"""Draws the plot of docs/performance.md as SVG, without a library."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-# The names of the scenarios whose rows are the same servers, and what their bars are.
+# The scenarios that compare the same servers by processor time.
 SHOWN = ("fanout", "others", "burst", "echo", "mixed", "tls")
 WIDTH, LABEL, NUMBER = 720, 150, 60
 BAR, GAP, HEAD = 16, 4, 34
@@ -44,14 +44,14 @@ def write_plot(path: Path, figures: Path) -> None:
 def _panel(result: Mapping[str, Any], top: int) -> tuple[list[str], int]:
     rows = [row for row in result["figures"] if row.get("to_floor") is not None]
     rows = sorted(rows, key=lambda row: float(row["to_floor"]))
-    room = WIDTH - LABEL - NUMBER
+    longest = WIDTH - LABEL - NUMBER
     most = max((row["to_floor"] for row in rows), default=1)
     title = f"{result['scenario']}: {result['what']}"
     parts = [_text(8, top + 16, title, "title")]
     for place, row in enumerate(rows):
-        parts += _bar(row, top + HEAD - 8 + place * (BAR + GAP), room / most)
+        parts += _bar(row, top + HEAD - 8 + place * (BAR + GAP), longest / most)
     bottom = HEAD - 8 + len(rows) * (BAR + GAP)
-    line = LABEL + room / most
+    line = LABEL + longest / most
     ends = f'x1="{line:.1f}" x2="{line:.1f}" y1="{top + 22}" y2="{top + bottom}"'
     return [*parts, f'<line class="floor" {ends}/>'], bottom + 12
 

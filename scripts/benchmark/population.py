@@ -1,4 +1,4 @@
-"""Users, devices, tokens and cookies in bulk, before the server starts."""
+"""Makes users, devices, tokens and cookies in bulk, before the server starts."""
 
 import json
 import time
@@ -60,7 +60,7 @@ async def populate(path: Path, owners: int, devices_each: int) -> list[str]:
 
 
 def cookie_maker(data_dir: Path) -> Callable[[str], str]:
-    """Return what makes the value of the session cookie from a token, as a sign-in would set it."""
+    """Return a function from a token to the session cookie's value, as a sign-in would set it."""
     fernet = Fernet(load_fernet_keys(Settings(), data_dir)[0])
 
     def cookie(token: str) -> str:

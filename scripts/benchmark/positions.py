@@ -1,4 +1,4 @@
-"""Asks our running server what a device would be told."""
+"""Asks our running server for positions, as a device."""
 
 import asyncio
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ def ask(port: int, token: str, kind: str) -> Any:
 
 
 async def _told(port: int, token: str, kind: str | None) -> Any:
-    """Return the payload of `connected`, or of the answer to a message.
+    """Return the payload of `connected`, or of the answer to a message of this type.
 
-    As an instance of its own, so that it replaces nobody.
+    It connects as an instance of its own, so that it replaces no other connection.
     """
     url = f"http://127.0.0.1:{port}/v1/ws?instance=asking"
     headers = {"Authorization": f"Bearer {token}"}

@@ -1,8 +1,8 @@
-"""A feature for the server under measurement: how late its event loop runs a timer, very often.
+"""A feature for the server under measurement: it samples how late the event loop runs a timer.
 
-The server's own metric looks about once a second, too seldom for a percentile of some seconds.
-`probe.begin` starts to look, every 5 ms; `probe.end` answers with what was seen, in microseconds.
-A look that the loop had no time for counts all the same: each is due at a fixed time.
+The server's own metric has about one sample a second, too few for percentiles of some seconds.
+`probe.begin` starts to take one every 5 ms; `probe.end` answers with all of them, in microseconds.
+Samples are due at fixed times, so those that fell into a stall count as well.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ PAUSE_SECONDS: Final = 0.005
 
 
 class Probe:
-    """Looks from `begin` to `end`."""
+    """Samples the loop from `probe.begin` to `probe.end`."""
 
     prefix = "probe"
 
@@ -27,11 +27,11 @@ class Probe:
         self._timer: asyncio.TimerHandle | None = None
 
     async def handle(self, connection: Connection, message: ClientMessage) -> Outcome:
-        """Begin, or end with what was seen."""
+        """Begin to sample, or end and return the samples."""
         if message.type == "probe.begin":
             self._late = []
             self._due = time.monotonic()
-            self._look()
+            self._sample()
             return Reply("probe.begun", None)
         if message.type == "probe.end":
             if self._timer is not None:
@@ -39,13 +39,13 @@ class Probe:
             return Reply("probe.seen", {"late_us": self._late})
         raise MessageError("unknown_type", "the probe has only probe.begin and probe.end")
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         # Not the loop's own time: uvloop's stands still while a callback runs.
         now = time.monotonic()
         while self._due <= now:
             self._late.append(round((now - self._due) * 1e6))
             self._due += PAUSE_SECONDS
-        self._timer = asyncio.get_running_loop().call_later(self._due - now, self._look)
+        self._timer = asyncio.get_running_loop().call_later(self._due - now, self._sample)
 
 
 probe = Probe()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Resident memory in bytes: all of it, and with shared pages counted by share."""
+    """Resident memory in bytes; `pss` counts a page that n processes share as 1/n of it."""
 
     rss: int
     pss: int
@@ -26,8 +26,8 @@ def tree(pid: int) -> list[int]:
 def cpu_seconds(pid: int) -> float:
     """Return user and system time of a process, its threads and its children, to the nanosecond.
 
-    Its clock's number is made as clock_getcpuclockid(3) makes it; the ticks of /proc/PID/stat
-    would be a hundred thousand deliveries long.
+    The clock's number is computed as clock_getcpuclockid(3) does; a tick of /proc/PID/stat (10 ms)
+    is as long as a thousand deliveries.
     """
     return sum(time.clock_gettime(~member << 3 | 2) for member in tree(pid))
 
@@ -46,9 +46,9 @@ def memory(pid: int) -> Memory:
 
 
 def allow_descriptors(count: int) -> None:
-    """Let this process and those it starts hold `count` open files.
+    """Allow this process and its children `count` open files.
 
-    Raises OSError when the system's limit is lower and may not be raised.
+    Raises OSError when the system's hard limit is lower and may not be raised.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= count:

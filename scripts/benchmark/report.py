@@ -30,9 +30,9 @@ class Memories:
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """How fast rows come to disk: so many at once, of which a commit has `batch`.
+    """How fast rows come to disk; `batch` is the number of rows in a commit.
 
-    `to_ceiling` is the rate as a share of the bare loop's with the same batch.
+    `to_ceiling` is the rate divided by that of bare SQLite with the same batch.
     """
 
     writer: str
@@ -47,7 +47,7 @@ class Writes:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """How long messages took at a rate that was given; the ratio is that of p99 to the floor's."""
+    """How long messages took at a given rate; `p99_to_floor` is a ratio."""
 
     server: str
     messages: int
@@ -65,7 +65,7 @@ class Stalls:
     """How late the event loop ran its timers, in milliseconds."""
 
     step: str
-    looks: int
+    samples: int
     passwords: int
     p50_ms: float
     p99_ms: float
@@ -75,9 +75,9 @@ class Stalls:
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """What a server holds when it has delivered so many messages; memory in bytes.
+    """A server's memory, in bytes, once it has delivered so many messages.
 
-    `to_warm` is the ratio to what it held after the first part of them.
+    `to_warm` is the ratio to its memory after the first part of them.
     """
 
     server: str
@@ -93,9 +93,9 @@ Row = Figures | Memories | Writes | Latencies | Stalls | Ages
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A scenario's outcome; `what` says what one operation is, `peer` what ratios are made to.
+    """A scenario's table. `what` says what one operation is, `peer` which row ratios refer to.
 
-    `notes` say what is missing, and why.
+    `notes` say which servers are missing, and why.
     """
 
     scenario: str
@@ -106,7 +106,7 @@ class Result:
 
 
 def conditions(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return what the figures depend on; `settings` are those that our server ran with."""
+    """Return what the figures depend on; `settings` are those of our server."""
     versions = " · ".join(f"{name} {version(name)}" for name in PACKAGES)
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -144,7 +144,7 @@ def write_json(path: Path, stated: Mapping[str, str], results: Sequence[Result])
 
 
 def _known(value: Any) -> Any:
-    """Return the value with null for what is not a number, which JSON has no word for."""
+    """Return the value with None in place of NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {key: _known(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -231,7 +231,7 @@ _STALLS: Columns = {
     "p99 ms": lambda row: f"{row.p99_ms:.1f}",
     "p99.9 ms": lambda row: f"{row.p999_ms:.1f}",
     "max ms": lambda row: f"{row.max_ms:.1f}",
-    "looks": lambda row: f"{row.looks:,}",
+    "samples": lambda row: f"{row.samples:,}",
     "passwords": lambda row: f"{row.passwords:,}",
 }
 

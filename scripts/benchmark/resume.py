@@ -1,4 +1,4 @@
-"""resume: devices that come back, with nothing missed and with much, beside a plain connect."""
+"""resume: devices that come back, having missed nothing or much, beside a plain connect."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ PLAIN = "ours, plain connect"
 
 
 def _write(server: Ours, shape: Shape, missed: int) -> None:
-    """Have one device of each user send what all of them will have missed."""
+    """Have one device of each user send the messages that all of them will miss."""
     if not missed:
         return
     senders = server.attach([by_header(one) for one in server.tokens[:: shape.size]], CONNECTED)
@@ -31,7 +31,7 @@ def _write(server: Ours, shape: Shape, missed: int) -> None:
 
 
 def _returning(lineup: Lineup, shape: Shape, missed: int, stack: ExitStack) -> list[Contender]:
-    """Start a server whose devices missed so much, and return who comes to it."""
+    """Start a server whose devices missed so many messages, and return its contenders."""
     server = stack.enter_context(ours(lineup.tools, households(shape)))
     before = head(server.port, server.tokens[0])
     _write(server, shape, missed)
@@ -55,7 +55,7 @@ def _ways(missed: int, before: Position, now: Position) -> dict[str, Position | 
 def _contender(server: Server, count: int, missed: int) -> Contender:
     def act(load: Load) -> Phase:
         phase = load.open(0, count, AT_ONCE)
-        # Each gets what it missed and, if it has a position, `connected` before it is live.
+        # Each gets the messages it missed and, if it has a position, `connected` before it is live.
         if phase.messages < missed * count:
             raise LoadFailed(f"{phase.messages} of {missed * count} missed messages came")
         return phase

@@ -1,4 +1,4 @@
-"""The servers that are measured: each is started in a process of its own, asked and stopped."""
+"""Starts and stops the servers that are measured, each in a process of its own."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Files of a certificate and its key, in PEM."""
+    """The files of a certificate and its key, in PEM."""
 
     chain: Path
     key: Path
@@ -24,7 +24,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every server and generator needs: the compiled programs and a folder for files."""
+    """The compiled programs, and a folder for files of servers and generators."""
 
     floor: Path
     load: Path
@@ -45,13 +45,13 @@ class Server:
         return cpu_seconds(self.pid)
 
     def memory(self) -> Memory:
-        """Return the memory it holds now."""
+        """Return its memory now."""
         return memory(self.pid)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """So many connections, in groups of `size` (0: one of all), numbered from 0."""
+    """How many connections there are, in groups of `size` (0: one group of all)."""
 
     connections: int
     size: int = 0
@@ -71,7 +71,7 @@ Start = Callable[[Tools, Shape], AbstractContextManager[Server]]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A server's program: prints its port, ends with its standard input, has groups by path."""
+    """A program that serves: it prints its port, ends with its standard input, has group paths."""
 
     name: str
     command: Sequence[str | Path]
@@ -80,7 +80,7 @@ class Program:
 
     @contextmanager
     def __call__(self, tools: Tools, shape: Shape) -> Iterator[Server]:
-        """Run it, with a generator for its connections."""
+        """Run the server, with a generator for its connections."""
         process = subprocess.Popen(
             self.command,
             stdin=subprocess.PIPE,

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Counts of connections and operations; `runs` is how often each server has its turn."""
+    """Counts of connections and operations; `runs` is the number of turns of each server."""
 
     runs: int = 7
     warm_up: int = 50
     fanout_connections: tuple[int, ...] = (500, 5000)
-    # Of one turn; about half a second.
+    # In one turn, which takes about half a second.
     fanout_deliveries: int = 50_000
 
     users: int = 200
@@ -25,31 +25,31 @@ class Sizes:
     echo_pings: int = 400
 
     connect_connections: int = 1000
-    # A bare aiohttp spends from 130 to 250 µs on an upgrade, as full garbage collections fall into
-    # a storm or between two: a turn of several has its share of them.
+    # Full garbage collections fall into one storm and not into the next, so bare aiohttp takes from
+    # 130 to 250 µs for an upgrade. A turn of several storms has its share of them.
     connect_storms: int = 3
 
     idle_connections: int = 10_000
-    # Fresh servers each time; memory varies far less than time does.
+    # Each turn starts new servers; memory varies far less than time does.
     idle_turns: int = 2
-    # A quarter of the heartbeat's interval: as many pings each second as in any other.
+    # A quarter of the heartbeat's interval; pings are spread evenly over it.
     idle_seconds: float = 6
 
     durable_senders: int = 64
-    # One turn of each sender, and of a single one: a second or two.
+    # Messages of each of all senders in one turn, and of a single one: a second or two each.
     durable_sends: int = 200
     durable_sends_alone: int = 1000
 
     resume_devices: int = 5000
     resume_missed: int = 10
-    # A thousand missed by 5,000 devices are 5 million messages: two minutes a turn.
+    # 5,000 devices that missed a thousand messages each would take two minutes a turn.
     resume_long_devices: int = 250
     resume_long_missed: int = 1000
     resume_runs: int = 3
 
     slow_connections: int = 500
     slow_rounds: int = 40
-    # Enough to fill the kernel's buffers of those who read nothing, at 1 KiB each.
+    # Messages of 1 KiB: enough to fill the kernel's buffers of a connection that reads nothing.
     slow_flood: int = 400
 
     tls_connections: int = 200
@@ -63,7 +63,7 @@ class Sizes:
 
     stall_connections: int = 5000
 
-    # Eight parts of a million, and everybody comes back four times in each.
+    # A warm-up and eight parts of a million frames each, with four reconnects of all in each.
     memory_parts: int = 9
     memory_reconnects: int = 4
     memory_rounds: int = 290
@@ -100,7 +100,7 @@ class Sizes:
         )
 
 
-# Shows in seconds that everything works; its figures mean little.
+# Shows within seconds that everything works; its figures mean little.
 QUICK = Sizes(
     runs=2,
     warm_up=5,

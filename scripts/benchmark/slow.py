@@ -13,8 +13,8 @@ from scripts.benchmark.servers import Server, Shape, floor_program, naive
 from scripts.benchmark.sizes import Sizes
 from scripts.benchmark.texts import LONG_DELIVERY
 
-# Else the server would rid itself of them during the measurement.
-PATIENCE = {"STALL_SECONDS": "3600", "HEARTBEAT_SECONDS": "3600"}
+# Otherwise the server would end the stalled connections during the measurement.
+NO_DEADLINES = {"STALL_SECONDS": "3600", "HEARTBEAT_SECONDS": "3600"}
 NOBODY = "ours, none stalled"
 SOME = "ours, 1 % stalled"
 
@@ -25,16 +25,16 @@ def _start(lineup: Lineup, count: int, stack: ExitStack) -> list[Server]:
         stack.enter_context(floor_program(tools, delivery=LONG_DELIVERY)(tools, shape)),
         stack.enter_context(naive(tools, shape)),
         *(
-            stack.enter_context(ours(tools, one_user(count), settings=PATIENCE, name=name))
+            stack.enter_context(ours(tools, one_user(count), settings=NO_DEADLINES, name=name))
             for name in (NOBODY, SOME)
         ),
     ]
 
 
 def _flood(server: Server, count: int, stalled: int, rounds: int) -> None:
-    """Fill what the kernel takes for those who do not read, so that the rest waits in the server.
+    """Fill the kernel's buffers of the stalled connections, so that the rest waits in the server.
 
-    Raises LoadFailed when ours has nobody for whom something waits.
+    Raises LoadFailed when bytes wait for none of our server's connections.
     """
     server.load.open(0, count)
     if server.name != NOBODY:
@@ -45,7 +45,7 @@ def _flood(server: Server, count: int, stalled: int, rounds: int) -> None:
 
 
 def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
-    """Return the cost of one delivery to those who read."""
+    """Return the cost of one delivery to a connection that reads."""
     count, stalled = sizes.slow_connections, max(1, sizes.slow_connections // 100)
     with ExitStack() as stack:
         started = _start(lineup, count, stack)

@@ -1,4 +1,4 @@
-"""stall: how long the event loop has no time while everything happens at once."""
+"""stall: how late the event loop runs while everything happens at once."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,13 +18,13 @@ from scripts.benchmark.sizes import Sizes
 SETTINGS = {"FEATURES": "scripts.benchmark.probe:probe"}
 AT_ONCE = 32
 EVERYONE = {"to": {"everyone": True}, "type": "bench.tick", "payload": {"n": 1}}
-# How long after the message its delivery is watched.
+# How long the loop is sampled after the message was sent.
 AFTERWARDS_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """A server, those who connect, and those who come back."""
+    """A server, the generator of devices that connect, and that of devices that come back."""
 
     server: Ours
     newcomers: Load
@@ -33,7 +33,7 @@ class Crowd:
     key: str
 
     def storm(self) -> None:
-        """Let both in at the same time."""
+        """Open the connections of both at the same time."""
         with ThreadPoolExecutor(2) as pool:
             both = [
                 pool.submit(load.open, 0, self.each, AT_ONCE)
@@ -78,7 +78,7 @@ def _write(server: Ours, senders: Sequence[str], missed: int) -> None:
 
 
 def _seen(crowd: Crowd, act: Callable[[], None]) -> tuple[list[int], int]:
-    """Return how late the loop was, in microseconds, and how many passwords it had hashed."""
+    """Return how late the loop was, in microseconds, and how many passwords were hashed."""
     port, token = crowd.server.port, crowd.server.tokens[0]
     ask(port, token, "probe.begin")
     with SigningIn(port) as signing_in:
@@ -87,7 +87,7 @@ def _seen(crowd: Crowd, act: Callable[[], None]) -> tuple[list[int], int]:
 
 
 def summarise(step: str, late_us: Sequence[int], passwords: int) -> Stalls:
-    """Return the percentiles of what was seen."""
+    """Return the percentiles of the samples."""
     ordered = sorted(late_us)
 
     def at(share: float) -> float:
@@ -97,7 +97,7 @@ def summarise(step: str, late_us: Sequence[int], passwords: int) -> Stalls:
 
 
 def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
-    """Return how late the event loop ran its timers in each step, and in both."""
+    """Return how late the event loop ran its timers in each step, and in both together."""
     with ExitStack() as stack:
         crowd = _crowd(lineup, sizes, stack)
         each = crowd.each

@@ -1,4 +1,4 @@
-"""The messages that every server is driven with; a delivery's frame has 93 bytes everywhere."""
+"""The messages that every server gets; the frame of a delivery has 93 bytes in all of them."""
 
 import json
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A message of the load generator, and how many frames it brings.
+    """A message of the load generator, and how many frames the server sends for it.
 
-    `members` to each member of the sender's group, and `extra` besides. Kinds of one name are mixed
-    by their weights.
+    `members` to each member of the sender's group, and `extra` more in all. Kinds of one name are
+    mixed by their weights.
     """
 
     name: str
@@ -49,7 +49,7 @@ PONG = _text({"type": "pong", "payload": None})
 DELIVERY = _text({**_RELAYED, "from": _FROM})
 LONG_DELIVERY = _text({"type": "bench.tick", "payload": _LONG, "from": _FROM})
 
-# Everybody gets a message to `others` but its sender, who gets the `ok` of a durable one.
+# A message to `others` does not come back to its sender, but a durable one's `ok` does.
 KINDS: Sequence[Kind] = (
     Kind("fanout", _send("user", "bench.tick", _TICK), 1, 0),
     Kind("others", _send("others", "bench.tick", _TICK), 1, -1),
@@ -57,7 +57,7 @@ KINDS: Sequence[Kind] = (
     Kind("long", _send("user", "bench.tick", _LONG), 1, 0),
     Kind("durable", _send("others", "bench.tick", _TICK, store="log"), 1, 0),
     Kind("kept", _send("user", "bench.tick", _TICK, store="log"), 1, 1),
-    # A day of a family's devices: where a player is, what people write, a knob, a sign of life.
+    # A family's devices: positions of a player, chat, a volume knob, pings.
     Kind("mixed", _send("others", "music.position", _PLACE), 1, -1, 70),
     Kind("mixed", _send("others", "chat.text", {"text": _LINE}, store="log"), 1, 0, 12),
     Kind("mixed", _send("others", "music.volume", 30, store="latest", key="kitchen"), 1, 0, 3),
@@ -70,7 +70,7 @@ def _event(text: str) -> str:
     return "42" + _text([message["type"], message.get("payload")])
 
 
-# The same as Socket.IO packs it: an event with its argument.
+# The same as events of Socket.IO with one argument.
 SOCKET_IO_KINDS: Sequence[Kind] = tuple(
     Kind(kind.name, _event(kind.text), kind.members, kind.extra)
     for kind in KINDS

@@ -33,7 +33,7 @@ MISSING = (
 
 
 def certificate(folder: Path) -> Certificate:
-    """Write a certificate for 127.0.0.1, good for a day, and its key."""
+    """Write a certificate for 127.0.0.1, valid for a day, and its key; return the files."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     made = (
@@ -75,7 +75,7 @@ def _start(lineup: Lineup, count: int, stack: ExitStack) -> list[Server]:
 
 
 def run(lineup: Lineup, sizes: Sizes) -> Sequence[Result]:
-    """Return the cost of one delivery over TLS, or that it could not be measured."""
+    """Return the cost of one delivery over TLS, or a note that it could not be measured."""
     count = sizes.tls_connections
     what = f"one message to {count:,} connections over TLS 1.3, per delivery"
     if not has_tls(lineup.tools.folder):

@@ -1,8 +1,8 @@
-"""scripts/chaos: trials by force of what the durable streams promise.
+"""scripts/chaos: trials that try by force what the durable streams promise.
 
-Each trial starts our server in a process of its own, and devices in another that keep a journal of
-all they do and see. A checker, a third program that is given nothing but these journals, says
-whether every device has what it is owed. The exit status is 0 when everything held.
+Each trial starts our server in one process, and in another the devices, which keep a journal of all
+that they do and see. A third program, the checker, reads nothing but these journals and tells
+whether every device has what it is owed. The exit status is 0 if there was no fault.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from scripts.faults.program import ProgramFailed
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a module of a trial has."""
+    """The parts of a trial's module."""
 
     about: str | None
     add_options: Callable[[argparse.ArgumentParser], None]
@@ -65,7 +65,7 @@ def _broken_off(_number: int, _frame: object) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the trial; returns the exit status."""
-    # A trial that is broken off leaves no server and no devices behind.
+    # So that a trial that is stopped leaves no server and no devices behind.
     signal.signal(signal.SIGTERM, _broken_off)
     options = _options(arguments)
     if sys.platform != "linux":

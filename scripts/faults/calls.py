@@ -1,8 +1,8 @@
-"""What strace saw: was each message written to the log, the log synced, and only then answered?
+"""Reads a file of strace: did the server write each message, sync the log, and only then answer?
 
-A message is found by its `message_id` in the pages that are written to the write-ahead log, and by
-`reply_to` in what is written to sockets. The lines of strace are in the order in which the calls
-ended; a call that others came between has two lines, `<unfinished ...>` and `<... resumed>`.
+It finds a message by its `message_id` in the pages written to the write-ahead log, and by
+`reply_to` in what is written to sockets. strace writes a line when a call ends; a call during which
+others end has two lines, `<unfinished ...>` and `<... resumed>`.
 """
 
 import re
@@ -21,30 +21,30 @@ _ANSWERED = re.compile(rf'\\"reply_to\\":\\"({NAME})\\"')
 
 @dataclass(slots=True)
 class Calls:
-    """Messages by name, in the states that the calls have brought them to."""
+    """The names of messages, by what the calls so far have done to them."""
 
     written: set[str] = field(default_factory=set)
-    """In the log, and not known to be on disk."""
+    """Written to the log, and not known to be on disk."""
     synced: set[str] = field(default_factory=set)
     answers: set[str] = field(default_factory=set)
     early: list[str] = field(default_factory=list)
-    """Answered, and not on disk before."""
+    """Answered before they were known to be on disk."""
     syncs: int = 0
     syncs_with_messages: int = 0
 
     def logged(self, text: str) -> None:
-        """Pages were written to the log."""
+        """Note that pages were written to the log."""
         self.written.update(name for name in _IN_LOG.findall(text) if name not in self.synced)
 
     def sync(self, covered: set[str]) -> None:
-        """A sync has ended; it covers what had been written when it began."""
+        """Note the end of a sync, which covers what had been written when it began."""
         self.syncs += 1
         self.syncs_with_messages += bool(covered)
         self.synced |= covered
         self.written -= covered
 
     def answered(self, text: str) -> None:
-        """Bytes are being written to a socket."""
+        """Note that bytes are being written to a socket."""
         for name in _ANSWERED.findall(text):
             self.answers.add(name)
             if name not in self.synced:
@@ -53,7 +53,7 @@ class Calls:
 
 @dataclass(slots=True)
 class _Begun:
-    """A call that has not ended: what it is, and what was written when it began."""
+    """A call that has not ended, and what had been written when it began."""
 
     name: str
     file: str
@@ -89,7 +89,7 @@ def _take(calls: Calls, begun: dict[str, _Begun], thread: str, text: str) -> Non
 
 
 def _begin(calls: Calls, call: _Begun) -> None:
-    """An answer counts from here on, and a sync covers what was written until here."""
+    """Note the beginning of a call: an answer may be out, a sync covers what was written before."""
     if call.name in ("fsync", "fdatasync"):
         call.written = set(calls.written)
     elif call.file.startswith(("TCP", "socket")):
@@ -97,7 +97,7 @@ def _begin(calls: Calls, call: _Begun) -> None:
 
 
 def _end(calls: Calls, call: _Begun) -> None:
-    """A write is there from here on, and what a sync covers is on disk."""
+    """Note the end of a call: a write is done, and what a sync covers is on disk."""
     if not call.file.endswith("-wal"):
         return
     if call.name in ("fsync", "fdatasync"):

@@ -1,10 +1,10 @@
-"""The checker: proves from nothing but the devices' journals that they have what they are owed.
+"""The checker: tells from the devices' journals alone whether they have what they are owed.
 
     python -m scripts.faults.checker [--expect MESSAGES] JOURNAL...
 
-Each instance of a device is owed every kept message that was for it and lies above the position
-where it started. A message is kept when its sender was told so, or when anybody received it. Exits
-with 1 if a fault was found.
+Each instance of a device is owed every stored message that is for it and lies above the position
+where it started. A message is stored if the server told its sender so, or if any device received
+it. The exit status is 1 if there is a fault.
 """
 
 import argparse
@@ -30,12 +30,12 @@ MEANING: Final[Mapping[FaultKind, str]] = {
 }
 
 SHOWN = 10
-"""Faults of each kind that are told in words."""
+"""Faults of each kind that are printed; all of them are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found, and how much was looked at."""
+    """The faults, and counts of what the journals have."""
 
     faults: Sequence[Fault]
     counts: Mapping[str, int]
@@ -47,7 +47,7 @@ class Verdict:
 
 
 def check(records: Iterable[Record], expect: int | None = None) -> Verdict:
-    """Return what the records show; `expect` is how many messages must have been kept."""
+    """Return the verdict; `expect` is how many messages must have been stored."""
     ledger = Ledger(records)
     kept = [one for one in ledger.messages.values() if one.offset is not None]
     for message in kept:
@@ -77,11 +77,11 @@ def _check_message(ledger: Ledger, message: Message) -> None:
 
 
 def _check_writers(ledger: Ledger, kept: Sequence[Message]) -> None:
-    """Each writer's messages, in the order in which it sent them first, have rising offsets."""
+    """Check that a sender's messages have rising offsets in the order of their first sending."""
     newest: dict[int, int] = {}
     for message in kept:
         offset = message.offset or 0
-        # A refused one was sent again behind others.
+        # A refused message was sent again behind later ones.
         if message.refused:
             continue
         if offset <= newest.get(message.by, 0):

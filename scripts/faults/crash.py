@@ -1,4 +1,4 @@
-"""crash: the server is killed again and again while many devices write and read."""
+"""crash: kills the server again and again while many devices write and read."""
 
 import argparse
 import asyncio
@@ -18,17 +18,17 @@ from scripts.faults.server import Server
 Moment = Literal["writing", "starting", "returning"]
 
 STARTING_SECONDS = 1.5
-"""A start takes about that long here; a kill falls somewhere into it."""
+"""About what a start takes; a kill falls somewhere into it."""
 
 RETURNING_SECONDS = 0.5
-"""Time after the start in which everybody comes back and most are behind."""
+"""Time after a start in which all devices come back and most are behind."""
 
 TABS_EVERY = 10
 
 
 @dataclass(slots=True)
 class Kills:
-    """Kills the server, and looks at what each kill has left."""
+    """Kills the server, and examines the files that each kill leaves."""
 
     server: Server
     images: Path
@@ -38,7 +38,7 @@ class Kills:
     )
     faults: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    """From each last start to the first answer."""
+    """From each start to the first answer."""
 
     @property
     def count(self) -> int:
@@ -46,7 +46,7 @@ class Kills:
         return sum(self.moments.values())
 
     def strike(self, moment: Moment, wait: float) -> None:
-        """Kill it after so many seconds, and open what it leaves."""
+        """Kill the server after so many seconds, and examine its files."""
         time.sleep(wait)
         self.server.kill()
         self.moments[moment] += 1
@@ -66,7 +66,7 @@ class Kills:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a person may choose."""
+    """Add the options of this trial."""
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--users", type=int, default=50)
@@ -74,16 +74,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def plan_moments(kills: int, rng: random.Random) -> list[Moment]:
-    """Return when each kill falls: most while messages flow, some where it hurts most.
+    """Return the moment of each kill: most while devices write, some where it hurts most.
 
-    The first one is of the first kind, so that there is something to lose and to come back to.
+    The first falls while devices write, so that there is something to lose and to come back to.
     """
     kinds: tuple[Moment, ...] = ("writing", "starting", "returning")
     return [*kinds[:1], *rng.choices(kinds, weights=(6, 2, 2), k=kills)][:kills]
 
 
 def run(options: argparse.Namespace, folder: Path) -> Outcome:
-    """Kill, restart, and have the checker say what came of it."""
+    """Kill and restart the server, and have the checker judge the journals."""
     rng = random.Random(options.seed)
     each = -(-options.devices // options.users)
     with Server(folder / "data") as server:
@@ -122,9 +122,9 @@ def run(options: argparse.Namespace, folder: Path) -> Outcome:
 
 
 def _kill_on(program: Program, kills: Kills, options: argparse.Namespace) -> None:
-    """Spread the kills over the messages; those of a start-up follow the kill before at once."""
+    """Spread the kills over the messages; one at a start follows the kill before it at once."""
     moments = plan_moments(options.kills, kills.rng)
-    # The last ones leave room for messages after them.
+    # Some messages come after the last kill.
     points = sorted(kills.rng.uniform(0, 0.95 * options.messages) for _ in moments)
     for moment, point in zip(moments, points, strict=True):
         if moment == "writing":

@@ -1,4 +1,4 @@
-"""A positioned device: keeps its position, comes back with it, drops what is not above it."""
+"""A positioned device: stores its position, comes back with it, drops what is not above it."""
 
 import asyncio
 import random
@@ -22,32 +22,32 @@ from scripts.faults.plan import Account
 from scripts.faults.text import is_whole
 
 ACK_SHARE: Final = 0.03
-"""Of the messages that come, how many are acknowledged at once."""
+"""Share of the messages that it acknowledges at once."""
 
 LONG_SHARE: Final = 0.3
-"""Of the returns, how many take long enough to have missed something."""
+"""Share of its returns that take long enough to miss something."""
 
 Message = dict[str, Any]
 
 
-class Mouth(Protocol):
-    """What a device has to say, and the answers to it."""
+class Author(Protocol):
+    """Writes the messages of a device, and reads the answers."""
 
     def connected(self) -> None:
-        """The server said `connected`."""
+        """Go on after `connected`."""
 
     def answered(self, message: Message) -> None:
         """An `ok`, an `error` or a `pong` with `reply_to` came."""
 
 
 class Silent:
-    """Says nothing."""
+    """Writes nothing."""
 
     def connected(self) -> None:
-        """Say nothing."""
+        """Write nothing."""
 
     def answered(self, message: Message) -> None:
-        """Take no notice."""
+        """Ignore the answer."""
 
 
 class Device:
@@ -58,16 +58,16 @@ class Device:
         self.journal = journal
         self.position: Position | None = None
         self.settled = asyncio.Event()
-        """Set while connected and told a position."""
+        """Set while it is connected and the server has told it a position."""
         self.moved: Callable[[Device], None] = lambda device: None
         """Called after the position has changed."""
         self.took: Callable[[Message], None] = lambda message: None
         """Called with every message of a device, durable or not."""
-        self.mouth: Mouth = Silent()
+        self.author: Author = Silent()
         self.by_cursor = False
-        """Comes back without a position, so that the server's cursor decides."""
+        """Whether it comes back without a position, so that the server's cursor decides."""
         self.pause: Callable[[], Awaitable[None]] = self._pause
-        """Awaited before it comes back."""
+        """Awaited before it connects again."""
         self.finished = False
         self.link: Link | None = None
         self._rng = rng
@@ -92,17 +92,17 @@ class Device:
             await self.pause()
 
     def say(self, message: Message) -> None:
-        """Send it if there is a connection."""
+        """Send the message, if there is a connection."""
         if self.link is not None:
             self.link.send(message)
 
     def acknowledge(self) -> None:
-        """Tell the server the position."""
+        """Acknowledge its position."""
         if self.position is not None:
             self.say({"type": "ack", "payload": {"offset": self.position.offset}})
 
     def finish(self) -> None:
-        """Note that it has everything."""
+        """Note in the journal that it has everything."""
         if not self.finished:
             self.finished = True
             self.journal.write(Finished(self.account.number))
@@ -136,9 +136,9 @@ class Device:
 
     def _answered(self, message: Message) -> None:
         if "reply_to" in message:
-            self.mouth.answered(message)
+            self.author.answered(message)
         else:
-            # Of an `ack`, which has no id.
+            # The answer to an `ack`, which has no id.
             self.journal.write(Refused(self.account.number, "", message["payload"]["code"]))
 
     def _connected(self, resume: Message) -> None:
@@ -148,7 +148,7 @@ class Device:
         self.journal.write(Connected(number, asked, resume["outcome"], epoch, offset))
         if resume["outcome"] == "resumed" and self.position is None:
             self.position = Position(epoch, offset)
-        self.mouth.connected()
+        self.author.connected()
 
     def _positioned(self, payload: Message) -> None:
         told = Position(payload["epoch"], payload["offset"])
@@ -162,7 +162,7 @@ class Device:
     def _durable(self, message: Message) -> None:
         own, offset = self.position, message["offset"]
         if own is not None and offset <= own.offset:
-            # After a cursor, which may lie behind, what is known already comes again.
+            # The server's cursor may lie behind; then messages that it has come again.
             if not self._came_by_cursor:
                 self.journal.write(Repeated(self.account.number, offset))
             return

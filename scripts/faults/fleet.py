@@ -1,4 +1,4 @@
-"""The devices of one program, and its two pipes: commands come in, reports go out."""
+"""All devices of a program, which reads commands and writes reports."""
 
 import asyncio
 import faulthandler
@@ -22,7 +22,7 @@ from scripts.faults.plan import Plan, read_plan
 
 JOIN_SECONDS: Final = 120
 AT_ONCE: Final = 50
-"""Devices that join at the same time, in the beginning."""
+"""Devices that connect at the same time in the beginning."""
 
 
 class Fleet:
@@ -41,7 +41,7 @@ class Fleet:
         self._running: list[asyncio.Task[None]] = []
 
     async def join(self) -> None:
-        """Everybody is connected and knows its position."""
+        """Connect all devices, and wait until each knows its position."""
         async with asyncio.timeout(JOIN_SECONDS):
             for first in range(0, len(self.devices), AT_ONCE):
                 some = self.devices[first : first + AT_ONCE]
@@ -50,7 +50,7 @@ class Fleet:
                     await device.settled.wait()
 
     async def leave(self) -> None:
-        """Nobody is connected any more, nor comes back."""
+        """Disconnect all devices for good."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -67,7 +67,7 @@ def say(what: str, **fields: Any) -> None:
 
 @asynccontextmanager
 async def reporting(what: str, count: Callable[[], int]) -> AsyncIterator[None]:
-    """Report the count while it grows."""
+    """Report the count whenever it has grown, until the block ends."""
     task = asyncio.create_task(_report(what, count))
     try:
         yield
@@ -87,7 +87,7 @@ async def _report(what: str, count: Callable[[], int]) -> None:
 
 
 async def commands() -> asyncio.StreamReader:
-    """Return the lines of standard input."""
+    """Return a reader of standard input."""
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -102,11 +102,11 @@ async def told(reader: asyncio.StreamReader, word: str) -> None:
 
 
 def run(program: Callable[[Fleet], Coroutine[Any, Any, None]]) -> None:
-    """Run a program of devices by the plan that its argument names."""
+    """Run a program of devices by the plan that its first argument names."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     faulthandler.register(signal.SIGUSR1)
     plan = read_plan()
-    # Full collections over all that is kept would look like a slow server.
+    # Full collections would pause the devices, which would look like a slow server.
     gc.freeze()
     gc.set_threshold(50_000, 50, 1000)
     with suppress(asyncio.CancelledError), Journal(Path(plan.journal)) as journal:
@@ -117,7 +117,7 @@ async def _run(
     program: Callable[[Fleet], Coroutine[Any, Any, None]], plan: Plan, journal: Journal
 ) -> None:
     fleet = Fleet(plan, journal)
-    # So that the journal of a trial that is broken off can be read.
+    # So that a trial that is stopped leaves a journal that can be read.
     if (task := asyncio.current_task()) is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
@@ -127,6 +127,6 @@ async def _run(
 
 
 def share(count: int, among: Sequence[Any]) -> list[int]:
-    """Return how much each does, of `count` in all."""
+    """Return how much of `count` each does."""
     each, more = divmod(count, len(among))
     return [each + (place < more) for place in range(len(among))]

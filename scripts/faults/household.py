@@ -1,4 +1,4 @@
-"""The devices of one user: when the last message of all is there, each of them has everything."""
+"""The devices of one user, which have everything once each has the user's last message."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from scripts.faults.writer import Habits, Writer
 
 
 class Household:
-    """The devices of one user, and the last of their messages."""
+    """The devices of one user; `complete` is set once all have their last message."""
 
     def __init__(self, devices: list[Device], writers: list[Writer]) -> None:
         self.complete = asyncio.Event()
@@ -22,7 +22,7 @@ class Household:
             writer.progressed = self.progress
 
     def progress(self) -> None:
-        """Have the last message written once all others are acknowledged."""
+        """Have the last message written, if all others are acknowledged."""
         if not all(writer.done for writer in self._writers):
             return
         if not self._asked_for_last:

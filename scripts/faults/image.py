@@ -1,4 +1,4 @@
-"""Crash images: the files of a database as a killed server has left them, opened with SQLite."""
+"""Crash images: copies of the files that a killed server left, opened with SQLite."""
 
 import random
 import shutil
@@ -12,39 +12,38 @@ from typing import Final
 WAL: Final = "-wal"
 
 _HEADER = struct.Struct(">8x I 4x II 8x")
-"""Of the file: the size of a page, and two salts."""
+"""The file's header: the size of a page, and two salts."""
 
 _FRAME = struct.Struct(">4x I II 8x")
-"""Before each page: the size of the database after a commit, and the salts again."""
+"""The header of each page: the size of the database after a commit, and the salts again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What an image says when it is opened."""
+    """What SQLite finds in an image."""
 
     integrity: str
     messages: int
 
     @property
     def good(self) -> bool:
-        """Whether SQLite has no complaint."""
+        """Whether SQLite finds it sound."""
         return self.integrity == "ok"
 
 
 def examine(database: Path, into: Path) -> Image:
-    """Copy the files of a dead server's database, and open the copy.
+    """Copy the files of a killed server's database, and open the copy.
 
-    The original is left for the next server to recover.
+    The next server recovers the original.
     """
     copy = _copy(database, into)
     return _open(copy)
 
 
 def examine_torn(database: Path, into: Path, rng: random.Random) -> Image:
-    """Do the same with a write-ahead log that ends in rubbish, as a power failure may leave it.
+    """Do the same with garbage at the end of the write-ahead log, as a power failure may leave it.
 
-    All that is committed stays. It was synced, and may be in the database already, which then
-    relies on the rest of it.
+    All that is committed stays: it was synced, and a checkpoint that was under way relies on it.
     """
     copy = _copy(database, into)
     wal = copy.with_name(copy.name + WAL)
@@ -64,11 +63,11 @@ def _committed(wal: bytes) -> int:
     end, at = 0, _HEADER.size
     while at + _FRAME.size + page <= len(wal):
         size_after, *salts = _FRAME.unpack_from(wal, at)
-        # What follows was left by an earlier round of the file.
+        # Frames with other salts are left of an earlier use of the file.
         if salts != [first, second]:
             break
         at += _FRAME.size + page
-        # Zero in all frames of a transaction but its last.
+        # It is zero in all frames of a transaction but the last.
         if size_after:
             end = at
     return end

@@ -1,4 +1,4 @@
-"""What the devices of a trial did and saw, one JSON object a line; all that the checker knows."""
+"""The journal: what devices did and saw, one JSON object a line. The checker knows nothing else."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ To = str | int
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A device's instance takes part; the other records name it `by` this number."""
+    """An instance of a device takes part; `by` is its number in all records."""
 
     what: ClassVar = "joined"
     by: int
@@ -79,7 +79,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message came that was above the device's position; `whole` if nothing of it had changed."""
+    """A message above the device's position came; `whole` if it was unchanged."""
 
     what: ClassVar = "received"
     by: int
@@ -110,7 +110,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The device has the last message of its user, and so everything."""
+    """The device has the last message of its user, and with it everything."""
 
     what: ClassVar = "finished"
     by: int
@@ -156,12 +156,12 @@ class Journal:
         self._file.close()
 
     def write(self, record: Record) -> None:
-        """Append it; it is in the file at the latest when the journal is closed."""
+        """Append the record; closing the journal flushes it."""
         self._file.write(b'{"what":"%b",%b\n' % (record.what.encode(), orjson.dumps(record)[1:]))
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the records of a file in their order; raises ValueError at a line that is none."""
+    """Yield the records of a file in order; raises ValueError at a line that is none."""
     with path.open("rb") as file:
         for line in file:
             fields = orjson.loads(line)

@@ -1,4 +1,4 @@
-"""What the journals say, gathered by message and by device."""
+"""Gathers the records of the journals by message and by device."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -23,12 +23,12 @@ from scripts.faults.journal import (
 FaultKind = Literal["lost", "doubled", "out of order", "foreign", "reset", "refused", "unfinished"]
 
 FOR_NOW: Final = ("storage_unavailable",)
-"""What a message that has no fault may be answered; nothing of it is kept."""
+"""Errors that a valid message may get; nothing of it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that must not be."""
+    """One thing that must not happen."""
 
     kind: FaultKind
     text: str
@@ -43,27 +43,27 @@ class Message:
     to: To
     attempts: int = 0
     acknowledged: set[int] = field(default_factory=set)
-    """The offsets that its sender was told."""
+    """The offsets that the server told its sender."""
     received: set[int] = field(default_factory=set)
-    """The offsets under which others got it."""
+    """The offsets under which devices received it."""
     refused: bool = False
 
     @property
     def offset(self) -> int | None:
-        """Where it is kept; None when nobody knows of it but its sender."""
+        """Its place in the stream; None when nobody but its sender knows of it."""
         return min(self.acknowledged | self.received, default=None)
 
 
 @dataclass(slots=True)
 class Peer:
-    """One instance of a device, and where it stands."""
+    """One instance of a device, and its place in the stream."""
 
     joined: Joined
     start: int | None = None
-    """Messages above it are owed."""
+    """The server owes it every message above this offset."""
     epoch: str = ""
     newest: int = 0
-    """The highest offset that it received or was told to have."""
+    """The highest offset that it received, or that the server told it as its position."""
     received: dict[str, int] = field(default_factory=dict)
     finished: bool = False
 
@@ -81,7 +81,7 @@ class Peer:
 
 
 class Ledger:
-    """Takes records in the order of their journal; faults of a single record are noted at once."""
+    """Takes the records in order, and notes the faults that a single record shows."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self.peers: dict[int, Peer] = {}
@@ -95,7 +95,7 @@ class Ledger:
         self._look_at_strangers()
 
     def audience(self, message: Message) -> Iterator[Peer]:
-        """Yield those whom the message is for."""
+        """Yield the devices that the message is for."""
         sender = self.peers[message.by].joined
         return (peer for peer in self.peers.values() if peer.gets(message, sender))
 
@@ -173,7 +173,7 @@ class Ledger:
 
     def _received(self, peer: Peer, record: Received) -> None:
         if peer.start is None:
-            # It starts below the first message that it was given.
+            # It starts just below the first message that it received.
             peer.start = record.offset - 1
         if record.offset <= peer.newest:
             text = f"{peer} got offset {record.offset} after {peer.newest}"

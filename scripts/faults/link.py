@@ -1,4 +1,4 @@
-"""One WebSocket of a device, as picows gives it: frames in, frames out, and how it ended."""
+"""One WebSocket of a device, on picows."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -9,11 +9,11 @@ from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTrans
 NO_CLOSE_FRAME: Final = 1006
 
 CONNECT_SECONDS: Final = 30
-"""A server under a storm may take its time for an upgrade."""
+"""A server may take long for an upgrade while thousands of devices come back."""
 
 
 class Link(WSListener):
-    """Hands every message to `take`; pings are answered by picows."""
+    """Hands every message to `take`; picows answers pings."""
 
     def __init__(self, take: Callable[[dict[str, Any]], None]) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Link(WSListener):
         self._transport: WSTransport | None = None
         self.code = NO_CLOSE_FRAME
         self.deaf = False
-        """Whether frames are dropped unread, as by a program that hangs."""
+        """Whether it drops messages unread, as a program that hangs does."""
 
     async def open(self, url: str, headers: Mapping[str, str]) -> None:
         """Connect; frames may come before this returns.
@@ -60,7 +60,7 @@ class Link(WSListener):
             transport.send(WSMsgType.TEXT, orjson.dumps(message))
 
     def stall(self, stalled: bool) -> None:
-        """Read nothing from the socket any more, or read again."""
+        """Stop reading from the socket, or read again."""
         transport = self._transport
         if transport is None or transport.is_disconnected:
             return
@@ -70,7 +70,7 @@ class Link(WSListener):
             transport.underlying_transport.resume_reading()
 
     def abort(self) -> None:
-        """End the connection without a word."""
+        """End the connection without a close frame."""
         if self._transport is not None:
             self._transport.disconnect(graceful=False)
 

@@ -1,4 +1,4 @@
-"""The memory that a server takes: its own, and the kernel's for its sockets."""
+"""The memory of a server: its process's own, and the kernel's for its sockets."""
 
 import re
 import resource
@@ -18,26 +18,26 @@ _QUEUED = re.compile(r"skmem:\(r(\d+),rb\d+,t(\d+),tb\d+,f(\d+),w(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Bytes that a server's process holds, and that its sockets hold in the kernel."""
+    """Bytes of a server's process, and of its sockets in the kernel."""
 
     process: int
     kernel: int
 
     @property
     def total(self) -> int:
-        """Both."""
+        """The sum of both, in bytes."""
         return self.process + self.kernel
 
 
 def taken(pid: int, port: int) -> Taken:
-    """Return what is taken now by the server that listens on the port."""
+    """Return what the server that listens on the port takes now."""
     return Taken(memory(pid).rss, _kernel(port))
 
 
 def _kernel(port: int) -> int:
-    """Add up what the kernel holds for the server's connections; of the whole machine without ss.
+    """Return what the kernel holds for the server's sockets; without ss(8), for all of the machine.
 
-    ss(8) tells of each socket what is allocated for receiving (r), sending (w) and ahead (f).
+    ss tells for each socket how much is allocated for receiving (r), sending (w) and ahead (f).
     """
     try:
         listing = subprocess.run(
@@ -49,12 +49,12 @@ def _kernel(port: int) -> int:
     except FileNotFoundError:
         words = Path("/proc/net/sockstat").read_text().split("TCP:")[1].split()
         return int(words[words.index("mem") + 1]) * resource.getpagesize()
-    # `t` is what of `w` the network card has not sent yet.
+    # `t`, which the network card has not sent yet, is part of `w`.
     return sum(int(r) + int(f) + int(w) for r, _, f, w in _QUEUED.findall(listing))
 
 
 class Watch:
-    """Notes the most that a server takes, from `with` to its end."""
+    """Samples what a server takes until the block ends, and keeps the first and the highest."""
 
     def __init__(self, pid: int, port: int) -> None:
         self.first = taken(pid, port)
@@ -79,7 +79,7 @@ class Watch:
 
     @property
     def growth(self) -> int:
-        """Bytes by which the most is above the first."""
+        """The highest less the first, in bytes."""
         return self.most.total - self.first.total
 
     def _look(self) -> None:

@@ -1,4 +1,4 @@
-"""How a trial went: the checker's verdict and what else was counted, and its last line."""
+"""The outcome of a trial: the checker's verdict, the trial's own faults and facts."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from scripts.faults.server import ROOT
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a trial found; `faults` are its own, in words, beside those of the checker."""
+    """What a trial found; `faults` are sentences about its own, beside the checker's."""
 
     facts: Mapping[str, str]
     faults: Sequence[str]
@@ -19,11 +19,11 @@ class Outcome:
 
     @property
     def good(self) -> bool:
-        """Whether everything held."""
+        """Whether there was no fault."""
         return self.checked and not self.faults
 
     def show(self) -> None:
-        """Print the facts, the faults and the end."""
+        """Print the facts, the faults and the verdict."""
         width = max(map(len, self.facts))
         for name, fact in self.facts.items():
             print(f"{name:<{width}}  {fact}")
@@ -33,7 +33,7 @@ class Outcome:
 
 
 def run_checker(journals: Sequence[Path], expect: int | None = None) -> bool:
-    """Run the checker, a program of its own that sees only the journals; it prints its table."""
+    """Run the checker, which prints its table; return whether it found no fault."""
     wanted = ["--expect", str(expect)] if expect is not None else []
     command = [sys.executable, "-m", "scripts.faults.checker", *wanted, *map(str, journals)]
     print(flush=True)

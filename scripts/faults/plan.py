@@ -1,4 +1,4 @@
-"""What a program of devices is told: who takes part, where the server is, how much to do."""
+"""The plan of a program of devices: who takes part, where the server is, how much to do."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Settings of one program; `do` holds what only its kind of trial knows."""
+    """Settings of one program; `do` has those of its kind of trial alone."""
 
     port: int
     seed: int
@@ -31,7 +31,7 @@ class Plan:
     do: Mapping[str, Any]
 
     def write(self, path: Path) -> None:
-        """Write it to a file that its owner alone may read: it has tokens."""
+        """Write it to a file that only its owner may read, since it has tokens."""
         path.touch(mode=0o600)
         path.write_bytes(orjson.dumps(self))
 
@@ -44,7 +44,7 @@ def read_plan() -> Plan:
 
 
 def accounts(tokens: Sequence[str], devices_each: int, tabs_every: int = 0) -> list[Account]:
-    """Return who takes part, as scripts.benchmark.population has made them.
+    """Return the accounts of these tokens, in the order of scripts.benchmark.population.
 
     Every `tabs_every`-th device has a second instance; 0: none has.
     """

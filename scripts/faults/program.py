@@ -1,4 +1,4 @@
-"""The handle on a program of devices: commands go in, reports come out."""
+"""Runs a program of devices: writes commands to it, and reads its reports."""
 
 import json
 import subprocess
@@ -13,11 +13,11 @@ from scripts.faults.server import ROOT
 
 
 class ProgramFailed(Exception):
-    """A program of devices ended, or said nothing for too long; says which and when."""
+    """A program of devices ended, or made no report for too long; the text says which."""
 
 
 class Program:
-    """A running program; what it says is kept until somebody asks for it."""
+    """A running program, and the last report of each kind."""
 
     def __init__(self, module: str, plan: Plan, folder: Path) -> None:
         path = folder / f"plan-{module.rpartition('.')[2]}"
@@ -55,7 +55,7 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The id of its process."""
         return self._process.pid
 
     def tell(self, word: str) -> None:
@@ -65,9 +65,9 @@ class Program:
             self._process.stdin.flush()
 
     def until(self, what: str, count: int = 0, seconds: float = 300) -> dict[str, Any]:
-        """Wait for a report, with at least this `count`, and return it.
+        """Wait for a report with at least this `count`, and return it.
 
-        Raises ProgramFailed when it does not come.
+        Raises ProgramFailed when none comes in so many seconds.
         """
         with self._changed:
             came = self._changed.wait_for(lambda: self._has(what, count) or self._ended, seconds)

@@ -1,4 +1,4 @@
-"""repeat: every message is sent several times, over reconnects and restarts, and is kept once."""
+"""repeat: sends every message several times, over reconnects and restarts; each is stored once."""
 
 import argparse
 import asyncio
@@ -20,13 +20,13 @@ REPEATS = 5
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a person may choose."""
+    """Add the options of this trial."""
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--restarts", type=int, default=20, help="every other one is a kill -9")
 
 
 def run(options: argparse.Namespace, folder: Path) -> Outcome:
-    """Send, restart, and have the checker count."""
+    """Send while the server restarts, and have the checker judge the journals."""
     rng = random.Random(options.seed)
     with Server(folder / "data") as server:
         tokens = asyncio.run(populate(server.database, USERS, DEVICES_EACH))

@@ -18,7 +18,7 @@ from app.storage.database import DATABASE_NAME
 ROOT: Final = Path(__file__).parents[2]
 
 SETTINGS: Final[Mapping[str, str]] = {
-    # Limits that a trial would run into are off or high.
+    # Limits that a trial would reach are off or high.
     "DURABLE_PER_SECOND": "0",
     "MESSAGES_PER_SECOND": "0",
     "BYTES_PER_SECOND": "0",
@@ -26,9 +26,9 @@ SETTINGS: Final[Mapping[str, str]] = {
     "MAX_CONNECTIONS_PER_ADDRESS": "0",
     "MAX_CONNECTIONS_PER_USER": "1000000",
     "RETENTION_ROWS": "100000000",
-    # A stop need not wait for a load balancer.
+    # There is no load balancer for which a stop would wait.
     "DRAIN_SECONDS": "0",
-    # So that positions are told often.
+    # So that the server tells positions often.
     "HEARTBEAT_SECONDS": "5",
     "LOG_LEVEL": "warning",
     "LOG_FORMAT": "json",
@@ -39,7 +39,7 @@ STOP_SECONDS: Final = 60
 
 
 class Server:
-    """A server on a folder and a port of its own; the same ones each time that it starts."""
+    """A server that starts on the same folder and port each time."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
@@ -68,7 +68,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The process that was started; raises RuntimeError when there is none."""
+        """The id of the process that was started; raises RuntimeError when there is none."""
         return self._running.pid
 
     @property
@@ -78,7 +78,7 @@ class Server:
         return self._process
 
     def start(self, under: Sequence[str] = ()) -> None:
-        """Start it, `under` another program if one is given, and do not wait for it."""
+        """Start the server, under another program if `under` names one, without waiting for it."""
         own = {f"{ENV_PREFIX}{name}": value for name, value in self._settings.items()}
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}
         place = ["--port", str(self.port), "--data-dir", str(self.folder)]
@@ -94,7 +94,7 @@ class Server:
             )
 
     def wait_until_healthy(self) -> None:
-        """Return when it answers; raises OSError when it ends instead, or takes too long."""
+        """Wait until it answers; raises OSError when it ends or takes too long."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self._running.poll() is not None:
@@ -108,12 +108,12 @@ class Server:
         raise OSError(f"the server was not healthy after {START_SECONDS} s: {self._last_words()}")
 
     def kill(self) -> None:
-        """End it without a warning; returns when it is gone."""
+        """Kill it, and wait for its end."""
         self._running.kill()
         self._end()
 
     def stop(self, pid: int | None = None) -> None:
-        """End it politely; raises OSError when it does not end well.
+        """Stop it with SIGTERM and wait; raises OSError unless it exits with 0.
 
         `pid` is the server's own, when it runs under another program.
         """
@@ -130,7 +130,7 @@ class Server:
             return str(answer.read().decode())
 
     def metric(self, name: str) -> float:
-        """Return the value of a metric without labels; 0 if it is not there."""
+        """Return the value of a metric without labels; 0 if there is none."""
         for line in self.get("/metrics").splitlines():
             found, _, value = line.rpartition(" ")
             if found == name:
@@ -138,7 +138,7 @@ class Server:
         return 0
 
     def errors(self) -> list[str]:
-        """Return the lines of its log that are errors."""
+        """Return the errors in its log, as lines."""
         lines = self.log.read_text().splitlines()
         return [line for line in lines if '"level":"error"' in line.replace(" ", "")]
 

@@ -1,4 +1,4 @@
-"""slow: some devices read nothing while messages flow; the server does not mind, nor do others."""
+"""slow: some devices read nothing while messages flow, at no cost to the others or the memory."""
 
 import argparse
 import asyncio
@@ -19,11 +19,11 @@ from scripts.faults.server import Server
 
 DEVICES_EACH: Final = 10
 HUNG_EACH: Final = 5
-"""Stalled devices of one user; the other half of its devices reads."""
+"""Stalled devices of one user; its other devices read."""
 
 BUSY_SHARE: Final = 0.6
 SIZE: Final = 1500
-"""Characters of a text. With all of it queued, 50 stalled devices would hold 450 MB."""
+"""Characters of a text. If all were queued, 50 stalled devices would hold 450 MB."""
 
 KINDS: Final = ("durable", "ephemeral")
 
@@ -34,11 +34,11 @@ MAX_SLOWER: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What one run took."""
+    """The figures of one run."""
 
     latencies: Figures
     left_behind: int
-    """Connections that were catching up, or had been closed, when all was sent."""
+    """Connections that were behind, or had been closed, when all was sent."""
     first: Taken
     most: Taken
     checked: bool
@@ -46,12 +46,12 @@ class Flow:
 
     @property
     def growth(self) -> int:
-        """Bytes."""
+        """How much the memory grew, in bytes."""
         return self.most.total - self.first.total
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a person may choose."""
+    """Add the options of this trial."""
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--stalled", type=int, default=50)
     parser.add_argument("--messages", type=int, default=100_000, help="every other one durable")

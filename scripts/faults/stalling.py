@@ -3,10 +3,10 @@
     python -m scripts.faults.stalling PLAN
 
 `do` of the plan: `messages` (every other one durable), `per_second`, `size` (characters of a text),
-`busy_users` and `busy_share` (so much of the traffic goes to the first users), `hung_each` (devices
-of each of these users that read nothing). Says `ready` and waits for `go`; says `sent` with the
-latencies of the others once all is written and acknowledged; after `release` the hung ones read
-again, and it says `done` when everybody has everything.
+`busy_users` and `busy_share` (that share of the traffic goes to the first users), `hung_each`
+(devices of each of these users that read nothing). Reports `ready` and waits for `go`; reports
+`sent` with the latencies of the other devices once all messages are acknowledged; after `release`
+the stalled devices read again. Reports `done` when all devices have everything.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ TICK_SECONDS: Final = 0.005
 
 
 class Speaker:
-    """The mouth of a device that says what it is told to, and notes what was acknowledged."""
+    """Writes a device's messages when told to, and notes which were acknowledged."""
 
     def __init__(self, device: Device, traffic: "Traffic") -> None:
         self.device = device
@@ -50,13 +50,13 @@ class Speaker:
         device.say(message)
 
     def connected(self) -> None:
-        """Send again what has no answer."""
+        """Send again the messages that have no answer."""
         for name, message in self._unanswered.items():
             self.device.journal.write(Sent(self.device.account.number, name, "user"))
             self.device.say(message)
 
     def answered(self, message: Message) -> None:
-        """Note that the message is kept."""
+        """Note that the message is stored."""
         name, told = message["reply_to"], message["payload"]
         if message["type"] == "error":
             raise RuntimeError(f"the server refused a message: {told}")
@@ -67,7 +67,7 @@ class Speaker:
 
 
 class Traffic:
-    """Has devices speak at an even pace."""
+    """Has devices send at an even rate."""
 
     def __init__(self, fleet: Fleet, hung: Sequence[Device]) -> None:
         self.sent = 0
@@ -81,13 +81,13 @@ class Traffic:
         }
         for theirs in speakers.values():
             for speaker in theirs:
-                speaker.device.mouth = speaker
+                speaker.device.author = speaker
         ordered = [speakers[user] for user in sorted(speakers)]
         self._busy = ordered[: self._do["busy_users"]]
         self._others = ordered[self._do["busy_users"] :] or self._busy
 
     async def flow(self) -> None:
-        """Send all, and wait for the answers."""
+        """Send all messages, and wait for the answers."""
         began = time.monotonic()
         while self.sent < self._do["messages"]:
             due = (time.monotonic() - began) * self._do["per_second"]
@@ -99,7 +99,7 @@ class Traffic:
             await self._quiet.wait()
 
     def answered(self) -> None:
-        """One more durable message is acknowledged."""
+        """Note that one more durable message is acknowledged."""
         self._waiting -= 1
         self._quiet.set()
 
@@ -114,7 +114,7 @@ class Traffic:
 
 
 def choose_hung(fleet: Fleet) -> list[Device]:
-    """Return the devices that are to hang: the last ones of each busy user."""
+    """Return the devices that may stall: the last ones of each busy user."""
     users = sorted(fleet.users)[: fleet.plan.do["busy_users"]]
     each = fleet.plan.do["hung_each"]
     return [
@@ -123,15 +123,15 @@ def choose_hung(fleet: Fleet) -> list[Device]:
 
 
 def stall(devices: Sequence[Device], stalled: bool) -> None:
-    """Have them read nothing from their sockets, or read again."""
+    """Have the devices stop reading from their sockets, or read again."""
     for device in devices:
         if device.link is not None:
             device.link.stall(stalled)
 
 
 async def flow(fleet: Fleet) -> None:
-    """Stall some, let messages flow, have everybody catch up."""
-    # Without stalled ones the same devices are measured.
+    """Stall some devices, let messages flow, and have all catch up."""
+    # The same devices are measured whether or not the others stall.
     apart = choose_hung(fleet)
     hung = apart if fleet.plan.do["stall"] else []
     latencies = Latencies("durable", "ephemeral")

@@ -1,4 +1,4 @@
-"""storm: thousands of devices come back at once after a restart, each having missed something."""
+"""storm: thousands of devices come back at once after a restart, with messages that they missed."""
 
 import argparse
 import asyncio
@@ -17,7 +17,7 @@ DEVICES_EACH = 20
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a person may choose."""
+    """Add the options of this trial."""
     parser.add_argument("--devices", type=int, default=5000)
     parser.add_argument("--most", type=int, default=400, help="messages that a device may miss")
     parser.add_argument("--window", type=int, default=5, help="seconds in which all come back")
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, folder: Path) -> Outcome:
-    """Restart the server under all these devices and see them come back."""
+    """Restart the server under all devices, and have them come back."""
     allow_descriptors(options.devices + 1000)
     rng = random.Random(options.seed)
     users = -(-options.devices // DEVICES_EACH)

@@ -1,11 +1,11 @@
-"""A program of devices that miss messages, each another number of them, and all come back.
+"""A program of devices that each miss another number of messages, and all come back.
 
     python -m scripts.faults.storming PLAN
 
 `do` of the plan: `most` (messages of each user), `seconds` (in which all come back), `by_cursor`
-(every other device comes back without a position). Says `ready`, waits for `go`, has the messages
-written and says `written`. The server is restarted then; after `back` the devices come back. Says
-`caught` when the last has all it missed, and `done` when a message after it has reached everybody.
+(every other device comes back without a position). Reports `ready`, waits for `go`, writes the
+messages and reports `written`. Then the server restarts, and after `back` the devices come back.
+Reports `caught` when the last has all it missed, and `done` when all have a message after that.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ HABITS = Habits(window=16, to="user", nameless_share=0, abandoned_share=0)
 
 
 class Sleeper:
-    """Makes a device hang after so many messages, and tells when it has caught up."""
+    """Makes a device hang after so many messages, and notes when it has caught up."""
 
     def __init__(self, device: Device, takes: int, misses: int, rng: random.Random) -> None:
         self.began = 0.0
-        """When it came back, by the monotonic clock in seconds, like `caught`."""
+        """When it came back, in seconds of the monotonic clock, as `caught` is."""
         self.caught = 0.0
         self.complete = asyncio.Event()
         self._device = device
@@ -36,7 +36,7 @@ class Sleeper:
         device.took = self._took
 
     def come_back(self, back: asyncio.Event, seconds: float, *, by_cursor: bool, goal: int) -> None:
-        """Have it return within so many seconds of the event."""
+        """Have the device connect again within so many seconds after the event."""
         device = self._device
         device.by_cursor = by_cursor
         device.moved = self._moved
@@ -54,14 +54,14 @@ class Sleeper:
         device.pause = pause
 
     def begin(self, *, hung: bool) -> None:
-        """Give the server a first position to remember; be hung from the start if told so."""
+        """Give the server a first cursor, and hang at once if `hung`."""
         if hung:
             self.hang()
         else:
             self._device.acknowledge()
 
     def hang(self) -> None:
-        """Take nothing any more on this connection, and tell the server up to where it came."""
+        """Acknowledge what came, and drop all messages that follow on this connection."""
         self._device.acknowledge()
         if self._device.link is not None:
             self._device.link.deaf = True
@@ -84,7 +84,7 @@ def missed(most: int, place: int, rng: random.Random) -> int:
 
 
 async def _write(users: dict[int, Writer]) -> None:
-    """Have each user's messages written and acknowledged."""
+    """Write the messages of each user, and wait for their acknowledgement."""
     done = {user: asyncio.Event() for user in users}
     for user, writer in users.items():
         event = done[user]
@@ -117,7 +117,7 @@ async def storm(fleet: Fleet) -> None:
     amounts = []
     for user, devices in fleet.users.items():
         writers[user] = Writer(devices[0], [], do["most"], HABITS, random.Random(rng.random()))
-        devices[0].mouth = writers[user]
+        devices[0].author = writers[user]
         for place, device in enumerate(devices):
             amounts.append(missed(do["most"], place, rng))
             takes = do["most"] - amounts[-1]

@@ -1,4 +1,4 @@
-"""What the messages of a trial say: their payload can be told from one that has changed."""
+"""The payloads of a trial's messages, made so that a changed one can be told."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def payload(name: str, size: int) -> dict[str, Any]:
 
 
 def is_whole(payload: dict[str, Any]) -> bool:
-    """Tell whether this payload is as it was made."""
+    """Tell whether this payload is unchanged."""
     return bool(payload["text"] == _text(payload["message"], payload["size"]))
 
 

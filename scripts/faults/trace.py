@@ -1,4 +1,4 @@
-"""trace: acknowledged means on disk: the system calls of the server, in order, say so."""
+"""trace: shows by the order of the server's system calls that acknowledged means on disk."""
 
 import argparse
 import asyncio
@@ -20,16 +20,16 @@ DEVICES_EACH: Final = 2
 
 TRACED: Final = "fsync,fdatasync,pwrite64,write,writev,sendto,sendmsg"
 LONGEST: Final = 1 << 20
-"""Characters of a write that are written down: many answers may go out in one."""
+"""Characters of a write that strace writes down: one write may have many answers."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what a person may choose."""
+    """Add the options of this trial."""
     parser.add_argument("--messages", type=int, default=10_000)
 
 
 def run(options: argparse.Namespace, folder: Path) -> Outcome:
-    """Have messages written under strace, and read what it saw."""
+    """Write messages to a server under strace, and read the system calls."""
     strace = shutil.which("strace")
     if strace is None:
         raise OSError("strace is needed (on Debian and Ubuntu: apt install strace)")

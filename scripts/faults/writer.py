@@ -1,4 +1,4 @@
-"""What one device writes: a few messages at a time, each until it is acknowledged, or given up."""
+"""Writes one device's messages, a few at a time, each until it is acknowledged or given up."""
 
 import asyncio
 import random
@@ -24,20 +24,20 @@ class Habits:
     """How devices write."""
 
     window: int = 4
-    """Messages of one device that wait for their answer."""
+    """Messages of one device that wait for an answer at a time."""
     repeats: int = 0
-    """Every message is sent again from 1 to so many times; 0: only when an answer is missing."""
+    """Sends every message again from 1 to so many times; 0: only when its answer is missing."""
     nameless_share: float = 0.05
-    """Of the messages, how many have no message_id and cannot be repeated."""
+    """Share of the messages without a message_id, which cannot be repeated."""
     abandoned_share: float = 0.1
-    """Of the messages without an answer when a connection is lost, how many are given up."""
+    """Share of the unanswered messages that are given up when a connection is lost."""
     to: str = ""
     """Where all messages go; empty: to the user, the others, and single devices."""
 
 
 @dataclass(slots=True)
 class Draft:
-    """A message of which there is still something to do."""
+    """A message that is not finished."""
 
     name: str
     to: To
@@ -52,9 +52,9 @@ class Draft:
 
 
 class Writer:
-    """The mouth of a device: writes until `count` messages are acknowledged.
+    """Writes for a device until `count` messages are acknowledged.
 
-    If it is told to, it writes the last one of its user then.
+    `write_last` then writes the last message of the user.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class Writer:
         rng: random.Random,
     ) -> None:
         self.answers = 0
-        """Messages that were acknowledged for the first time."""
+        """How many messages were acknowledged, repeats not counted."""
         self.newest = 0
-        """The highest offset that was acknowledged."""
+        """The highest acknowledged offset."""
         self.last_offset: int | None = None
         self.progressed: Callable[[], None] = lambda: None
-        """Called after each first answer, and after one was given up."""
+        """Called after each answer, and after a message was given up."""
         self._device = device
         self._colleagues = colleagues
         self._left = count
@@ -85,7 +85,7 @@ class Writer:
 
     @property
     def done(self) -> bool:
-        """Whether there is nothing to write and nothing to wait for."""
+        """Whether nothing is left to write or to wait for."""
         return not (self._left or self._pending or self._again or self._repeating)
 
     def begin(self) -> None:
@@ -94,11 +94,11 @@ class Writer:
         self._fill()
 
     def write_last(self) -> None:
-        """Write one more message, to all devices of the user, that is never given up."""
+        """Write one more message to all devices of the user, which is never given up."""
         self._start(self._draft("user", last=True))
 
     def connected(self) -> None:
-        """Send again what has no answer, in its order, or give it up."""
+        """Send again, in order, the messages without an answer, or give them up."""
         self._again += [draft for draft in self._repeating.values() if draft.repeats]
         self._repeating.clear()
         for draft in list(self._pending.values()):
@@ -159,7 +159,7 @@ class Writer:
         self._pending[draft.name] = draft
         self._send(draft)
         if draft.repeats and self._rng.random() < 0.3:
-            # While the first is in flight.
+            # The repeat goes out while the first is in flight.
             draft.repeats -= 1
             self._send(draft)
 

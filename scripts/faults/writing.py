@@ -1,8 +1,8 @@
-"""A program of devices that all write and read until everybody has everything.
+"""A program of devices that all write and read until each has everything.
 
     python -m scripts.faults.writing PLAN
 
-`do` of the plan: `messages`, and the fields of Habits. Says `ready`, waits for `go`, says
+`do` of the plan: `messages`, and the fields of Habits. Reports `ready`, waits for `go`, reports
 `answered` with the count as it grows, and ends when every device has the last message of its user.
 """
 
@@ -14,20 +14,20 @@ from scripts.faults.writer import Habits, Writer
 
 
 def _writers(fleet: Fleet, messages: int, habits: Habits) -> dict[int, list[Writer]]:
-    """Give every device a mouth; one message of each user is the last one."""
+    """Give every device a writer; one message of each user is left for the end."""
     shares = share(messages - len(fleet.users), fleet.devices)
     made: dict[int, list[Writer]] = {user: [] for user in fleet.users}
     for device, count in zip(fleet.devices, shares, strict=True):
         colleagues = [one.account.device for one in fleet.users[device.account.user]]
         rng = random.Random(fleet.rng.random())
         writer = Writer(device, colleagues, count, habits, rng)
-        device.mouth = writer
+        device.author = writer
         made[device.account.user].append(writer)
     return made
 
 
 async def write(fleet: Fleet) -> None:
-    """Write, read, and return when everybody is complete."""
+    """Write and read until all devices have everything."""
     do = dict(fleet.plan.do)
     messages = do.pop("messages")
     by_user = _writers(fleet, messages, Habits(**do))
@@ -40,7 +40,7 @@ async def write(fleet: Fleet) -> None:
         for writer in writers:
             writer.begin()
         for household in households:
-            # Those who have nothing to write come to their last message at once.
+            # Users without messages of their own come to their last one at once.
             household.progress()
         for household in households:
             await household.complete.wait()

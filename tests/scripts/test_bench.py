@@ -21,7 +21,7 @@ TIMED = ["CPU µs", "× floor", "per second", "p99.9 µs", "server busy", "load 
 WRITES = ["per second", "of ceiling", "batch", "p50 µs", "p99 µs", "CPU µs", "writes"]
 IDLE = ["connections", "RSS KB each", "PSS KB each", "above bare KB", "idle CPU"]
 LATENCIES = ["p50 µs", "p99 µs", "p99.9 µs", "p99 × floor", "per second", "load busy"]
-STALLS = ["p50 ms", "p99 ms", "p99.9 ms", "max ms", "looks", "passwords"]
+STALLS = ["p50 ms", "p99 ms", "p99.9 ms", "max ms", "samples", "passwords"]
 AGES = ["messages", "upgrades", "RSS MB", "× warm", "descriptors"]
 COLUMNS = {
     "idle": IDLE,

@@ -80,7 +80,7 @@ def test_latencies_are_compared_turn_by_turn() -> None:
 
 def test_stalls_are_percentiles_of_all_that_was_seen() -> None:
     row = stall.summarise("storm", [1000] * 989 + [20_000] * 10 + [90_000], 7)
-    assert (row.p50_ms, row.p99_ms, row.max_ms, row.looks) == (1, 20, 90, 1000)
+    assert (row.p50_ms, row.p99_ms, row.max_ms, row.samples) == (1, 20, 90, 1000)
 
 
 def test_what_is_missing_is_said_under_the_table() -> None:

@@ -1,6 +1,6 @@
-"""The peers that have to be installed, each with the nearest equivalent program of a page.
+"""Installs the peers: other projects' servers, each with an equivalent program of a page.
 
-They live in folders of their own beside this file, and never in the project's locks: `.venv` from
+They go into folders of their own beside this file, and never into the project's locks: `.venv` from
 requirements.txt, `node/node_modules` from node/package-lock.json.
 """
 
@@ -23,7 +23,7 @@ START_SECONDS = 30
 
 
 class NotInstalled(Exception):
-    """A peer cannot be had; says why."""
+    """A peer cannot be installed or started; the text says why."""
 
 
 def _run(command: Sequence[str | Path], folder: Path) -> None:
@@ -39,7 +39,7 @@ def _run(command: Sequence[str | Path], folder: Path) -> None:
 
 
 def install_once(lock: Path, marker: Path, install: Callable[[], None]) -> None:
-    """Install, unless that was done from this very lock; the marker's file remembers which."""
+    """Install, unless `marker` says that it was done from this very lock."""
     wanted = str(zlib.crc32(lock.read_bytes()))
     if marker.exists() and marker.read_text() == wanted:
         return
@@ -49,7 +49,7 @@ def install_once(lock: Path, marker: Path, install: Callable[[], None]) -> None:
 
 
 def python(place: Path = PLACE) -> Path:
-    """Return the interpreter that has the Python peers; raises NotInstalled."""
+    """Return the interpreter of the Python peers; raises NotInstalled."""
     environment, lock = place / ".venv", place / "requirements.txt"
     program = environment / "bin" / "python"
 
@@ -74,7 +74,7 @@ def node_modules(place: Path = NODE) -> Path:
     modules = place / "node_modules"
 
     def install() -> None:
-        # No script of a package runs; Bun's binary is a package of its own.
+        # Packages run no scripts of theirs; Bun's binary is a package of its own.
         _run(["npm", "ci", "--loglevel=error", "--ignore-scripts"], place)
 
     install_once(place / "package-lock.json", modules / ".installed-lock", install)
@@ -90,7 +90,7 @@ def _node() -> Path:
 
 
 def _bun() -> Path:
-    """Return the first of Bun's binaries that runs here; not every processor runs all."""
+    """Return the first of Bun's binaries that this processor can run."""
     for program in sorted((node_modules() / "@oven").glob("bun-*/bin/bun")):
         if not subprocess.run([program, "--version"], capture_output=True).returncode:
             return program
@@ -114,7 +114,7 @@ SOCKET_IO = Speech(SOCKET_IO_KINDS, welcome="40{", hello="40")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """How a peer is installed and spoken to."""
+    """How to install a peer and talk to it."""
 
     command: Callable[[], list[str | Path]]
     path: Callable[[int], str] = _by_path
@@ -132,7 +132,7 @@ PEERS = {
 
 
 def _try(program: Program) -> Program:
-    """Return the program, which has been seen to start."""
+    """Return the program once it was seen to start; raises NotInstalled."""
     try:
         done = subprocess.run(
             program.command,
@@ -151,7 +151,7 @@ def _try(program: Program) -> Program:
 
 
 def installed(names: Iterable[str]) -> tuple[list[Program], list[str]]:
-    """Return the peers of these names, and a sentence for each that cannot be had."""
+    """Return the peers of these names, and a sentence for each that is missing."""
     programs, missing = [], []
     for name in names:
         peer = PEERS[name]

@@ -1,6 +1,6 @@
 /* What the floor and the load generator share: WebSocket frames (RFC 6455, section 5.2), sockets. */
-#ifndef WIRE_H
-#define WIRE_H
+#ifndef FRAMES_H
+#define FRAMES_H
 
 #define _GNU_SOURCE
 
@@ -55,7 +55,7 @@ static int parse_frame(unsigned char *data, size_t have, struct frame *frame) {
     return 1;
 }
 
-/* Writes a frame to `out`, which has room for length + 8 bytes, and returns its size. */
+/* Writes a frame to `out`, which must hold length + 8 bytes, and returns its size. */
 static size_t build_frame(unsigned char *out, int opcode, const void *payload, size_t length,
                           int masked) {
     static const unsigned char key[4] = {0x37, 0xfa, 0x21, 0x3d};
