@@ -21,7 +21,7 @@ from app.storage.schema import milliseconds
 from app.storage.users import User, add_local_user
 
 PASSWORD: Final = "correct horse battery"
-"""Of everybody whom `add_person` adds."""
+"""The password of everybody whom `add_person` adds."""
 
 
 def place_database(folder: Path, name: str = DATABASE_NAME) -> None:

@@ -20,17 +20,17 @@ from app.streams.committer import Stored
 
 
 def make_node(streams: StreamLog) -> Node:
-    """A node whose outboxes are small, so that they are full soon."""
+    """Return a node whose outboxes are small, so that they are full soon."""
     return Node(ConnectionManager(), streams, Metrics(), NodeLimits(outbox=OutboxLimits(4, 1000)))
 
 
 def append(node: Node, publication: Publication) -> "asyncio.Future[Stored]":
-    """Have the message stored; the future gets what came of it."""
+    """Store the message; the future gets the outcome."""
     return appended(node.append, publication)
 
 
 def frames(data: bytes) -> list[dict[str, Any]]:
-    """The messages in a stream of unmasked frames."""
+    """Return the messages in a stream of unmasked frames."""
     found = []
     while data:
         size, head = data[1], 2
@@ -72,17 +72,17 @@ class Peer:
     def enter(
         self, wanted: Position | None = None, *, live: bool = False, snapshot: bool = False
     ) -> Resume:
-        """Enter the node; the standing of the device is in memory."""
+        """Enter the node, with the standing of the device in memory."""
         query = Query(positioned=True, position=wanted, live=live, snapshot=snapshot)
         return self.node.enter(self.connection, query)
 
     def drain(self) -> None:
-        """The peer reads what waits in the outbox, if it reads at all."""
+        """Have the peer read what waits in the outbox, if it reads at all."""
         while self.wire.unread == 0 and (data := self.connection.take()) is not None:
             self.wire.written.append(data)
 
     async def settle(self) -> None:
-        """Everything has happened that can: the peer has read whatever waited for it."""
+        """Run the loop until nothing more happens, with the peer reading whatever waits for it."""
         while True:
             for _ in range(10):
                 await asyncio.sleep(0)
@@ -100,12 +100,12 @@ class Peer:
         await self.settle()
 
     def messages(self) -> list[dict[str, Any]]:
-        """What the peer was sent, the greeting apart."""
+        """Return what the server sent to the peer, without `connected`."""
         found = frames(b"".join(self.wire.written))
         return [one for one in found if one["type"] != "connected"]
 
     def offsets(self) -> list[int]:
-        """The offsets of what was handed over, snapshots apart."""
+        """Return the offsets of what the server sent, snapshots left out."""
         kept = [one for one in self.messages() if "offset" in one]
         return [one["offset"] for one in kept if "snapshot" not in one]
 

@@ -9,7 +9,7 @@ LONG: Final = 2000
 
 
 def set_effort(*, long: bool) -> None:
-    """Set how many examples a property test tries that says nothing about it itself."""
+    """Set how many examples a property test tries unless it has settings of its own."""
     settings.register_profile(
         "switchboard",
         max_examples=LONG if long else USUAL,
@@ -21,5 +21,5 @@ def set_effort(*, long: bool) -> None:
 
 
 def examples(usual: int) -> int:
-    """Return how many examples to try where every day's are not `USUAL` but `usual`."""
+    """Return the number of examples for a test that usually tries `usual` of them."""
     return usual * settings.default.max_examples // USUAL

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 LIFETIME = 3600
-"""Seconds that one module's server may take."""
+"""Seconds for which a module's server may run."""
 
 # As root in a container there is neither a sandbox nor a graphics card; and nothing here is for
 # the makers of the browser to know.

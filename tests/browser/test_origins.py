@@ -15,7 +15,7 @@ from tests.browser.conftest import ROOT, NewProfile, StartServer
 from tests.cli.conftest import PASSWORD
 from tests.process.server import ServerProcess
 
-# It tries twice: as a page that has only the cookie, and as one that made up a token.
+# It tries twice: with the cookie alone, and with a token that it made up.
 INTRUDER = """async (url) => {
   const attempt = (protocols) => new Promise((resolve) => {
     const socket = new WebSocket(url, protocols);
@@ -27,7 +27,7 @@ INTRUDER = """async (url) => {
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and says nothing about it."""
+    """Serves files and logs nothing."""
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -35,7 +35,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """The folder is served at the origin given."""
+    """Serve the folder, and give its origin."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as other:
         thread = threading.Thread(target=other.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""What comes between a page and its server passes, and nothing kept is lost."""
+"""A page finds its server again, whatever came between them, and loses no durable message."""
 
 import os
 import signal
@@ -40,13 +40,13 @@ def tab(profile: NewProfile, server: ServerProcess) -> Tab:
 
 
 def keep(run: CommandLine, *marks: str) -> None:
-    """A durable message of each mark is in the stream."""
+    """Send a durable message with each of these marks."""
     for mark in marks:
         run("send", "note.text", f'{{"text": "mark-{mark}."}}', "--user", "ada", "--store", "log")
 
 
 def has_once_and_in_order(tab: Tab, *marks: str) -> None:
-    """The feed, which shows the newest first, has these and nothing twice."""
+    """Check that the feed, which shows the newest first, has these and nothing twice."""
     texts = [f"mark-{mark}." for mark in marks]
     tab.has_messages(*texts)
     shown = [text for row in tab.feed() for text in texts if text in row]
@@ -92,7 +92,7 @@ def test_a_network_that_was_cut_comes_back_and_nothing_is_lost(
 
 @contextmanager
 def stopped(server: ServerProcess) -> Iterator[None]:
-    """The server's process does nothing inside of the block."""
+    """Stop the server's process inside of the block."""
     server.signal(signal.SIGSTOP)
     os.waitid(os.P_PID, server.process.pid, os.WSTOPPED | os.WNOWAIT)
     try:

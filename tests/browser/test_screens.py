@@ -1,4 +1,4 @@
-"""Every screen, light and dark: nothing that axe-core finds, nothing that the policy refuses."""
+"""No screen, light or dark, has a fault that axe-core finds or that breaks the policy."""
 
 import gzip
 
@@ -12,7 +12,7 @@ from tests.process.server import ServerProcess
 
 AXE = ROOT / "frontend/node_modules/axe-core/axe.min.js"
 MAX_BYTES = 120 * 1024
-"""All files of the app together, gzipped: what issue and README promise."""
+"""All files of the app together, gzipped: what README promises."""
 
 SCREENS = ("/", "/playground", "/connection", "/admin/users", "/admin/connections", "/no/such")
 
@@ -37,7 +37,7 @@ def settle(tab: Tab) -> None:
 
 
 def look(tab: Tab, path: str) -> list[str]:
-    """What is wrong with the page, each fault as a line."""
+    """Return what is wrong with the page, each fault as a line."""
     settle(tab)
     tab.page.evaluate(AXE.read_text())
     found = tab.page.evaluate("axe.run()")["violations"]

@@ -28,7 +28,7 @@ RELOADING = """if (Number(sessionStorage.reloads) > 0) {
 
 
 def instance(tab: Tab) -> str:
-    """The instance that the newest socket of the tab asked for."""
+    """Return the instance that the newest socket of the tab asked for."""
     [name] = parse_qs(urlsplit(tab.sockets[-1].url).query)["instance"]
     return name
 
@@ -45,7 +45,7 @@ def tabs_of(profile: Profile, count: int) -> list[Tab]:
 
 @dataclass
 class Neighbours:
-    """Tabs of one profile, all that their server has, and when the last of them was opened."""
+    """All tabs of a server, which are of one profile, and when the last of them was opened."""
 
     server: ServerProcess
     profile: Profile

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from app.storage.database import Database
 from app.streams.base import StreamLog
 from app.streams.generation import GUARD_NAME
 from app.streams.sql import SqlStreamLog, StreamLimits
+from tests.databases import place_database
 
 Clock = Callable[[], float]
 
@@ -45,14 +45,9 @@ class SqlStore:
     name = "sqlite"
     database = "switchboard.db"
 
-    def __init__(self) -> None:
-        self._made: tempfile.TemporaryDirectory[str] | None = None
-
     async def open(self, folder: Path, limits: StreamLimits, clock: Clock) -> Opened:
-        path = folder / self.database
-        if not path.exists():
-            await self._give(path)
-        database = await Database.open(path)
+        place_database(folder, self.database)
+        database = await Database.open(folder / self.database)
         try:
             streams = await SqlStreamLog.open(database, folder / GUARD_NAME, limits, clock)
         except BaseException:
@@ -78,13 +73,6 @@ class SqlStore:
             return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         finally:
             connection.close()
-
-    async def _give(self, path: Path) -> None:
-        """Copy an empty database there, which saves migrating one each time."""
-        if self._made is None:
-            self._made = tempfile.TemporaryDirectory()
-            await (await Database.open(Path(self._made.name) / self.database)).close()
-        shutil.copy2(Path(self._made.name) / self.database, path)
 
 
 STORES: tuple[Store, ...] = (SqlStore(),)

@@ -18,7 +18,7 @@ class Bound:
     beside: int = 0
 
     def check(self, count: int, operations: int, made_of: Counter[str] | None = None) -> None:
-        """Raises AssertionError, which tells what the count is made of, when there are more."""
+        """Raises AssertionError, which tells what the count is made of, when there are too many."""
         allowed = self.most * operations + self.beside
         parts = [f"{number:,} × {name}" for name, number in (made_of or Counter()).most_common()]
         assert count <= allowed, (
@@ -29,7 +29,7 @@ class Bound:
         )
 
 
-# System calls. Beside, a server sweeps twice a second, notes in the database which sessions were
+# System calls. Besides, a server sweeps twice a second, writes to the database which sessions were
 # used, and has threads that wake the loop: some 20 calls a second.
 
 BESIDE: Final = 40

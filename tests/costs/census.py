@@ -1,4 +1,4 @@
-"""A feature for a server that is examined: it counts what the process holds, and can waste some."""
+"""A feature for the server under test: it counts what the process holds, and can waste some."""
 
 import asyncio
 import ctypes
@@ -17,7 +17,7 @@ _ANYBODY: Final = ctypes.c_ulong(-1)
 
 
 class Census:
-    """Answers `census.take`; `census.keep` and `census.write` do something in vain, so often."""
+    """Answers with counts; `census.keep` and `census.write` first waste objects or system calls."""
 
     prefix = "census"
 
@@ -28,7 +28,7 @@ class Census:
         ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYBODY, 0, 0, 0)
 
     async def handle(self, connection: Connection, message: ClientMessage) -> Reply:
-        """Return how many blocks and tasks there are, after what was asked for."""
+        """Return how many blocks and tasks there are, once it has wasted what was asked for."""
         if message.type == "census.keep":
             self._kept += [object() for _ in range(message.payload)]
         elif message.type == "census.write":

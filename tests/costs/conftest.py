@@ -1,4 +1,4 @@
-"""Servers in processes of their own that can be examined."""
+"""Servers in processes of their own whose costs are counted."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from tests.costs.timers import WatchedLoop
 
 FEATURE = "tests.costs.census:Census"
 NEVER = "3600"
-"""Seconds between two pings, so that there are none."""
+"""Seconds between two pings: so long that there are none."""
 
 
 def pytest_asyncio_loop_factories(
@@ -46,20 +46,20 @@ class Examined:
         return self.server.load
 
     def census(self, what: str = "take", payload: Any = None) -> Counter[str]:
-        """Return what the process holds, after it has done as it was told."""
+        """Return what the process holds, after the census has done this."""
         question = {"type": f"census.{what}", "payload": payload}
         self.inspector.send(json.dumps(question))
         return Counter(json.loads(self.inspector.recv(timeout=PATIENCE))["payload"])
 
     def calls_of(self, act: Callable[[], object]) -> Counter[str]:
-        """Return the system calls that the server makes meanwhile."""
+        """Return the system calls that the server makes during the act."""
         with system_calls(self.server.pid, self.server.folder) as found:
             act()
         return found
 
 
 def people(users: int, devices: int, instances: int = 1) -> Clients:
-    """So many users with so many devices each, and one more user, whom nobody sends anything."""
+    """Return so many users with so many devices each, and one more user, who gets no messages."""
 
     def requests(tokens: Sequence[str], _cookie: Callable[[str], str]) -> list[str]:
         used = tokens[: users * devices]
@@ -70,7 +70,7 @@ def people(users: int, devices: int, instances: int = 1) -> Clients:
 
 @contextmanager
 def examined(tools: Tools, clients: Clients, **settings: str) -> Iterator[Examined]:
-    """Give a server with these accounts; the last device of all is the inspector's."""
+    """Run a server with these accounts; the last device of all is the inspector's."""
     with (
         ours(tools, clients, settings={"FEATURES": FEATURE, **settings}) as server,
         connect(

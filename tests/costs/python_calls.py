@@ -1,4 +1,4 @@
-"""How many functions are called for something: ours by whomever, and any others by ours."""
+"""Counts calls of functions in app/, and calls that these make themselves."""
 
 import sys
 from collections import Counter
@@ -13,15 +13,15 @@ import app
 OURS: Final = str(Path(str(app.__file__)).parent)
 
 TURNS: Final = 5
-"""What runs beside, such as a sweep, only adds, so the least of some turns is without it."""
+"""A sweep or the like only adds calls, so the turn with the fewest is without it."""
 
 
 @contextmanager
 def python_calls() -> Iterator[Counter[str]]:
-    """Give a count, by name, of the calls in this thread inside of the block.
+    """Count the calls in this thread inside of the block, by name.
 
-    A coroutine that goes on counts as a call, too. What the event loop, aiohttp and the peers call
-    among themselves is left out.
+    Resuming a coroutine counts as a call, too. Calls among the event loop, aiohttp and the peers do
+    not count.
     """
     found: Counter[str] = Counter()
 
@@ -41,7 +41,7 @@ def python_calls() -> Iterator[Counter[str]]:
 
 
 async def fewest_calls(act: Callable[[], Awaitable[object]]) -> Counter[str]:
-    """Return the calls of one of some turns, the one with the fewest."""
+    """Return the calls of that of several turns which has the fewest."""
     turns = []
     for _ in range(TURNS):
         with python_calls() as found:

@@ -1,4 +1,4 @@
-"""How many system calls of each kind a process makes meanwhile, as strace counts them."""
+"""Counts the system calls of a process with strace."""
 
 import signal
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def system_calls(pid: int, folder: Path) -> Iterator[Counter[str]]:
-    """Give a count of what all threads of the process call inside of the block; it is filled after.
+    """Count the calls of all threads of the process inside of the block; fill the count at its end.
 
     The last call or two may be missing: a peer has the bytes before the call has returned.
     """

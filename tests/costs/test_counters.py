@@ -1,4 +1,4 @@
-"""What counts can see one more, and a bound says what there is too much of."""
+"""Every counter sees one thing more, and a bound tells what there is too much of."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a connection holds while it does nothing, counted inside of the server's process."""
+"""How many blocks and tasks an idle connection takes, counted inside of the server's process."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What the operating system is asked for: one call for each thing that cannot do without."""
+"""How many system calls the server makes for a message, a ping, a commit."""
 
 from collections.abc import Iterator
 

@@ -34,10 +34,10 @@ QUERIES = {"tablet": "?resume=live"}
 """The tablet is positioned, without the page showing how it connects."""
 
 EPOCH = "qKDrE0-uRhVb2Pqw"
-"""Stands in the pages for the server's epoch; any other one is foreign to it."""
+"""The epoch that the pages show; a test replaces it by the server's."""
 
 FILLER = "filler.x"
-"""Type of what fills an outbox; no page shows it."""
+"""Type of the messages that fill an outbox; no page shows it."""
 
 
 def steady(value: Any, key: str = "") -> Any:
@@ -61,13 +61,13 @@ def epochs(message: dict[str, Any]) -> list[str]:
 
 
 def alike(value: Any) -> str:
-    """Return the JSON text of what is steady: 25 is not 25.0 there, and keys have an order."""
+    """Return the JSON text of what is steady; 25 differs from 25.0, and keys have an order."""
     return json.dumps(steady(value), indent=1)
 
 
 @dataclass
 class Frames:
-    """Devices that say what the page says, and compare what they hear with it."""
+    """Devices that send what a page shows, and compare with it what they receive."""
 
     server: Server
     devices: dict[str, Device]
@@ -133,7 +133,7 @@ class Frames:
             self.peers[name].ws.transport.resume_reading()
 
     async def _stop_reading(self, name: str) -> None:
-        """Have so much sent to who reads nothing that the outbox is full."""
+        """Stop the device from reading, and fill its outbox."""
         self.peers[name].ws.transport.pause_reading()
         device, node = self.devices[name], self.server.app[NODE]
         # Large ones until the system takes no more of them, small ones into the last gap.

@@ -43,7 +43,7 @@ class Page:
 
     @property
     def script(self) -> list[Example]:
-        """The examples, and between them what readers do not see: `<!-- play: … -->`."""
+        """The examples, with the cues between them that readers do not see: `<!-- play: … -->`."""
         cues = [(found.start(), Example("cue", found[1], "")) for found in _CUE.finditer(self.text)]
         shown = [(found.start(), Example(*found.groups())) for found in _FENCE.finditer(self.text)]
         return [one for _, one in sorted(cues + shown, key=lambda pair: pair[0])]

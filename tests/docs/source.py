@@ -1,4 +1,4 @@
-"""What the code says, read from its source."""
+"""Finds calls in the source of app/."""
 
 import ast
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def calls(*under: str) -> Iterator[ast.Call]:
 
 
 def called(call: ast.Call) -> str:
-    """Return the last word of what is called."""
+    """Return the last part of the called name."""
     if isinstance(call.func, ast.Attribute):
         return call.func.attr
     return call.func.id if isinstance(call.func, ast.Name) else ""
@@ -35,6 +35,6 @@ def constant(call: ast.Call, position: int) -> object:
 
 
 def of_a_log(call: ast.Call) -> bool:
-    """Tell whether a line is written to the log by this call."""
+    """Tell whether this call writes a line to the log."""
     func = call.func
     return isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == "log"

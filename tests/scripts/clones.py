@@ -1,4 +1,4 @@
-"""Clones of the project in which scripts run with nothing of this machine but what a test gives."""
+"""Clones of the project whose scripts find only those tools of this machine that a test gives."""
 
 import shutil
 from pathlib import Path
@@ -29,6 +29,6 @@ def give(path: Path, *tools: str) -> None:
 
 
 def write(path: Path, name: str, script: str) -> None:
-    """There is a program of this name, which does this."""
+    """Put a program of this name, with this shell script, into the folder."""
     (path / name).write_text(f"#!/bin/sh\n{script}\n")
     (path / name).chmod(0o755)

@@ -9,4 +9,4 @@ class Running:
     handle: str
     password: str
     options: tuple[str, ...] = ()
-    """What the smoke test needs to believe its certificate."""
+    """Options with which the smoke test trusts the server's certificate."""

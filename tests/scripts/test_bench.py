@@ -146,7 +146,7 @@ def test_the_figures_are_drawn(bench: tuple[str, Path], sizes: Sizes, tmp_path: 
     command = [sys.executable, "-m", "scripts.benchmark", "--from", bench[1], "--plot", drawing]
     subprocess.run(command, cwd=ROOT, check=True)
     bars = [one.get("class") for one in fromstring(drawing.read_text()) if one.tag == f"{SVG}rect"]
-    # Two beside ours for each table; that of TLS has two rows of ours.
+    # Each table has two servers beside ours; that of TLS has two rows of ours.
     tables = len(SHOWN) - 1 + len(sizes.fanout_connections)
     assert (bars.count("bar"), bars.count("own")) == (2 * tables, tables + 1)
 
@@ -161,7 +161,7 @@ def test_the_file_lies_where_it_was_asked_for_and_has_it_all(
 ) -> None:
     assert list(dict.fromkeys(result["scenario"] for result in results)) == list(SCENARIOS)
     ours = figures(results, "fanout")[2]
-    # As many rounds as make that many deliveries, to the connections of the first table.
+    # Of the first table, whose rounds make this many deliveries in a turn.
     assert (ours["server"], ours["operations"]) == ("ours", sizes.runs * sizes.fanout_deliveries)
 
 

@@ -1,4 +1,4 @@
-"""What scripts/chaos trace makes of strace's lines."""
+"""How scripts/chaos trace reads the lines of strace."""
 
 from pathlib import Path
 

@@ -47,7 +47,7 @@ def test_continuous_integration_runs_the_tests_and_nothing_else() -> None:
 
 
 def test_switchboard_uses_the_data_of_serve_from_any_folder(tmp_path: Path) -> None:
-    """What a caller's folder has in it is no data of the server."""
+    """The server's data is not in the caller's folder."""
     outcome = subprocess.run(
         [ROOT / "scripts/switchboard", "config", "--json"],
         cwd=tmp_path,

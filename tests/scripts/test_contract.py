@@ -42,7 +42,7 @@ BREACHES = [
 
 @pytest.fixture(scope="module")
 def complaints(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What is said about a copy in which every breach was made."""
+    """What lint-imports says about a copy of app/ that has every breach."""
     copy = tmp_path_factory.mktemp("copy")
     shutil.copy(ROOT / "setup.cfg", copy)
     shutil.copytree(ROOT / "app", copy / "app")

@@ -1,4 +1,4 @@
-"""The image, the unit and the proxies' examples: checked by their own tools where these are."""
+"""The image, the unit and the examples for proxies, checked by their own tools where installed."""
 
 import json
 import os
@@ -20,7 +20,7 @@ DEPLOY = ROOT / "deploy"
 
 
 def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions, each as a word and the rest."""
+    """Return the Dockerfile's instructions, each as a word and the rest."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [line.strip() for line in text.splitlines() if line.strip() and line[0] != "#"]
     return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
@@ -128,7 +128,7 @@ def test_every_setting_that_an_example_names_exists(name: str) -> None:
 
 
 def nginx_directives() -> dict[str, list[str]]:
-    """Directives of nginx.conf by name, the comments left out."""
+    """Return the directives of nginx.conf by name, without comments."""
     found: dict[str, list[str]] = {}
     for line in (DEPLOY / "nginx.conf").read_text().splitlines():
         if line.strip() and not line.strip().startswith("#"):

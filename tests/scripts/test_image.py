@@ -1,4 +1,4 @@
-"""A crash image is opened as it was left, and the original is not touched."""
+"""A crash image is examined as the killed server left it, and the original stays unchanged."""
 
 import random
 import sqlite3

@@ -81,7 +81,7 @@ def test_groups_are_served_apart_and_a_sender_can_be_left_out(tools: Tools, star
         server.load.open(0, 9)
         assert server.load.play("others", 5, size=3, groups=3).operations == 5 * 3 * 2
         assert server.load.play("others", 5, size=3, groups=2).messages == 5 * 2
-        # Whoever asks for an answer gets one.
+        # A message with an id gets an answer.
         assert server.load.play("durable", 4, size=3, groups=3).operations == 4 * 3 * 3
 
 
@@ -100,7 +100,7 @@ def test_rounds_begin_when_they_are_due(tools: Tools) -> None:
         server.load.open(0, 6)
         phase = server.load.play("others", 20, size=3, groups=2, per_second=400)
         assert phase.operations == 20 * 2 * 2
-        # 40 rounds at 400 a second; a late one is not made up for by an early one.
+        # 40 rounds at 400 a second; none begins before it is due.
         assert phase.seconds >= 0.1
 
 

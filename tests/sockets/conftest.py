@@ -26,7 +26,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
             return await stack.enter_async_context(Server(tmp_path, **options))
 
         yield start
-    # The peers' own tasks end a turn after their sockets.
+    # The tasks of peers end a turn of the loop after their sockets.
     async with asyncio.timeout(PATIENCE):
         while asyncio.all_tasks() - before - {asyncio.current_task()}:  # noqa: ASYNC110
             await asyncio.sleep(0.001)

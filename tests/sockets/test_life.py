@@ -145,7 +145,7 @@ async def test_a_peer_that_vanished_with_unsent_data_is_ended(serve) -> None:
 
 
 async def test_silence_of_the_application_never_closes(serve) -> None:
-    # A pong has half of it: a loop that is held up so long would close for nothing.
+    # A pong has half of it: if the machine stops the loop that long, the server closes for nothing.
     server = await serve(heartbeat_seconds=0.5)
     peer = await server.connect(await server.device())
     [connection] = server.manager.connections()

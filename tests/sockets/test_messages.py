@@ -1,4 +1,4 @@
-"""What a peer says, what it is answered, and that nothing it sends takes the server down."""
+"""How the server answers what a peer sends, and that nothing that it sends harms the server."""
 
 import json
 

@@ -20,7 +20,7 @@ def note(number: int = 0, to: Any = "user", **more: Any) -> Message:
 
 
 async def answer_to(peer: Peer, id_: str = "ask") -> Message:
-    """The answer with this id; what else comes before is dropped."""
+    """Return the answer with this id, skipping what comes before it."""
     while True:
         message = await peer.receive()
         if message.get("reply_to") == id_:
@@ -42,7 +42,7 @@ async def resume(server: Server, device: Device, epoch: str, offset: int, more: 
 
 
 async def upto_position(peer: Peer) -> tuple[list[Message], Message]:
-    """What comes before the next `position`, and its payload."""
+    """Return what comes before the next `position`, and its payload."""
     messages = []
     while (message := await peer.receive())["type"] != "position":
         messages.append(message)
@@ -292,7 +292,7 @@ async def test_what_everyone_gets_is_for_users_that_were_away_too(
 
 
 async def limit_pages(server: Server, pages: int) -> None:
-    """Let the database grow to so many pages at most: a full disk."""
+    """Fill the disk: let the database grow to so many pages at most."""
 
     def limit(connection: Any) -> None:
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")

@@ -1,4 +1,4 @@
-"""What direct writes rely on: a transport tells truly, and at once, what it has not written."""
+"""Direct writes rely on transports that tell at once how much they have not written."""
 
 import asyncio
 import socket

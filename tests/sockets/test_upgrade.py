@@ -1,4 +1,4 @@
-"""Who may upgrade, and what the others are told before anything is upgraded."""
+"""Which requests may upgrade, and how the server refuses the others."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""The short way of a message past aiohttp, and the long one: nothing shows which it took."""
+"""The short way of a message, past aiohttp, and the long way: no answer shows which it took."""
 
 import json
 from typing import Any

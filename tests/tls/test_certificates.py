@@ -33,10 +33,9 @@ def server(
 
 @asynccontextmanager
 async def client(server: ServerProcess) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open a session of aiohttp's client; when this ends, so have its sockets.
+    """Open a session of aiohttp's client, and wait for the end of all its sockets after the block.
 
-    A WebSocket that aiohttp's client closes goes on with the parting words of TLS, and nobody waits
-    for them; the loop must not close before.
+    aiohttp's client does not wait for the closing alert of TLS, but the loop must not close before.
     """
     sockets: list[socket.socket] = []
 

@@ -17,7 +17,7 @@ from app.websocket.tap import Tap
 from app.websocket.wire import SocketWire
 
 ROUND = 25
-"""Connections that end in one way; with all the ways, and twice, more than 300."""
+"""Connections that end in each way; all ways, twice, make more than 300."""
 
 Way = Callable[[Server, Device], Awaitable[None]]
 
@@ -111,7 +111,7 @@ def left_alive() -> list[object]:
 
 
 async def go(server: Server, device: Device, ways: tuple[Way, ...]) -> None:
-    """Have connections end in these ways, and the peers forget theirs."""
+    """End connections in each of these ways, and forget the peers."""
     for way in ways:
         await way(server, device)
         await server.until(lambda: not server.app[NODE].live)
@@ -129,7 +129,7 @@ async def test_nothing_is_left_of_300_connections(serve) -> None:
         heartbeat_seconds=1,
     )
     device = await server.device()
-    # Whatever is made once, such as the database's threads, is made in the first round.
+    # The first round makes what is made once, such as the threads of the database.
     await go(server, device, WAYS)
     await server.until(lambda: len(asyncio.all_tasks()) == baseline_tasks())
     before = state_of(server)
@@ -142,5 +142,5 @@ async def test_nothing_is_left_of_300_connections(serve) -> None:
 
 
 def baseline_tasks() -> int:
-    """This test, the sweep, the committer, the keeper and the flush."""
+    """Return how many tasks a server has: test, sweep, committer, keeper, flush."""
     return 5

@@ -1,4 +1,4 @@
-"""On the wire: frames arrive whole and in order, and nothing follows a close frame."""
+"""Frames arrive whole and in order, and nothing follows a close frame."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ CLOSE = 8
 
 @dataclass
 class Senders:
-    """Tasks that send numbered frames to one connection, also long after it is over."""
+    """Tasks that send numbered frames to one connection, and go on after its end."""
 
     connection: Connection
     random: random.Random
@@ -38,7 +38,7 @@ class Senders:
 
 
 async def all_frames(peer: RawPeer) -> list[tuple[int, bytes]]:
-    """Return every frame up to the end of the stream; a close is answered, as it should be."""
+    """Return every frame up to the end of the stream, answering a close frame."""
     frames = []
     with suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:

@@ -1,4 +1,4 @@
-"""Bad peers under TLS, where bytes hide in two transports."""
+"""Bad peers under TLS, where unsent bytes are in two transports."""
 
 import json
 
