@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from scripts.benchmark.asking import metrics
 from scripts.benchmark.lineup import Lineup
 from scripts.benchmark.load import Phase
-from scripts.benchmark.metrics import metrics
 from scripts.benchmark.ours import Clients, by_header, ours
 from scripts.benchmark.report import Result, Writes
 from scripts.benchmark.servers import ROOT, Server

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from scripts.benchmark.asking import Position, head
 from scripts.benchmark.lineup import Lineup
 from scripts.benchmark.load import Load, LoadFailed, Phase
 from scripts.benchmark.measure import Contender, alternate, settle, summarise
 from scripts.benchmark.ours import CONNECTED, LIVE, Ours, by_header, households, ours
-from scripts.benchmark.positions import Position, head
 from scripts.benchmark.report import Result
 from scripts.benchmark.servers import Server, Shape
 from scripts.benchmark.sizes import Sizes

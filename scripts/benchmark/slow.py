@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from scripts.benchmark.asking import metrics
 from scripts.benchmark.lineup import Lineup
 from scripts.benchmark.load import LoadFailed
 from scripts.benchmark.measure import Contender, alternate, summarise
-from scripts.benchmark.metrics import metrics
 from scripts.benchmark.ours import one_user, ours
 from scripts.benchmark.report import Result
 from scripts.benchmark.servers import Server, Shape, floor_program, naive

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from scripts.benchmark.asking import ask, head
 from scripts.benchmark.backend import SigningIn, add_key, add_person, post
 from scripts.benchmark.lineup import Lineup
 from scripts.benchmark.load import Load, LoadFailed
 from scripts.benchmark.measure import settle
 from scripts.benchmark.ours import CONNECTED, LIVE, Ours, by_header, households, ours
-from scripts.benchmark.positions import ask, head
 from scripts.benchmark.report import Result, Stalls
 from scripts.benchmark.servers import Shape
 from scripts.benchmark.sizes import Sizes

@@ -93,5 +93,6 @@ def page(name: str) -> Page:
 
 def all_pages() -> list[Page]:
     """Return every page that people read."""
-    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    benchmark = ROOT / "scripts/benchmark/README.md"
+    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), benchmark]
     return [Page(path) for path in sorted(found)]

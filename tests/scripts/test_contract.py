@@ -76,3 +76,8 @@ def test_rooms_are_named_whole() -> None:
     # A contract that lists single files of a room hides what the room is.
     layers = {word.strip("()") for word in contract("layers", "layers")}
     assert not [word for word in layers if "." in word]
+
+
+def test_the_server_knows_nothing_of_its_benchmark() -> None:
+    for path in (ROOT / "app").rglob("*.py"):
+        assert "benchmark" not in path.read_text().lower(), path

@@ -1,10 +1,19 @@
-"""Asks our running server for positions, as a device."""
+"""Asks our running server: its metrics, and what it tells a device."""
 
 import asyncio
+import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+
+
+def metrics(port: int) -> dict[str, float]:
+    """Return every metric by its name with its labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    pairs = (line.rpartition(" ")[::2] for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
 
 
 @dataclass(frozen=True, slots=True)
