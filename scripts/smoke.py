@@ -79,7 +79,7 @@ class Socket:
         await self.ws.send_str(json.dumps(message))
 
     async def hear(self, wanted: str) -> dict[str, Any]:
-        """Return the next message of type `wanted`, skipping others; raises Unexpected at `error`."""
+        """Return the next message of type `wanted`, skipping all others but an `error`."""
         while True:
             frame = await self.ws.receive(PATIENCE_SECONDS)
             _expect(

@@ -57,7 +57,7 @@ async def test_the_page_says_how_to_build_the_app_where_it_is_missing(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "FRONTEND", tmp_path)
-    api = await start()
+    api = await start(web_app="auto")
     text = await (await api.http.get("/")).text()
     assert "./scripts/build" in text
     assert "Node" in text
