@@ -16,7 +16,7 @@ from tests.effort import set_effort
 HERE: Final = Path(__file__).parent
 SOCKETS: Final = HERE / "sockets"
 
-PROCESSES: Final = tuple(HERE / room for room in ("browser", "chaos", "process"))
+PROCESSES: Final = tuple(HERE / name for name in ("browser", "chaos", "process"))
 """Folders of which every test starts a process; elsewhere these tests have the mark themselves."""
 
 MEMORY: Final = Path("/dev/shm")
@@ -53,7 +53,7 @@ def _memory_will_do() -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if any(room in item.path.parents for room in PROCESSES):
+        if any(folder in item.path.parents for folder in PROCESSES):
             item.add_marker("process")
     if config.option.unit:
         left_out = [item for item in items if item.get_closest_marker("process")]

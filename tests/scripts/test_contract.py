@@ -64,16 +64,16 @@ def test_a_breach_is_found(complaints: str, complaint: str) -> None:
     assert complaint in complaints
 
 
-def test_every_room_is_at_the_edge_or_kept_from_it() -> None:
+def test_every_package_is_at_the_edge_or_kept_from_it() -> None:
     edge = {"application", "server", "web", "websocket", "control", "listen", "requests", "keys"}
     kept = contract("edge", "source_modules")
-    for room in (ROOT / "app").iterdir():
-        if room.stem not in edge | {"__init__", "__pycache__"}:
-            assert f"app.{room.stem}" in kept
+    for package in (ROOT / "app").iterdir():
+        if package.stem not in edge | {"__init__", "__pycache__"}:
+            assert f"app.{package.stem}" in kept
 
 
-def test_rooms_are_named_whole() -> None:
-    # A contract that lists single files of a room hides what the room is.
+def test_packages_are_named_whole() -> None:
+    # A contract that lists single files of a package hides what the package is.
     layers = {word.strip("()") for word in contract("layers", "layers")}
     assert not [word for word in layers if "." in word]
 

@@ -62,10 +62,10 @@ def test_long_tries_more(tmp_path: Path) -> None:
     assert "assert (True, 2000, 600) == (False, 100, 30)" in run(tmp_path, "--long")
 
 
-def test_no_test_of_a_room_of_processes_is_a_unit() -> None:
-    rooms = [f"tests/{room}" for room in ("browser", "chaos", "process")]
+def test_no_test_of_a_folder_of_processes_is_a_unit() -> None:
+    folders = [f"tests/{name}" for name in ("browser", "chaos", "process")]
     outcome = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--collect-only", "--unit", *rooms],
+        [sys.executable, "-m", "pytest", "-q", "--collect-only", "--unit", *folders],
         cwd=ROOT,
         capture_output=True,
         text=True,
