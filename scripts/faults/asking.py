@@ -32,14 +32,14 @@ class Tally:
 
 
 class Asker:
-    """The mouth of a device that asks."""
+    """The author of a device that asks."""
 
     def __init__(self, device: Device, tally: Tally) -> None:
         self.device = device
         self._tally = tally
         self._asked = 0
         self._open: dict[str, tuple[str, float, asyncio.Future[Answer]]] = {}
-        device.mouth = self
+        device.author = self
 
     def next_id(self) -> str:
         """Return the id of the next question."""

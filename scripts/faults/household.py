@@ -46,7 +46,7 @@ async def complete_all(fleet: Fleet) -> None:
     households = []
     for devices in fleet.users.values():
         writer = Writer(devices[0], [], 0, Habits(), random.Random(fleet.rng.random()))
-        devices[0].mouth = writer
+        devices[0].author = writer
         households.append(Household(devices, [writer]))
     for household in households:
         household.progress()

@@ -1,22 +1,26 @@
 """Handlers that never end hold up nothing else, and take bounded memory."""
 
+import pytest
+
 from tests.chaos.conftest import Chaos
 
-DEVICES = 300
-"""More than the 256 whose waiting messages fill the node's 64 MiB."""
+pytestmark = pytest.mark.trial
+
+# More than the 256 devices whose waiting messages fill the node's 64 MiB.
+SMALL = {"devices": 300, "handler_seconds": 3, "seconds": 2, "per_second": 600, "untimed": True}
+FULL = {"devices": 1000}
 
 
-def test_handlers_that_hang_time_out_and_hold_up_nothing_else(chaos: Chaos) -> None:
-    told = chaos(
-        *("hang", "--devices", str(DEVICES), "--handler-seconds", "3", "--untimed"),
-        *("--seconds", "2", "--per-second", "600"),
-    )
+def test_handlers_that_hang_time_out_and_hold_up_nothing_else(chaos: Chaos, long: bool) -> None:
+    sizes = FULL if long else SMALL
+    devices = sizes["devices"]
+    told = chaos("hang", **sizes)
     # One while others are measured, and one that small messages, and large ones, wait behind.
-    assert told.count("hanging: hang.forever: timed_out") >= 3 * DEVICES
-    assert told.count("hanging: hang.small: ok") == 64 * DEVICES
-    assert told.count("hanging: hang.small: busy") == 4 * DEVICES
+    assert told.count("hanging: hang.forever: timed_out") >= 3 * devices
+    assert told.count("hanging: hang.small: ok") == 64 * devices
+    assert told.count("hanging: hang.small: busy") == 4 * devices
     waited, refused = (told.count(f"hanging: hang.large: {how}") for how in ("ok", "busy"))
-    assert waited + refused == 5 * DEVICES
+    assert waited + refused == 5 * devices
     # Nobody had to come back, and each has all that its user was sent.
-    assert told.count("connections") == DEVICES
+    assert told.count("connections") == devices
     assert told.count("received") == 10 * told.count("kept")
