@@ -30,6 +30,7 @@ from app.features.door import Door
 from app.features.feature import Feature, handlers, load_features
 from app.features.lines import LineLimits, Lines
 from app.features.presence import PresenceFeature
+from app.features.token import TokenFeature
 from app.keys import (
     ACCOUNTS,
     ADMISSION,
@@ -224,7 +225,8 @@ async def _door(app: web.Application) -> AsyncIterator[None]:
     device = DeviceFeature(node, app[PUBLISHER], owned, limits)
     presence = PresenceFeature(node)
     app[SESSIONS].on_devices_changed = presence.list_changed
-    features: list[Feature] = [device, presence, *own, *accepted]
+    token = TokenFeature(node, app[SESSIONS])
+    features: list[Feature] = [device, presence, token, *own, *accepted]
     found = handlers(features)
     ack = AckFeature(node)
     dispatcher = Dispatcher({**found, ack.prefix: ack.handle}, app[METRICS].received)

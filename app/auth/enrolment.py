@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.auth.jwt import Claims
+from app.auth.jwt import Claims, InvalidJwt
 from app.base.tasks import Batches, complete
 from app.storage.database import Database
 from app.storage.devices import (
@@ -80,6 +80,9 @@ def _description(device: Device) -> tuple[str, str | None, str | None]:
 OutsiderKey = tuple[str, str, str | None]
 """Issuer, subject, device uuid."""
 
+Holder = tuple[int, int]
+"""Ids of the user and the device that a token must stand for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outsider:
@@ -89,6 +92,13 @@ class Outsider:
     device: Device | None
     not_before: int
     """The latest of user and device, tombstones included; milliseconds since the epoch."""
+
+    @property
+    def holder(self) -> Holder | None:
+        """User and device, None if one of them is missing."""
+        if self.user is None or self.device is None:
+            return None
+        return self.user.id, self.device.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +124,14 @@ class Outsiders:
         self._clock = clock
         self._known: Batches[OutsiderKey, Outsider] = Batches(self._load)
 
-    async def admit(self, claims: Claims) -> Admitted | None:
-        """Return whom the JWT stands for; None if it was ended or its user may not act."""
+    async def admit(self, claims: Claims, holder: Holder | None = None) -> Admitted | None:
+        """Return whom the JWT stands for; None if it was ended or its user may not act.
+
+        With a `holder` nothing is made for it: raises InvalidJwt for one of anybody else.
+        """
         known = await self._known.get(_key(claims))
+        if holder is not None and (known is None or known.holder != holder):
+            raise InvalidJwt("of another user or device", final=False)
         if known is None or not _needs_nothing(known, claims):
             return await complete(self._first_use(claims))
         return _admitted(known, claims)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from app.auth.addressees import DeviceOwners
 from app.auth.endings import RecentEndings, ToClose, connections_of
-from app.auth.enrolment import Admitted, Enrolment, Outsiders
+from app.auth.enrolment import Admitted, Enrolment, Holder, Outsiders
 from app.auth.jwt import MAX_JWT_BYTES, Claims, InvalidJwt, JwtVerifier
 from app.auth.tokens import (
     TOKEN_LENGTH,
@@ -83,9 +83,10 @@ class Sessions:
         self._changes = 0
         self._purged_at = clock()
 
-    async def resolve(self, token: str, via: Via) -> Identity:
+    async def resolve(self, token: str, via: Via, holder: Holder | None = None) -> Identity:
         """Return the token's identity, and count this as a use of its session and device.
 
+        With a `holder` the token of anybody else is refused, and a JWT's first use makes no device.
         Raises Problem 401 `unauthorized`.
         """
         if len(token) != TOKEN_LENGTH and ("." not in token or len(token) > MAX_JWT_BYTES):
@@ -95,9 +96,12 @@ class Sessions:
             raise no_valid_session()
         entry, reason = self._cache.get(key), None
         if entry is None:
-            entry, reason = await self._load(key, token)
+            entry, reason = await self._load(key, token, holder)
         if entry is None or entry.ended or not self._in_time(entry):
             self._remember_dead(key, reason)
+            raise no_valid_session()
+        identity = entry.identity
+        if holder is not None and (identity.user_id, identity.device_id) != holder:
             raise no_valid_session()
         return self._use(entry, via)
 
@@ -110,8 +114,11 @@ class Sessions:
 
     def holds(self, identity: Identity) -> bool:
         """Return whether the identity is in time and nothing in this process has ended it."""
-        in_time = identity.expires_at is None or identity.expires_at > self._clock()
-        return in_time and not self._endings.include(identity)
+        return self.in_time(identity) and not self._endings.include(identity)
+
+    def in_time(self, identity: Identity) -> bool:
+        """Return whether the identity's token has not reached its own end."""
+        return identity.expires_at is None or identity.expires_at > self._clock()
 
     def touch_live(self, live: Iterable[tuple[int | None, int | None]]) -> None:
         """Count as used now the sessions and devices of these live connections.
@@ -196,11 +203,10 @@ class Sessions:
                 self._cache.drop(key)
 
     def _in_time(self, entry: Entry) -> bool:
-        now = self._clock()
-        identity = entry.identity
-        if identity.expires_at is not None and identity.expires_at <= now:
+        if not self.in_time(entry.identity):
             return False
-        return identity.session_id is None or entry.last_used + self._idle > milliseconds(now)
+        idle_since = milliseconds(self._clock()) - self._idle
+        return entry.identity.session_id is None or entry.last_used > idle_since
 
     def _use(self, entry: Entry, via: Via) -> Identity:
         identity = entry.identity
@@ -227,12 +233,14 @@ class Sessions:
         self._cache.put(key, entry)
         return entry
 
-    async def _load(self, key: bytes, token: str) -> tuple[Entry | None, str | None]:
+    async def _load(
+        self, key: bytes, token: str, holder: Holder | None
+    ) -> tuple[Entry | None, str | None]:
         """Return the entry of a token that memory does not know; None, and the reason, if none."""
         if "." not in token:
             return await self._tokens.get(key), None
         try:
-            return await self._admit(key, token), None
+            return await self._admit(key, token, holder), None
         except InvalidJwt as fault:
             if fault.final:
                 return None, fault.reason
@@ -261,16 +269,18 @@ class Sessions:
         used = max(owner.last_used, self.session_uses.last(owner.session_id))
         return self._remember(key, identity, used)
 
-    async def _admit(self, key: bytes, token: str) -> Entry | None:
+    async def _admit(self, key: bytes, token: str, holder: Holder | None) -> Entry | None:
         if self._verifier is None:
             return None
         claims = self._verifier.verify(token)
-        return await complete(self._admit_claims(key, claims))
+        return await complete(self._admit_claims(key, claims, holder))
 
-    async def _admit_claims(self, key: bytes, claims: Claims) -> Entry | None:
+    async def _admit_claims(
+        self, key: bytes, claims: Claims, holder: Holder | None
+    ) -> Entry | None:
         while True:
             changes = self._changes
-            admitted = await self._outsiders.admit(claims)
+            admitted = await self._outsiders.admit(claims, holder)
             # Something may have ended while the answer was on its way: then ask again.
             is_current = changes == self._changes
             if admitted is not None:

@@ -162,7 +162,9 @@ class Connection:
         self.connection_id = connection_id
         self.instance = instance
         self.session_id = session_id
+        """The session of its token, None for a JWT. The deadlines change it with the token."""
         self.expires_at = expires_at
+        """When its token ends, in seconds since the epoch. The deadlines change it."""
         self.address = address
         self.positioned = positioned
         self.connected_at = connected_at

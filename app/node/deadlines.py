@@ -88,6 +88,20 @@ class Deadlines:
         self.arrivals.since.pop(connection, None)
         self._outgoing.slow.discard(connection)
 
+    def expires_in(self, connection: Connection) -> int | None:
+        """Return the whole seconds until the connection's token ends; None if it has no end."""
+        expires_at = connection.expires_at
+        return None if expires_at is None else max(0, int(expires_at - self._wall_clock()))
+
+    def renew(
+        self, connection: Connection, *, session_id: int | None, expires_at: float | None
+    ) -> None:
+        """Have the connection live by another token of its device, and end with that one."""
+        connection.session_id = session_id
+        connection.expires_at = expires_at
+        self._expiring.discard(connection)
+        self._watch_expiry(connection)
+
     async def run(self, metrics: Metrics) -> None:
         """Sweep until cancelled, and observe how late the event loop is."""
         pause = min(SWEEP_SECONDS, self._limits.heartbeat / SLOTS)

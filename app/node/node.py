@@ -184,6 +184,7 @@ class Node:
             heartbeat_seconds=_whole(self.limits.time.heartbeat),
             max_message_bytes=self.limits.message_bytes,
             resume=start,
+            expires_in=self.deadlines.expires_in(connection),
         )
 
     def _end(self, connection: Connection, close: Close) -> None:

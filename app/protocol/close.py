@@ -1,6 +1,7 @@
 """Close codes as data: number, reason, what the peer should do next; and what is to be closed.
 
-40xx: come back. 45xx: do not. The numbers below 4000 are those of RFC 6455, section 7.4.1.
+40xx: come back. 45xx: do not, except after 4501 with a new token. The numbers below 4000 are those
+of RFC 6455, section 7.4.1.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ RATE_LIMIT = Close(4003, "rate_limit", True, "Too many messages, also after erro
 CLOSED_BY_OPERATOR = Close(
     4004, "closed_by_operator", True, "An administrator closed this one connection."
 )
-SESSION_EXPIRED = Close(4501, "session_expired", False, "The session is over: sign in again.")
+SESSION_EXPIRED = Close(
+    4501, "session_expired", False, "The token has ended: come with a new one, or sign in again."
+)
 REVOKED = Close(4502, "revoked", False, "The session or device was revoked, or the user disabled.")
 ABUSE = Close(4503, "abuse", False, "What the peer sent breaks the protocol on purpose.")
 

@@ -21,7 +21,7 @@ SYSTEM_TYPES: Final = frozenset(
 )
 """Types of the server's own; nobody may send them to others."""
 
-SERVER_PREFIXES: Final = SYSTEM_TYPES | {"device", "presence"}
+SERVER_PREFIXES: Final = SYSTEM_TYPES | {"device", "presence", "token"}
 """Prefixes that nobody may give to a message for others: the server refuses them everywhere."""
 
 RESERVED_PREFIXES: Final = frozenset({"sync", "playback", "notification"})
@@ -108,30 +108,32 @@ class Connected:
     heartbeat_seconds: int | float
     max_message_bytes: int
     resume: Resume
+    expires_in: int | None = None
+    """Whole seconds until the token of the connection ends; None if it does not."""
 
 
 def connected(payload: Connected) -> ServerMessage:
     """Return the message that opens every connection."""
     # As dicts: orjson takes six times as long for the dataclasses.
     resume = payload.resume
-    return ServerMessage(
-        "connected",
-        {
-            "device_id": payload.device_id,
-            "server_version": payload.server_version,
-            "user_id": payload.user_id,
-            "connection_id": payload.connection_id,
-            "instance": payload.instance,
-            "heartbeat_seconds": payload.heartbeat_seconds,
-            "max_message_bytes": payload.max_message_bytes,
-            "resume": {
-                "outcome": resume.outcome,
-                "epoch": resume.epoch,
-                "offset": resume.offset,
-                "head": resume.head,
-            },
-        },
-    )
+    told: dict[str, Any] = {
+        "device_id": payload.device_id,
+        "server_version": payload.server_version,
+        "user_id": payload.user_id,
+        "connection_id": payload.connection_id,
+        "instance": payload.instance,
+        "heartbeat_seconds": payload.heartbeat_seconds,
+        "max_message_bytes": payload.max_message_bytes,
+    }
+    if payload.expires_in is not None:
+        told["expires_in"] = payload.expires_in
+    told["resume"] = {
+        "outcome": resume.outcome,
+        "epoch": resume.epoch,
+        "offset": resume.offset,
+        "head": resume.head,
+    }
+    return ServerMessage("connected", told)
 
 
 def ping() -> ServerMessage:

@@ -16,7 +16,7 @@ from app.features.dispatch import who
 from app.features.door import Door
 from app.keys import ADMISSION, ANSWERING_PROBLEMS, DOOR, METRICS, NODE, SESSIONS, SETTINGS
 from app.node.connection import Connection
-from app.protocol.close import INTERNAL, REVOKED
+from app.protocol.close import INTERNAL, REVOKED, SESSION_EXPIRED
 from app.protocol.position import Query
 from app.requests.route import SOCKET, Route
 from app.requests.rules import SESSION, Checked
@@ -83,11 +83,14 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
 def enter(app: web.Application, connection: Connection, identity: Identity, query: Query) -> None:
     """Have the connection enter the node, in one step in which nothing else can happen.
 
-    A session that ended while the upgrade was under way is closed with 4502 instead.
+    A session that ended while the upgrade was under way is closed with 4502 instead, and one whose
+    time was up with 4501.
     """
-    if not app[SESSIONS].holds(identity):
+    sessions = app[SESSIONS]
+    if not sessions.holds(identity):
         # `connected` is always the first frame, and this peer never gets it.
-        connection.disconnect(REVOKED, announce=False)
+        close = REVOKED if sessions.in_time(identity) else SESSION_EXPIRED
+        connection.disconnect(close, announce=False)
         return
     app[NODE].enter(connection, query)
     log.info("connected", extra=who(connection))

@@ -26,6 +26,7 @@ VOLATILE = frozenset(
         "heard_seconds",
         "last_seen",
         "connected_at",
+        "expires_in",
     }
 )
 """Keys whose values differ from run to run: here only their JSON type counts."""
@@ -81,7 +82,7 @@ class Frames:
             await self._connect(name, self._real(example.text))
         elif role == "client":
             peer = await self.peer(name)
-            await peer.ws.send(example.text.strip())
+            await peer.ws.send(example.text.strip().replace("TOKEN", self.devices[name].token))
         else:
             await self._expect(name, json.loads(self._real(example.text)))
 

@@ -211,6 +211,30 @@ async def test_an_expiry_far_ahead_is_seen_when_it_comes(node: Node, time: Time)
     assert code(connection) is SESSION_EXPIRED
 
 
+async def test_a_connection_ends_with_the_token_that_it_was_given_last(
+    node: Node, time: Time
+) -> None:
+    deadlines = node.deadlines
+    later = connected(node, 1, 1, expires_at=time.now + 10)
+    sooner = connected(node, 1, 2, expires_at=time.now + 1000, session_id=3)
+    never = connected(node, 1, 3, expires_at=time.now + 10)
+    deadlines.renew(later, session_id=7, expires_at=time.now + 20)
+    deadlines.renew(sooner, session_id=None, expires_at=time.now + 9.5)
+    deadlines.renew(never, session_id=8, expires_at=None)
+    told = [deadlines.expires_in(one) for one in (later, sooner, never)]
+    assert told == [20, 9, None]
+    assert [one.session_id for one in (later, sooner, never)] == [7, None, 8]
+    time.now += 10
+    deadlines.sweep()
+    assert [code(one) for one in (later, sooner, never)] == [None, SESSION_EXPIRED, None]
+    assert deadlines.expires_in(sooner) == 0
+    for one in (later, never):
+        deadlines.heartbeat.take_pong(one, one.pulse.awaited_pong)
+    time.now += 10
+    deadlines.sweep()
+    assert [code(one) for one in (later, never)] == [SESSION_EXPIRED, None]
+
+
 async def test_at_a_stop_clients_are_told_to_come_back_spread_over_the_window(node: Node) -> None:
     connections = [connected(node, 1, number, positioned=True) for number in range(5)]
     closing = asyncio.ensure_future(node.close_all(seconds=10))

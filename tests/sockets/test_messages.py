@@ -14,6 +14,8 @@ async def test_connected_comes_first_and_says_who_and_where(server: Server, phon
     connection = server.manager.connections()[0]
     epoch = first["payload"]["resume"]["epoch"]
     assert epoch
+    life, expires_in = server.settings.session_max_days * 86_400, first["payload"]["expires_in"]
+    assert life - 120 < expires_in < life
     assert first == {
         "type": "connected",
         "payload": {
@@ -24,6 +26,7 @@ async def test_connected_comes_first_and_says_who_and_where(server: Server, phon
             "instance": "default",
             "heartbeat_seconds": 25,
             "max_message_bytes": 65536,
+            "expires_in": expires_in,
             "resume": {"outcome": "live", "epoch": epoch, "offset": 0, "head": 0},
         },
     }

@@ -122,7 +122,9 @@ async def test_a_target_that_is_no_object_is_told_so_in_words_of_json(sender: Sh
     assert [fault["detail"] for fault in body["errors"]] == ["Input should be an object."]
 
 
-@pytest.mark.parametrize("type_", ["ping", "connected", "ack", "device.send", "presence.state"])
+@pytest.mark.parametrize(
+    "type_", ["ping", "connected", "ack", "device.send", "presence.state", "token.x"]
+)
 async def test_the_servers_own_types_are_forbidden(sender: Shop, type_: str) -> None:
     assert await sender.refused({**NOTE, "type": type_}) == (403, "forbidden")
 

@@ -45,6 +45,7 @@ const SERVERS_OWN = [
   'goaway',
   'device',
   'presence',
+  'token',
 ];
 const RESERVED = ['sync', 'playback', 'notification'];
 
