@@ -13,6 +13,7 @@ import { Requests } from './requests.js';
 import { askSession } from './session.js';
 import { Shelf } from './shelf.js';
 import { Stream } from './stream.js';
+import { Token } from './token.js';
 
 /** Milliseconds that an answer may take; that of a disk may take longer. */
 const TIMEOUT = 10_000;
@@ -69,7 +70,6 @@ export class Client {
   constructor({ url, token, name = 'switchboard', resume }, environment) {
     this.#environment = environment;
     this.#url = (url ?? environment.origin ?? '').replace(/\/+$/, '');
-    this.#token = token;
     this.#resume = resume;
     this.#listeners = new Listeners(environment.reportError);
     const key = `${name} ${this.#url} `;
@@ -77,6 +77,11 @@ export class Client {
     const shelf = (/** @type {string} */ what) =>
       new Shelf(environment.storage, key + what, report);
     this.#requests = new Requests(environment);
+    this.#token = new Token(environment, token, {
+      refresh: (next) => this.#refresh(next),
+      none: () => this.#link.leave(),
+      error: report,
+    });
     this.#position = new Position(shelf('position'));
     this.#outbox = new Outbox(environment, shelf('outbox'), {
       ask: (body) => this.#ask('device.send', body, STORE_TIMEOUT),
@@ -224,10 +229,11 @@ export class Client {
   #linkHooks(error) {
     return {
       address: () => this.#address(),
-      refusal: () => askSession(this.#environment, this.#url, () => this.#askToken()),
+      refusal: () => askSession(this.#environment, this.#url, () => this.#token.ask()),
+      renewable: () => this.#token.renewable,
       message: (connection, message) => this.#receive(connection, message),
       ending: () => this.#ending(),
-      signedOut: () => this.#forget(),
+      forget: () => this.#forget(),
       hidden: () => this.#instance.release(),
       shown: () => this.#outbox.load(),
       ping: () => this.ping().catch(() => {}),
@@ -238,18 +244,22 @@ export class Client {
 
   async #address() {
     const instance = await this.#instance.claim();
-    const token = await this.#askToken();
+    const token = await this.#token.ask();
+    if (!token && this.#token.renewable) return undefined;
     const { epoch, offset } = this.#position;
     const snapshot = this.#stream.snapshotDue;
     return addressOf(this.#url, { instance, epoch, offset, snapshot, resume: this.#resume }, token);
   }
 
-  async #askToken() {
-    return typeof this.#token === 'function' ? this.#token() : this.#token;
+  /** @param {string} token */
+  #refresh(token) {
+    const backoff = new Backoff(this.#environment.random);
+    return this.#ask('token.refresh', JSON.stringify({ token }), TIMEOUT, backoff);
   }
 
   #ending() {
     this.#stream.finish();
+    this.#token.end();
     this.connectionId = null;
     this.#requests.fail(new SwitchboardError('disconnected'));
   }
@@ -295,6 +305,7 @@ export class Client {
     this.connectionId = connection_id;
     this.serverVersion = server_version;
     this.#connections++;
+    this.#token.begin(connection.facts.expires_in);
     this.#link.greeted();
     this.#outbox.flush();
   }

@@ -21,8 +21,11 @@ export const CLOSES = [
   [4503, 'abuse', false],
 ];
 
+/** The reasons for which nothing of the session may be left: position and outbox are discarded. */
+const FORGOTTEN = ['signed_out', 'revoked'];
+
 /** The reasons after which the user must sign in again. */
-const SIGNED_OUT = ['signed_out', 'session_expired', 'revoked'];
+const SIGNED_OUT = [...FORGOTTEN, 'session_expired', 'no_token'];
 
 /**
  * What a close means. A code or reason that is not known goes by its range: 1000 and 45xx are
@@ -50,3 +53,10 @@ export function closeOf(code, given) {
  * @param {string} reason
  */
 export const isSignedOut = (reason) => SIGNED_OUT.includes(reason);
+
+/**
+ * Whether what was kept for the session must be discarded.
+ *
+ * @param {string} reason
+ */
+export const isForgotten = (reason) => FORGOTTEN.includes(reason);

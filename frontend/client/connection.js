@@ -91,9 +91,10 @@ export class Connection {
    * It is given up, and another may follow.
    *
    * @param {string} reason
+   * @param {boolean} [reconnect] false: another would not help
    */
-  fail(reason) {
-    this.#end({ reason, reconnect: true });
+  fail(reason, reconnect = true) {
+    this.#end({ reason, reconnect });
   }
 
   /** Nothing of this connection is told any more. */

@@ -17,6 +17,9 @@
  * @property {(error: unknown) => void} reportError takes what no listener took
  */
 
+/** Milliseconds: the longest that a timer of a browser can be. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** Where site data is blocked, reading the property alone throws. */
 function tabStorage() {
   try {

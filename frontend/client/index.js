@@ -7,7 +7,8 @@ export { SwitchboardError } from './errors.js';
  * @typedef {object} Options
  * @property {string} [url] of the server, http or https; the page's own origin if left out
  * @property {string | (() => string | undefined | Promise<string | undefined>)} [token] for pages of
- *   another origin, which have no cookie; a function is asked at each attempt
+ *   another origin, which have no cookie; a function is asked at each attempt, and before its token
+ *   ends. One that returns none says that nobody is signed in
  * @property {string} [name] in front of what is kept in sessionStorage; give each of several clients
  *   of a page its own
  * @property {'live'} [resume] where a tab starts that was never here: with `live` what the device

@@ -1,4 +1,4 @@
-import { isSignedOut } from './closes.js';
+import { isForgotten, isSignedOut } from './closes.js';
 import { Connection } from './connection.js';
 import { Plan } from './plan.js';
 import { watchPage } from './wake.js';
@@ -16,11 +16,14 @@ import { watchPage } from './wake.js';
 
 /**
  * @typedef {object} Hooks
- * @property {() => Promise<[url: string, protocols: string[]]>} address where to connect this time
+ * @property {() => Promise<[url: string, protocols: string[]] | undefined>} address where to connect
+ *   this time; nowhere if the app has no token
+ * @property {() => boolean} renewable whether an expired session is one more loss, since the app has
+ *   a new token
  * @property {() => Promise<Ending>} refusal why an upgrade was refused
  * @property {(connection: Connection, message: import('./requests.js').Message) => void} message
  * @property {() => void} ending the connection is about to go, or gone
- * @property {() => void} signedOut the session is over
+ * @property {() => void} forget nothing of the session may be left
  * @property {() => void} hidden the page goes away, perhaps to come back
  * @property {() => void} shown it has come back
  * @property {() => void} ping
@@ -85,6 +88,11 @@ export class Link {
     return this.#connection?.send(text) ?? false;
   }
 
+  /** The app has no token any more. */
+  leave() {
+    this.#connection?.fail('no_token', false);
+  }
+
   /** The server has told who we are. */
   greeted() {
     this.#become('catching-up');
@@ -127,7 +135,8 @@ export class Link {
     this.#become('connecting');
     try {
       const address = await this.#hooks.address();
-      if (!connection.over) connection.open(...address);
+      if (!address) connection.fail('no_token', false);
+      else if (!connection.over) connection.open(...address);
     } catch (error) {
       this.#hooks.error(error);
       connection.fail('failed');
@@ -151,15 +160,15 @@ export class Link {
     const verdict = ending.refused ? await this.#hooks.refusal() : ending;
     if (this.#connection !== connection) return;
     this.#connection = undefined;
-    if (verdict.reconnect) this.#planNext(verdict);
+    const expired = verdict.reason === 'session_expired';
+    if (verdict.reconnect || (expired && this.#hooks.renewable())) this.#planNext(verdict);
     else this.#stop(verdict);
   }
 
   /** @param {Ending} ending */
   #stop({ reason, code }) {
-    const signedOut = isSignedOut(reason);
-    if (signedOut) this.#hooks.signedOut();
-    this.#become(signedOut ? 'signed-out' : 'disconnected', { reason, code });
+    if (isForgotten(reason)) this.#hooks.forget();
+    this.#become(isSignedOut(reason) ? 'signed-out' : 'disconnected', { reason, code });
   }
 
   /** @param {Ending} ending */

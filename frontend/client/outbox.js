@@ -1,4 +1,5 @@
 import { Backoff } from './backoff.js';
+import { LONGEST_TIMER } from './environment.js';
 import { SwitchboardError } from './errors.js';
 
 /** Answers after which the same message may be sent again; its `message_id` makes that harmless. */
@@ -11,9 +12,6 @@ const PASSING = [
   'timed_out',
   'timeout',
 ];
-
-/** Milliseconds: the longest that a timer of a browser can be. */
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * @typedef {object} Entry

@@ -37,6 +37,9 @@ export class FakeServer {
   silent = false;
   session = { status: 200, headers: {} };
   maxMessageBytes = 65536;
+
+  /** Seconds until a token ends, as told; undefined: it has no end. The fake ends none by itself. */
+  expiresIn = undefined;
   urls = [];
   protocols = [];
   asked = [];
@@ -139,6 +142,9 @@ export class FakeServer {
     if (message.type === 'ping') return { type: 'pong', payload: null };
     if (message.type === 'ack') this.#cursor = Math.max(this.#cursor ?? 0, message.payload.offset);
     if (message.type === 'device.send') return this.#sendDevice(message.payload);
+    if (message.type === 'token.refresh') {
+      return { type: 'ok', payload: { delivered: [], expires_in: this.expiresIn } };
+    }
     return { type: 'ok', payload: { delivered: [] } };
   }
 
@@ -175,6 +181,7 @@ export class FakeServer {
       instance: peer.instance,
       heartbeat_seconds: 25,
       max_message_bytes: this.maxMessageBytes,
+      expires_in: this.expiresIn,
       resume: { outcome, epoch: this.epoch, offset, head: this.#head },
     };
   }
