@@ -4,6 +4,7 @@ import asyncio
 import os
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from urllib.parse import urlsplit
@@ -91,7 +92,8 @@ class _Place(click.ParamType[Place]):
     "--token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help=f"Present the token in this file; without a HANDLE, {TOKEN_VARIABLE} is one too.",
+    help=f"Present the token in this file, and a newer one in it when that has ended; without a "
+    f"HANDLE, {TOKEN_VARIABLE} is one too.",
 )
 @click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of stdin."
@@ -183,7 +185,7 @@ async def _listen_elsewhere(options: Options, url: str) -> None:
     tls = trust(options.ca) if options.ca else None
     token = _given_token(options)
     if token is not None:
-        return await _run(options, Access(url, token, tls))
+        return await _run(options, Access(url, token, tls, partial(_newer_token, options)))
     if options.handle is None:
         raise click.UsageError("Give a HANDLE to sign in with, or a --token-file.")
     password = password_from(options.password_stdin, confirm=False)
@@ -203,7 +205,7 @@ async def _listen_here(options: Options, settings: Settings) -> None:
         tls = trust(server.certificate, this_host=True)
     token = _given_token(options)
     if token is not None:
-        return await _run(options, Access(url, token, tls))
+        return await _run(options, Access(url, token, tls, partial(_newer_token, options)))
     if options.handle is None:
         raise click.UsageError("Give the HANDLE of the user whose device this is.")
     issued = await perform(settings, tokens.ISSUE, _new_token(options, options.handle))
@@ -254,6 +256,14 @@ def _given_token(options: Options) -> str | None:
     else:
         token = os.environ.get(TOKEN_VARIABLE, "").strip() if options.handle is None else ""
     return token or None
+
+
+def _newer_token(options: Options) -> str | None:
+    """Return what the token file holds by now; None without a file, or if it is gone."""
+    try:
+        return _given_token(options) if options.token_file is not None else None
+    except OSError:
+        return None
 
 
 def _base(url: str) -> str:

@@ -15,6 +15,7 @@ import orjson
 
 from app.listen.recovery import PLAIN, Kept, Progress, Retry, Start, Typed
 from app.listen.signing import ListenEnded, open_session, unreachable
+from app.protocol.close import SESSION_EXPIRED
 from app.protocol.position import Position
 
 # The server gives us as long: one missed ping and half an interval more.
@@ -42,11 +43,15 @@ class Screen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The address of a server, such as http://127.0.0.1:8080, and the token for it."""
+    """The address of a server, such as http://127.0.0.1:8080, and the token for it.
+
+    `newer` is called when the token has ended, and returns the one to use from then on, if any.
+    """
 
     url: str
     token: str = field(repr=False)
     tls: ssl.SSLContext | None = None
+    newer: Callable[[], str | None] = field(default=lambda: None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ class Listener:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._listening = listening
+        self._token = listening.access.token
+        self._owner: tuple[Any, Any] | None = None
         self._next_line = next_line
         self._screen = screen
         self.left = count
@@ -113,21 +120,33 @@ class Listener:
             socket = await self._connect(session)
         except aiohttp.WSServerHandshakeError as refusal:
             wait = refusal.headers.get("Retry-After", "") if refusal.headers else ""
-            return self._retry.after_refusal(refusal.status, wait)
+            renewed = refusal.status == 401 and self._renew()
+            return self._retry.after_refusal(refusal.status, wait, renewed=renewed)
         except (aiohttp.ClientError, OSError) as error:
             return self._retry.after_failure(unreachable(self._listening.access.url, error))
         try:
             ending = await self._converse(socket)
         finally:
             await socket.close()
-        return None if ending is None else self._retry.after_close(*ending)
+        if ending is None:
+            return None
+        renewed = ending[0] == SESSION_EXPIRED.code and self._renew()
+        return self._retry.after_close(*ending, renewed=renewed)
+
+    def _renew(self) -> bool:
+        """Take another token in place of the one that has ended; False if there is none."""
+        newer = self._listening.access.newer()
+        if newer is None or newer == self._token:
+            return False
+        self._token = newer
+        return True
 
     async def _connect(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
         access = self._listening.access
         return await session.ws_connect(
             f"{access.url}/v1/ws",
             params={"instance": self._listening.instance, **self._progress.query()},
-            headers={"Authorization": f"Bearer {access.token}"},
+            headers={"Authorization": f"Bearer {self._token}"},
             ssl=access.tls or True,
             max_msg_size=_MAX_FRAME_BYTES,
             timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
@@ -203,6 +222,10 @@ class Listener:
 
     def _connected(self, payload: dict[str, Any]) -> bool:
         self._retry.connected()
+        owner = payload.get("user_id"), payload.get("device_id")
+        if self._owner not in (None, owner):
+            raise ListenEnded("The newer token is another user's or device's.")
+        self._owner = owner
         self._silence = payload.get("heartbeat_seconds", 25) * _SILENT_HEARTBEATS
         resume = payload.get("resume")
         before = self._progress.position

@@ -209,16 +209,21 @@ class Retry:
         self._failures = 0
         self.was_connected = True
 
-    def after_close(self, code: int, reason: str) -> float:
-        """Return seconds to wait; raise ListenEnded when the code forbids coming back."""
+    def after_close(self, code: int, reason: str, *, renewed: bool = False) -> float:
+        """Return seconds to wait; raise ListenEnded when the code forbids coming back.
+
+        With a token that was `renewed` it does not.
+        """
         known = next((one for one in CLOSES if (one.code, one.reason) == (code, reason)), None)
         meaning = known.meaning if known else "The connection was lost."
-        if not may_come_back(code):
+        if not renewed and not may_come_back(code):
             raise ListenEnded(f"Closed with {code} {reason}: {meaning}")
         return self._pause(f"Closed with {code} {reason}: {meaning}", self.asked_seconds)
 
-    def after_refusal(self, status: int, retry_after: str) -> float:
+    def after_refusal(self, status: int, retry_after: str, *, renewed: bool = False) -> float:
         """Return seconds to wait; raise ListenEnded when the upgrade was refused for good."""
+        if renewed:
+            return self._pause(f"The token has ended ({status}), and there is another one.")
         if status == 401:
             raise ListenEnded("The session is over or was never valid (401): sign in again.")
         if status not in _COME_BACK_STATUSES:

@@ -8,10 +8,11 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+import jwt
 import pytest
 import trustme
 
-from tests.cli.conftest import PASSWORD, CommandLine, Served, Spawn
+from tests.cli.conftest import PASSWORD, CommandLine, Process, Served, Spawn
 
 pytestmark = pytest.mark.process
 
@@ -131,6 +132,37 @@ def test_a_token_from_a_file_is_presented_and_its_session_is_kept(
     dead = served.spawn(*arguments)
     assert "(401)" in dead.state()
     assert dead.status() == 1
+
+
+def test_a_newer_token_in_the_file_is_taken_when_the_old_one_is_refused(
+    run: CommandLine, spawn: Spawn, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    file, claims = tmp_path / "token", {"iss": "app", "aud": "us", "sub": "7", "iat": 1_700_000_000}
+
+    def serve(secret: str) -> Process:
+        """Have tokens end by another secret of the application, whatever the time."""
+        more = {"algorithm": "HS256", "secret": secret, "issuer": "app", "audience": "us"}
+        settings = {f"SWITCHBOARD_JWT_{name.upper()}": value for name, value in more.items()}
+        token = {**claims, "exp": 4_000_000_000, "device_id": "phone-0001"}
+        file.write_text(jwt.encode(token, secret, algorithm="HS256"))
+        arguments = ("serve", "--port", str(unused_tcp_port), "--data-dir", str(run.data_dir))
+        return spawn(*arguments, env=os.environ | settings, stderr=subprocess.DEVNULL)
+
+    first = serve("a" * 32)
+    first.line()
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    arguments = ("--url", url, "--token-file", str(file), "--from", "live")
+    listener = Served(run, url, spawn).connected("listen", *arguments)
+    first.interrupt(signal.SIGKILL)
+    serve("b" * 32).line()
+    states = [listener.state()]
+    while "Resumed" not in states[-1]:
+        states.append(listener.state())
+        assert states[-1], states
+    assert any("(401)" in state for state in states)
+    run("send", "app.clock", "--user", "id=1", "--store", "log")
+    assert "app.clock" in listener.line()
+    assert listener.interrupt() == 0
 
 
 def test_a_listener_whose_reader_has_gone_ends(served: Served) -> None:

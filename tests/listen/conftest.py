@@ -88,9 +88,11 @@ class World:
         return asked
 
     async def listen(self, count: int | None = None, jitter: float = 0.5, **more: Any) -> None:
-        """Listen until the end."""
+        """Listen until the end; `newer` are the tokens that there are when one has ended."""
+        newer = iter(more.pop("newer", ()))
+        access = Access(self.url, TOKEN, newer=lambda: next(newer, None))
         listener = Listener(
-            Listening(Access(self.url, TOKEN), **more),
+            Listening(access, **more),
             self.lines.get,
             self.screen,
             count=count,

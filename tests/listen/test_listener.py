@@ -161,6 +161,47 @@ async def test_a_dead_session_ends_it_without_another_try(world: World) -> None:
     assert world.pauses == []
 
 
+EXPIRED = (4501, b"session_expired")
+
+
+async def test_it_comes_back_with_a_newer_token_when_one_has_ended(world: World) -> None:
+    world.meets(
+        world.sends(connected(), close=EXPIRED),
+        world.refuses(401),
+        world.sends(connected(), note(), close=GONE),
+    )
+    await world.listen(count=1, newer=["second", "third"])
+    presented = [request.headers["Authorization"] for request in world.requests]
+    assert presented == [f"Bearer {token}" for token in (TOKEN, "second", "third")]
+    assert len(world.pauses) == 2
+
+
+@pytest.mark.parametrize("newer", [[], [TOKEN], [None]], ids=str)
+async def test_it_ends_when_a_token_has_ended_and_there_is_no_other(
+    world: World, newer: list[str | None]
+) -> None:
+    world.meets(world.sends(connected(), close=EXPIRED))
+    with pytest.raises(ListenEnded, match="4501"):
+        await world.listen(newer=newer)
+    assert world.pauses == []
+
+
+async def test_no_newer_token_brings_it_back_after_it_was_revoked(world: World) -> None:
+    world.meets(world.sends(connected(), close=(4502, b"revoked")))
+    with pytest.raises(ListenEnded, match="4502"):
+        await world.listen(newer=["second"])
+
+
+async def test_a_newer_token_of_another_device_ends_it(world: World) -> None:
+    world.meets(
+        world.sends(connected(), close=EXPIRED),
+        world.sends(connected(device_id=2), note(), close=GONE),
+    )
+    with pytest.raises(ListenEnded, match="another user's or device's"):
+        await world.listen(newer=["second"])
+    assert world.screen.messages == []
+
+
 @pytest.mark.parametrize("status", [400, 403, 404, 426])
 async def test_a_refusal_for_good_ends_it(world: World, status: int) -> None:
     world.meets(world.refuses(status))
