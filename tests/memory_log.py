@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
+from itertools import count
+from typing import Any, Final
 
 from app.base.errors import StorageUnavailable
+from app.protocol.position import Generation, Numbering
 from app.streams.base import (
     EVERYONE,
     Append,
@@ -32,13 +36,14 @@ class MemoryLog:
         clock: Callable[[], float] = lambda: 0.0,
         turns: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.epoch = "epoch-1"
+        self.numbering = Numbering("epoch-1", [Generation("", 1)])
         self.last = 0
         self.broken = False
         self.reads = 0
         self.rows: list[Row] = []
         self.history: dict[int, Row] = {}
         self.cursors: dict[int, Cursor] = {}
+        self._generations = [Generation("", 1)]
         self._ids: dict[tuple[str, str], tuple[bytes, int]] = {}
         self._floors: dict[int, int] = {}
         self.retention_rows = retention_rows
@@ -91,8 +96,30 @@ class MemoryLog:
 
     async def reset(self) -> str:
         await self._pass_time()
-        self.epoch += "'"
+        self._begin(self.epoch + "'")
         return self.epoch
+
+    @property
+    def epoch(self) -> str:
+        return self.numbering.epoch
+
+    def begin(self) -> None:
+        """Begin a generation, as a start of the server does."""
+        self._begin(self.epoch)
+
+    def image(self) -> dict[str, Any]:
+        """Return a copy of all that is kept, as of the folder of a server."""
+        return deepcopy({name: getattr(self, name) for name in _KEPT})
+
+    def put_back(self, image: dict[str, Any]) -> None:
+        """Have what was kept when the copy was taken, and begin a generation."""
+        for name, value in deepcopy(image).items():
+            setattr(self, name, value)
+        self.begin()
+
+    def _begin(self, epoch: str) -> None:
+        self._generations.append(Generation(f"{next(_IDS):032x}", self.last + 1))
+        self.numbering = Numbering(epoch, self._generations)
 
     def _append(self, append: Append) -> Appended | Refused:
         known = self._ids.get((append.owner, append.message_id or ""))
@@ -150,6 +177,15 @@ class MemoryLog:
             await asyncio.sleep(0)
         if self.broken:
             raise StorageUnavailable
+
+
+_IDS: Final = count(1)
+
+_KEPT: Final = (
+    *("numbering", "_generations", "last", "rows", "history"),
+    *("cursors", "_ids", "_floors"),
+)
+"""What a copy of a folder brings along."""
 
 
 def _slot(row: Row) -> object:

@@ -42,7 +42,8 @@ class Progress:
     """A listener's place in its stream: `position` is what was shown up to, None until known.
 
     It follows the rules for positioned clients in docs/protocol.md: a snapshot does not move the
-    position, and a message at or below the position has been shown before.
+    position, a message at or below the position has been shown before, and the outcome alone tells
+    whether a position held, never the text of the epoch.
     """
 
     def __init__(self, start: Start = PLAIN) -> None:
@@ -83,10 +84,18 @@ class Progress:
         if known is None and isinstance(self._start, int):
             self.position = Position(self._epoch, self._start)
             return False
-        if resume["outcome"] == "resumed" and known is not None and known.epoch == self._epoch:
-            # The server resumes a plain listener at its device's cursor, which may lie behind.
+        if resume["outcome"] == "resumed" and known is not None and self._still_holds(known):
             self._seen = max(self._seen, known.offset)
         return True
+
+    def _still_holds(self, known: Position) -> bool:
+        """Tell whether the messages up to the known position are those of the resumed stream.
+
+        The server resumed a positioned listener at that very position. A plain one it resumed at
+        its device's cursor, which may lie behind, and only an equal text says that the numbers are
+        the same: after a start of the server a plain listener rather shows a message twice.
+        """
+        return self.positioned or known.epoch == self._epoch
 
     def is_new(self, message: Mapping[str, Any]) -> bool:
         """Tell whether to show the message: anything but what is at or below the position."""
@@ -100,9 +109,9 @@ class Progress:
             self._move(offset)
 
     def reached(self, payload: Mapping[str, Any]) -> None:
-        """Move the position to that of the server's `position` frame."""
-        if payload["epoch"] == self._epoch:
-            self._move(max(int(payload["offset"]), self._seen))
+        """Move the position to that of the server's `position` frame, whose text is the newest."""
+        self._epoch = str(payload["epoch"])
+        self._move(max(int(payload["offset"]), self._seen))
 
     def _move(self, offset: int) -> None:
         self._seen = offset

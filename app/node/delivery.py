@@ -63,22 +63,19 @@ class Delivery:
         Call it in the step that registers the connection, and before `begin`.
         """
         standing = self.standings.of(connection.user_id, connection.device_id)
+        numbering = self._log.numbering
         if live:
             wanted = None
-        elif wanted is None:
-            wanted = standing.cursor
+        elif wanted is None and standing.cursor is not None:
+            wanted = numbering.of_cursor(standing.cursor)
         start = resume(
-            wanted,
-            epoch=self._log.epoch,
-            head=standing.head,
-            floor=standing.floor,
-            last=self._log.last,
+            wanted, numbering, head=standing.head, floor=standing.floor, last=self._log.last
         )
         place = connection.place
         place.position = place.last = place.told = start.offset
         place.behind = start.offset < standing.head
         head = max(standing.head, start.offset)
-        return Resume(start.outcome, self._log.epoch, start.offset, head)
+        return Resume(start.outcome, numbering.text, start.offset, head)
 
     def begin(self, connection: Connection, started: Resume, *, snapshot: bool) -> None:
         """Begin to hand over what the connection lacks, in the step in which it got `connected`.
@@ -114,7 +111,7 @@ class Delivery:
         if connection.positioned and connection.closing is None:
             place = connection.place
             place.told = place.position
-            told = position(self._log.epoch, place.position, live=not place.behind)
+            told = position(self._log.numbering.text, place.position, live=not place.behind)
             connection.reply(told.frame)
 
     def tell_if_moved(self, connection: Connection) -> None:
@@ -132,7 +129,7 @@ class Delivery:
         if offset > max(place.last, place.told):
             return False
         reached = place.position if offset >= place.last else offset
-        epoch = self._log.epoch
+        epoch = self._log.numbering.epoch
         self.standings.acknowledge(
             connection.user_id, connection.device_id, Position(epoch, reached)
         )

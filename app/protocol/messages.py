@@ -88,7 +88,10 @@ class ServerMessage:
 
 @dataclass(slots=True)
 class Resume:
-    """Where a connection starts: from `offset` of `epoch`, with `head` the newest one."""
+    """Where a connection starts: from `offset` on, with `head` the newest one.
+
+    `epoch` is the text that names the epoch and its newest generation.
+    """
 
     outcome: Literal["resumed", "live", "reset"]
     epoch: str
@@ -162,7 +165,10 @@ def ok(
 
 
 def position(epoch: str, offset: int, *, live: bool) -> ServerMessage:
-    """Return the message that tells a positioned client up to which offset it has everything."""
+    """Return the message that tells a positioned client up to which offset it has everything.
+
+    `epoch` is the text that names the epoch and its newest generation.
+    """
     return ServerMessage("position", {"epoch": epoch, "offset": offset, "live": live})
 
 

@@ -194,6 +194,18 @@ floors = Table(
     Column("offset", Integer, nullable=False),
 )
 
+# Parts of the numbering, in the order in which they began. A row is never removed: a device may
+# come back with a position of any of them.
+generations = Table(
+    "generations",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    # 128 random bits as hexadecimal digits.
+    Column("id", Text, nullable=False),
+    # The first offset that it may give out; the next one's ends it.
+    Column("first", Integer, nullable=False),
+)
+
 # Keys that an application's backend presents instead of a session.
 api_keys = Table(
     "api_keys",

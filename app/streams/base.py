@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Final, Literal, Protocol
 
-from app.protocol.position import Position
+from app.protocol.position import Numbering, Position
 
 EVERYONE: Final = 0
 """The user id of rows that are for everyone; no user has it."""
@@ -177,13 +177,23 @@ class StreamLog(Protocol):
     The guarantee: what `append` returned is on disk and survives a crash, and what it refused is
     not there at all. After it raised, the batch is there as a whole or not at all. A slice has
     every stored row of its user and of everyone between `after` and `through`, as of one instant.
-    Offsets only grow, across restarts and after everything was removed; holes are normal. `epoch`
-    names the numbering: a database that was put back to an earlier state, or reset, has another.
+    Offsets only grow, across restarts and after everything was removed; holes are normal.
+    `numbering` has the epoch, which is another after a reset, and a generation that no other
+    history of the log has: whatever copy was put back, a position holds in it only if the messages
+    up to there are the log's own.
     """
 
     @property
     def epoch(self) -> str:
         """The incarnation of the numbering, an opaque string."""
+
+    @property
+    def numbering(self) -> Numbering:
+        """The epoch and its generations.
+
+        The newest generation begins when the log is opened, and at a reset, which closes every
+        connection: never while a connection is live.
+        """
 
     @property
     def last(self) -> int:

@@ -1,11 +1,15 @@
-"""Whether the database is the one of the last run: its epoch, its generation, and the guard.
+"""Whether the database is the one of the last run: its epoch, its generations, and the guard.
 
 What is in the database proves nothing: an older copy says what it said then. So a file beside it,
-the *guard*, names the database's generation too. A start *announces* a new generation in the file,
-commits it in the database, and *confirms* it in the file. At whatever instant a crash interrupts
-this, the file vouches for the database as it is at that instant, and for no older copy of it.
-After each commit the file also gets the last offset, since a copy of the same generation may be
-older too.
+the *guard*, names the database's newest generation too. A start *announces* a new generation in the
+file, commits it in the database, and *confirms* it in the file. At whatever instant a crash
+interrupts this, the file vouches for the database as it is at that instant, and for no older copy
+of it. After each commit the file also gets the last offset, since a copy of the same generation may
+be older too.
+
+A folder that is put back whole brings its guard along, which then vouches for it. So clients name
+the generation with their positions (`app.protocol.position.Numbering`), and no generation is ever
+forgotten.
 """
 
 import os
@@ -13,24 +17,26 @@ import secrets
 import sys
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, insert, select, update
 
-from app.storage.schema import meta
+from app.protocol.position import Generation, Numbering
+from app.storage.schema import generations, meta
 
 GUARD_NAME: Final = "streams.guard"
 
 NO_GENERATION: Final = "0" * 32
-"""The generation of a database that was never started with a guard."""
+"""The generation of a database that was never started with a guard; migration 0003 has it too."""
 
 _LAST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
 """AUTOINCREMENT's own memory, which outlives the rows."""
 
-_STATE: Final = select(meta.c.key, meta.c.value).where(meta.c.key.in_(("epoch", "generation")))
+_EPOCH: Final = select(meta.c.value).where(meta.c.key == "epoch")
+
+_GENERATIONS: Final = select(generations.c.id, generations.c.first).order_by(generations.c.number)
 
 _DIGITS: Final = 19
 """Of the largest offset, 2**63 - 1."""
@@ -52,16 +58,15 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What the database says of its numbering."""
+    """What the database says of its numbering, and the newest offset that it ever gave out."""
 
-    epoch: str
-    generation: str
+    numbering: Numbering
     last: int
 
     @property
     def mark(self) -> Mark:
         """The mark that vouches for this state."""
-        return Mark(self.generation, self.last)
+        return Mark(self.numbering.newest.id, self.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +177,10 @@ def read_last(connection: Connection) -> int:
 
 
 def read_state(connection: Connection) -> State:
-    """Return the state of the database; the epoch is "" if it has none yet."""
-    values = {row.key: row.value for row in connection.execute(_STATE)}
-    return State(
-        epoch=values.get("epoch", ""),
-        generation=values.get("generation", NO_GENERATION),
-        last=read_last(connection),
-    )
+    """Return the state of the database."""
+    known = [Generation(*row) for row in connection.execute(_GENERATIONS)]
+    numbering = Numbering(connection.execute(_EPOCH).scalar_one(), known)
+    return State(numbering=numbering, last=read_last(connection))
 
 
 def begin(connection: Connection, guard: Guard, *, reset: bool) -> Begun:
@@ -189,25 +191,19 @@ def begin(connection: Connection, guard: Guard, *, reset: bool) -> Begun:
     found = read_state(connection)
     vouched = _vouched(found, guard)
     reason = "reset" if reset else None if vouched else "database put back or guard lost"
-    state = replace(found, generation=make_generation())
-    if reason is not None or not found.epoch:
-        state = replace(state, epoch=secrets.token_urlsafe(12))
-    guard.announce(vouched, state.mark)
-    _write(connection, "epoch", state.epoch)
-    _write(connection, "generation", state.generation)
-    return Begun(state, reason)
+    begun = Generation(make_generation(), found.last + 1)
+    guard.announce(vouched, Mark(begun.id, found.last))
+    connection.execute(insert(generations).values(id=begun.id, first=begun.first))
+    if reason is not None:
+        epoch = secrets.token_urlsafe(12)
+        connection.execute(update(meta).where(meta.c.key == "epoch").values(value=epoch))
+    return Begun(read_state(connection), reason)
 
 
 def _vouched(found: State, guard: Guard) -> Mark | None:
     """Return the mark that vouches for the database; one that never had a guard needs none."""
-    marks = guard.marks()
+    marks, generation = guard.marks(), found.numbering.newest.id
     if marks is None:
-        return found.mark if found.generation == NO_GENERATION else None
-    fitting = [mark for mark in marks if mark.vouches_for(found.generation, found.last)]
+        return found.mark if generation == NO_GENERATION else None
+    fitting = [mark for mark in marks if mark.vouches_for(generation, found.last)]
     return fitting[0] if fitting else None
-
-
-def _write(connection: Connection, key: str, value: str) -> None:
-    made = insert(meta).values(key=key, value=value)
-    changed = made.on_conflict_do_update(index_elements=[meta.c.key], set_={"value": value})
-    connection.execute(changed)

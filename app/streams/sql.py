@@ -16,6 +16,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from app.base.errors import StorageUnavailable
 from app.base.logs import fields
 from app.base.tasks import complete
+from app.protocol.position import Generation, Numbering
 from app.storage.database import Database
 from app.streams import pruning, rows
 from app.streams.appending import StoredBatch, store
@@ -66,7 +67,7 @@ class SqlStreamLog:
         self._database = database
         self._guard = guard
         self._clock = clock
-        self._state = State(epoch="", generation="", last=0)
+        self._state = State(numbering=Numbering("", [Generation("", 1)]), last=0)
         self._in_doubt = True
         self._quota = LatestQuota(limits.max_keys_per_user)
         self._retention = Retention(
@@ -102,7 +103,12 @@ class SqlStreamLog:
     @property
     def epoch(self) -> str:
         """The incarnation of the numbering, an opaque string."""
-        return self._state.epoch
+        return self._state.numbering.epoch
+
+    @property
+    def numbering(self) -> Numbering:
+        """The epoch and its generations, of which opening the log and `reset` begin one each."""
+        return self._state.numbering
 
     @property
     def last(self) -> int:
@@ -253,7 +259,7 @@ class SqlStreamLog:
 
     def _note(self, stored: StoredBatch) -> None:
         try:
-            self._guard.note(Mark(self._state.generation, stored.last))
+            self._guard.note(Mark(self._state.numbering.newest.id, stored.last))
         except OSError as error:
             # The commit stands: the guard only vouches for a few more copies than it needs to.
             self._faults.report(error)

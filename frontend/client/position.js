@@ -1,6 +1,7 @@
 /**
  * Up to where this tab has everything: an offset of an epoch, for one user and device. It is stored
- * at each step, so a reload goes on from there.
+ * at each step, so a reload goes on from there. The epoch is whatever text the server gave last, and
+ * is compared with nothing: only the server knows whether a position holds.
  */
 export class Position {
   /** @type {string | undefined} user and device */
@@ -30,25 +31,33 @@ export class Position {
   }
 
   /**
-   * A connection starts here; one that goes on from where we are takes nothing back.
+   * A connection starts here; one that goes on from where we were takes nothing back.
+   *
+   * False if a handler has moved us since the server was asked, and the server has started anew since
+   * the message came: then the server has to be asked about where we are now.
    *
    * @param {string} epoch
    * @param {number} offset
    * @param {boolean} resumed
    */
   start(epoch, offset, resumed) {
-    if (resumed && epoch === this.epoch && offset <= this.offset) return;
+    const moved = resumed && offset < this.offset;
+    if (moved) return epoch === this.epoch;
     this.epoch = epoch;
     this.#move(offset);
+    return true;
   }
 
   /**
    * Everything up to here was handled.
    *
    * @param {number} offset
+   * @param {string} [epoch] the server's newest text, if it gave one
    */
-  reach(offset) {
-    if (offset > this.offset) this.#move(offset);
+  reach(offset, epoch = this.epoch) {
+    if (offset <= this.offset && epoch === this.epoch) return;
+    this.epoch = epoch;
+    this.#move(Math.max(offset, this.offset));
   }
 
   forget() {

@@ -69,16 +69,15 @@ export class Stream {
   /** @param {Connection} connection @param {Message} message */
   async #handle(connection, message) {
     const { type, payload, offset, snapshot } = message;
-    if (type === 'connected') return this.#begin(payload.resume);
+    if (type === 'connected') return this.#begin(connection, payload.resume);
     if (type === 'position') return this.#reached(connection, payload);
-    const { epoch } = connection.facts.resume;
     const durable = offset !== undefined && !snapshot;
-    if (durable && epoch === this.#position.epoch && offset <= this.#position.offset) return;
+    if (durable && offset <= this.#position.offset) return;
     await this.#hooks.emit('message', message);
     for (const handler of this.#handlers.of(type)) {
       await this.#guard(() => handler(type, payload, message));
     }
-    if (durable && epoch === this.#position.epoch) this.#advance(connection, offset);
+    if (durable && this.#position.epoch !== undefined) this.#advance(connection, offset);
   }
 
   /** @param {{ connection: Connection, message: Message }} next */
@@ -103,13 +102,15 @@ export class Stream {
    * Where a connection starts is our position from now on. After a `reset` the snapshot is asked
    * for until it is complete, so that a connection lost meanwhile needs no second reset.
    *
+   * @param {Connection} connection
    * @param {{ outcome: string, epoch: string, offset: number, head: number }} resume
    */
-  async #begin(resume) {
+  async #begin(connection, resume) {
     const { outcome, epoch, offset, head } = resume;
     this.#head = head;
     if (outcome !== 'resumed') this.snapshotDue = true;
-    this.#position.start(epoch, offset, outcome === 'resumed');
+    if (!this.#position.start(epoch, offset, outcome === 'resumed'))
+      return connection.fail('moved');
     if (outcome === 'reset') await this.#hooks.emit('reset', { epoch, offset });
     await this.#hooks.emit('resume', resume);
   }
@@ -118,15 +119,15 @@ export class Stream {
   async #reached(connection, position) {
     this.live = position.live;
     this.snapshotDue = false;
-    this.#advance(connection, position.offset);
+    this.#advance(connection, position.offset, position.epoch);
     if (!connection.over) this.#hooks.reached(this.live);
     await this.#hooks.emit('position', position);
   }
 
-  /** @param {Connection} connection @param {number} offset */
-  #advance(connection, offset) {
+  /** @param {Connection} connection @param {number} offset @param {string} [epoch] */
+  #advance(connection, offset, epoch) {
     this.#head = Math.max(this.#head, offset);
-    this.#position.reach(offset);
+    this.#position.reach(offset, epoch);
     if (this.snapshotDue || connection.over) return;
     this.#ackOn = connection;
     this.#ackTimer ??= this.#environment.setTimeout(() => this.#acknowledge(), ACK_AFTER);

@@ -152,6 +152,7 @@ class Device:
 
     def _positioned(self, payload: Message) -> None:
         told = Position(payload["epoch"], payload["offset"])
+        self._epoch = told.epoch
         own = self.position
         if own is None or not self._came_by_cursor or told.offset > own.offset:
             self.journal.write(Positioned(self.account.number, told.epoch, told.offset))

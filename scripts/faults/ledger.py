@@ -141,7 +141,9 @@ class Ledger:
             self.fault("reset", text)
         self._same_epoch(peer, record.epoch)
 
-    def _same_epoch(self, peer: Peer, epoch: str) -> None:
+    def _same_epoch(self, peer: Peer, text: str) -> None:
+        # What follows the dot names the generation, another one with each start of the server.
+        epoch = text.partition(".")[0]
         if peer.epoch not in ("", epoch):
             self.fault("reset", f"{peer} went from epoch {peer.epoch} to {epoch}")
         peer.epoch = epoch

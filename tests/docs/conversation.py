@@ -37,6 +37,9 @@ QUERIES = {"tablet": "?resume=live"}
 EPOCH = "qKDrE0-uRhVb2Pqw"
 """The epoch that the pages show; a test replaces it by the server's."""
 
+TEXT = f"{EPOCH}.1f8c0e6a94b7d2535ae0c7198b3f4d26"
+"""Stands in the pages for the text that clients keep, which names the generation too."""
+
 FILLER = "filler.x"
 """Type of the messages that fill an outbox; no page shows it."""
 
@@ -108,7 +111,8 @@ class Frames:
         return self.peers[name]
 
     def _real(self, text: str) -> str:
-        return text.replace(EPOCH, self.server.app[NODE].log.epoch)
+        numbering = self.server.app[NODE].log.numbering
+        return text.replace(TEXT, numbering.text).replace(EPOCH, numbering.epoch)
 
     async def _connect(self, name: str, request: str) -> None:
         found = re.fullmatch(r"GET /v1/ws(\S*) HTTP/1.1\n", request)

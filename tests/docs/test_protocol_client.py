@@ -102,11 +102,20 @@ async def test_what_comes_again_is_dropped(app: App) -> None:
 async def test_a_new_epoch_makes_it_fetch_the_state_again(app: App) -> None:
     await app.visit(2)
     await app.change("a", 9)
-    epoch = await app.server.app[NODE].reset_streams()
+    node = app.server.app[NODE]
+    await node.reset_streams()
     await app.visit()
     assert app.mine == app.state
     assert app.fetched == 2
-    assert app.stream.position[0] == epoch
+    assert app.stream.position[0] == node.log.numbering.text
+
+
+async def test_a_position_frame_gives_the_text_for_the_messages_after_it(app: App) -> None:
+    await app.visit()
+    position = {"epoch": "newest", "offset": 1, "live": True}
+    app.stream.receive({"type": "position", "payload": position})
+    app.stream.receive({"type": "app.x", "payload": {}, "offset": 2})
+    assert app.stream.position == ("newest", 2)
 
 
 async def test_a_snapshot_moves_no_position_and_brings_the_values(app: App) -> None:

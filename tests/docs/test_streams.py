@@ -64,12 +64,15 @@ async def test_what_one_device_claims_changes_nothing_for_another(server: Server
     node = server.app[NODE]
     to_user = Publication(ToUser(liar.user_id), "note.x", keep=Keep("log"))
     first, second = await append(node, to_user), await append(node, to_user)
-    for claim in ("epoch=foreign&offset=1", f"epoch={first.epoch}&offset=9000"):
+    text = node.log.numbering.text
+    foreign = ("foreign", first.epoch, f"{first.epoch}.{'0' * 32}", f"{text}0", f"{text}.{text}")
+    claims = [f"epoch={epoch}&offset=1" for epoch in foreign]
+    for claim in (*claims, f"epoch={text}&offset=9000", f"epoch={text}&offset={2**63}"):
         peer = await server.open(liar, f"?{claim}")
         start = (await peer.receive())["payload"]["resume"]
         assert start["outcome"] == "reset"
         await peer.send("ack", {"offset": 9000})
-    peer = await server.open(honest, f"?epoch={first.epoch}&offset={first.offset}")
+    peer = await server.open(honest, f"?epoch={text}&offset={first.offset}")
     assert (await peer.receive())["payload"]["resume"]["outcome"] == "resumed"
     assert (await peer.receive())["offset"] == second.offset
     assert (await append(node, to_user)).offset == second.offset + 1

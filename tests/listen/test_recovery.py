@@ -79,11 +79,33 @@ def test_a_position_moves_over_what_is_for_others() -> None:
     assert not progress.is_new(durable(12))
 
 
-def test_a_position_of_another_epoch_or_below_moves_nothing() -> None:
+def test_a_position_below_takes_nothing_back() -> None:
     progress = at(7)
-    progress.reached({"epoch": "other", "offset": 90, "live": True})
     progress.reached({"epoch": "e", "offset": 3, "live": True})
     assert progress.position == Position("e", 7)
+
+
+def test_the_text_is_the_one_that_was_told_last() -> None:
+    progress = at(7)
+    progress.reached({"epoch": "e.2", "offset": 9, "live": True})
+    progress.shown(durable(10))
+    assert progress.position == Position("e.2", 10)
+
+
+def test_what_was_resumed_under_another_text_takes_nothing_twice() -> None:
+    progress = at(7)
+    assert progress.connected(resume("resumed", 7, "e.2"))
+    assert not progress.is_new(durable(7))
+    progress.shown(durable(8))
+    assert progress.position == Position("e.2", 8)
+
+
+def test_a_plain_one_takes_what_a_cursor_gives_it_under_another_text() -> None:
+    progress = Progress()
+    progress.connected(resume("live", 5))
+    progress.shown(durable(7))
+    progress.connected(resume("resumed", 5, "e.2"))
+    assert progress.is_new(durable(6)), "the numbers may be those of a copy that was put back"
 
 
 def test_a_snapshot_is_always_new_and_moves_nothing() -> None:

@@ -1,10 +1,14 @@
 """Any order of sends, acks, stalls, disconnects, resumes, prunes, compactions and restarts.
 
+At a restart a copy of all that was kept may be put back.
+
 A model knows what each tab must have seen; the tabs behave as clients are told to.
 """
 
 import asyncio
+import itertools
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +45,9 @@ class Tab:
     peer: Peer | None = None
     since: int = 0
     """Offset from which on nothing may be missing."""
-    taken: list[int] = field(default_factory=list)
+    taken: dict[int, Row] = field(default_factory=dict)
+    """By its offset, each message as it was kept when it came."""
+    text: str = ""
     read: int = 0
     snapshots: dict[str, int] = field(default_factory=dict)
 
@@ -51,6 +57,7 @@ class Tab:
         self.read = 0
         start = self.peer.enter(wanted, live=live, snapshot=snapshot)
         assert start.head >= start.offset
+        self.text = start.epoch
         if wanted is None or start.outcome != "resumed":
             # A new beginning: its state is fetched, and all it had before is part of that.
             self.since = start.offset
@@ -59,7 +66,7 @@ class Tab:
         if start.outcome == "resumed" and wanted is not None:
             assert start.offset == wanted.offset
 
-    def take(self) -> None:
+    def take(self, history: Mapping[int, Row]) -> None:
         """Read what has arrived, dropping what is not above the position, snapshots apart."""
         assert self.peer is not None
         data = b"".join(self.peer.wire.written)
@@ -68,16 +75,17 @@ class Tab:
             if message["type"] == "position":
                 told = message["payload"]
                 assert self.position is None or told["offset"] >= self.position.offset
-                self.position = Position(told["epoch"], told["offset"])
+                self.text = told["epoch"]
+                self.position = Position(self.text, told["offset"])
             elif message.get("snapshot"):
                 self.snapshots[message["payload"]["key"]] = message["offset"]
             elif "offset" in message:
                 offset = message["offset"]
-                assert not self.taken or offset > self.taken[-1], "out of order, or twice"
+                assert offset > max(self.taken, default=0), "out of order, or twice"
                 assert self.position is None or offset > self.position.offset
-                self.taken.append(offset)
+                self.taken[offset] = history[offset]
                 if self.position is not None:
-                    self.position = Position(self.position.epoch, offset)
+                    self.position = Position(self.text, offset)
         self.read = len(messages)
 
 
@@ -88,7 +96,10 @@ class Interleavings(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         chance = random.Random(7)
-        self.streams = MemoryLog(retention_rows=6, turns=lambda: chance.randint(0, 3))
+        # Each row has a time of its own, so that two with one offset are never equal.
+        times = itertools.count()
+        self.streams = MemoryLog(6, lambda: next(times), turns=lambda: chance.randint(0, 3))
+        self.copies: list[dict[str, Any]] = []
         self.tabs = {tab: Tab(*tab) for tab in TABS}
         self.sent: list[asyncio.Future[Any]] = []
         self.run(self.start())
@@ -97,6 +108,7 @@ class Interleavings(RuleBasedStateMachine):
         return self.runner.run(work)
 
     async def start(self) -> None:
+        self.streams.begin()
         self.node = make_node(self.streams)
         self.committing = asyncio.create_task(self.node.committer.run())
 
@@ -174,7 +186,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def leave(self, tab: Tab) -> None:
         if tab.peer is not None:
-            tab.take()
+            tab.take(self.streams.history)
             self.node.retire(tab.peer.connection)
             tab.peer = None
 
@@ -188,7 +200,7 @@ class Interleavings(RuleBasedStateMachine):
         one = self.tabs[tab]
         if one.peer is None:
             return
-        one.take()
+        one.take(self.streams.history)
         if one.position is not None:
             offset = max(0, one.position.offset - back)
             assert self.node.delivery.acknowledge(one.peer.connection, offset)
@@ -213,6 +225,23 @@ class Interleavings(RuleBasedStateMachine):
         self.run(restart())
 
     @rule()
+    def copy(self) -> None:
+        """Copy all that is kept, as of the folder of a running server."""
+        self.copies = [*self.copies[-2:], self.streams.image()]
+
+    @rule(which=st.integers(0, 2))
+    def put_back(self, which: int) -> None:
+        async def put_back() -> None:
+            for tab in self.tabs.values():
+                self.leave(tab)
+            await self.stop()
+            if self.copies:
+                self.streams.put_back(self.copies[which % len(self.copies)])
+            await self.start()
+
+        self.run(put_back())
+
+    @rule()
     def settle(self) -> None:
         async def settle() -> None:
             await self.node.committer.drain()
@@ -226,7 +255,7 @@ class Interleavings(RuleBasedStateMachine):
         self.run(settle())
         for tab in self.connected():
             assert tab.peer is not None
-            tab.take()
+            tab.take(self.streams.history)
             closing = tab.peer.connection.closing
             if closing is not None:
                 assert closing.close == TOO_SLOW, "only who lacks what was pruned is sent away"
@@ -239,6 +268,8 @@ class Interleavings(RuleBasedStateMachine):
             kept = {row.offset for row in self.streams.rows}
             assert not [offset for offset in missing if offset in kept], "something was lost"
             assert set(tab.taken) <= {row.offset for row in owed}, "something was not its own"
+            of_the_log = [self.streams.history[offset] for offset in tab.taken]
+            assert [*tab.taken.values()] == of_the_log, "resumed over a gap"
 
     def owed(self, tab: Tab) -> list[Row]:
         return [

@@ -211,6 +211,11 @@ def test_an_error_for_what_had_no_fault_is_one(message: str) -> None:
     assert kinds([*story(), Refused(PHONE, message, "internal_error")]) == {"refused"}
 
 
+def test_another_generation_of_the_same_epoch_is_no_reset() -> None:
+    again = {"laptop_is_back": Connected(LAPTOP, 5, "resumed", "e.2", 5)}
+    assert kinds(story(**again, laptop_is_live=Positioned(LAPTOP, "e.2", 5))) == set()
+
+
 def test_a_device_without_an_end_is_unfinished() -> None:
     assert kinds(story()[:-1]) == {"unfinished"}
 

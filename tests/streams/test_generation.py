@@ -3,16 +3,21 @@
 import logging
 import os
 import shutil
+import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, event
 
 from app.base.errors import StorageUnavailable
+from app.protocol.position import Position
 from app.storage.database import Database
 from app.streams.base import Append
 from app.streams.generation import GUARD_NAME, Guard, Mark, make_generation
@@ -229,6 +234,73 @@ async def test_a_reset_that_fails_leaves_the_numbering_as_it_was(
     await streams.close()
     await database.close()
     assert await run(folder) == (before, 1)
+
+
+# A database of the schema before generations
+
+
+def at_schema_0002(path: Path) -> None:
+    """Make the database as it was before there were generations."""
+    engine = create_engine(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", str(files("app.storage") / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+    engine.dispose()
+
+
+def used_before(folder: Path, generation: str | None) -> None:
+    """Make a database of that schema with messages 1 to 5, as a server left it."""
+    folder.mkdir()
+    at_schema_0002(folder / DATABASE)
+    with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as database:
+        database.execute("INSERT INTO meta VALUES ('epoch', 'old-epoch')")
+        database.executemany(
+            "INSERT INTO messages (offset, user_id, type, payload, created_at)"
+            " VALUES (?, 1, 'n.x', ?, 1790000000000)",
+            [(offset, b"1") for offset in range(1, 6)],
+        )
+        if generation is not None:
+            database.execute("INSERT INTO meta VALUES ('generation', ?)", (generation,))
+            guard = Guard(folder / GUARD_NAME)
+            guard.confirm(Mark(generation, 5))
+            guard.close()
+
+
+@pytest.mark.parametrize("generation", ["7" * 32, None], ids=["guarded", "before the guard"])
+async def test_in_a_database_from_before_generations_every_position_holds(
+    folder: Path, generation: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    used_before(folder, generation)
+    for _ in range(2):
+        database = await Database.open(folder / DATABASE)
+        streams = await SqlStreamLog.open(database, folder / GUARD_NAME, LIMITS)
+        held = [o for o in range(9) if streams.numbering.holds(Position("old-epoch", o), 8)]
+        assert held == [0, 1, 2, 3, 4, 5]
+        assert (streams.epoch, streams.last) == ("old-epoch", 5)
+        assert streams.numbering.text.startswith("old-epoch.")
+        await streams.close()
+        await database.close()
+    assert not caplog.records, "no new epoch"
+
+
+async def test_an_older_copy_from_before_generations_still_gets_a_new_epoch(folder: Path) -> None:
+    used_before(folder, "7" * 32)
+    guard = Guard(folder / GUARD_NAME)
+    guard.confirm(Mark("7" * 32, 6))
+    guard.close()
+    assert (await run(folder))[0] != "old-epoch"
+
+
+async def test_the_guard_names_the_newest_generation_of_the_database(folder: Path) -> None:
+    for appends in (2, 0, 1):
+        await run(folder, appends)
+    with closing(sqlite3.connect(folder / DATABASE)) as database:
+        found = database.execute("SELECT number, id, first FROM generations").fetchall()
+    assert [(number, first) for number, _, first in found] == [(0, 1), (1, 1), (2, 3), (3, 3)]
+    assert Guard(folder / GUARD_NAME).marks() == [Mark(found[-1][1], 3)]
+    assert len({generation for _, generation, _ in found}) == 4
 
 
 def test_a_mark_vouches_for_its_generation_from_its_offset_on() -> None:

@@ -21,6 +21,9 @@ export const LATENCY = 5;
 
 export class FakeServer {
   epoch = 'epoch-1';
+
+  /** What positions name: the epoch and its newest generation. */
+  text = 'epoch-1';
   user = 1;
   device = 7;
 
@@ -50,6 +53,10 @@ export class FakeServer {
   peers = new Set();
 
   #head = 0;
+
+  /** By the text of each generation but the newest, the first offset of the next one. */
+  #ends = new Map();
+  #starts = 0;
   #cursor;
   #stored = new Map();
   #connections = 0;
@@ -104,9 +111,31 @@ export class FakeServer {
     this.#deliver();
   }
 
+  /** Stops and starts: what is kept is there again, in a generation of its own. */
+  restart() {
+    this.cut();
+    this.#ends.set(this.text, this.#head + 1);
+    this.text = `${this.epoch}.${++this.#starts}`;
+  }
+
+  /** What `putBack` puts back: all that is kept now. */
+  copy() {
+    const ends = new Map(this.#ends);
+    return { text: this.text, stream: [...this.stream], head: this.#head, ends };
+  }
+
+  /** Stops, and starts with the copy. */
+  putBack({ text, stream, head, ends }) {
+    Object.assign(this, { text, stream });
+    this.#head = head;
+    this.#ends = ends;
+    this.restart();
+  }
+
   /** Numbers begin again: what a page knows says nothing any more. */
   beginEpoch(epoch) {
-    this.epoch = epoch;
+    this.epoch = this.text = epoch;
+    this.#ends.clear();
     this.stream = [];
     this.#head = 0;
     this.#cursor = undefined;
@@ -182,7 +211,7 @@ export class FakeServer {
       heartbeat_seconds: 25,
       max_message_bytes: this.maxMessageBytes,
       expires_in: this.expiresIn,
-      resume: { outcome, epoch: this.epoch, offset, head: this.#head },
+      resume: { outcome, epoch: this.text, offset, head: this.#head },
     };
   }
 
@@ -195,7 +224,8 @@ export class FakeServer {
       return { outcome: 'resumed', offset: this.#cursor, fromCursor: true };
     }
     const offset = Number(query.get('offset'));
-    const known = given === this.epoch && offset >= this.floor && offset <= this.#head;
+    const end = given === this.text ? this.#head + 1 : (this.#ends.get(given) ?? 0);
+    const known = offset >= this.floor && offset < end;
     return known ? { outcome: 'resumed', offset } : { outcome: 'reset', offset: this.#head };
   }
 
@@ -219,7 +249,7 @@ export class FakeServer {
   }
 
   #tellPosition(peer) {
-    const payload = { epoch: this.epoch, offset: peer.position, live: true };
+    const payload = { epoch: this.text, offset: peer.position, live: true };
     peer.tell({ type: 'position', payload });
   }
 
