@@ -19,6 +19,7 @@ from app.protocol.publication import Publication, ToDevice, ToEveryone, ToOthers
 from app.streams.base import Append, Appended, Refused
 
 LOG = Keep("log")
+NOTE = Append(1, "note.x", b"1")
 
 
 @pytest.fixture
@@ -237,6 +238,44 @@ async def test_a_repeat_is_stored_and_delivered_once_and_another_body_is_a_confl
     assert (refusal.value.status, refusal.value.code) == (409, "id_conflict")
     await phone.settle()
     assert phone.offsets() == [1, 2]
+
+
+async def test_positions_name_the_newest_generation_and_cursors_none(
+    streams: MemoryLog, node: Node
+) -> None:
+    await streams.append([NOTE] * 3)
+    phone = Peer(node, 1)
+    await phone.connect(Position("epoch-1", 2))
+    assert node.delivery.acknowledge(phone.connection, 3)
+    await node.delivery.standings.save()
+    node.retire(phone.connection)
+    streams.begin()
+    node = make_node(streams)
+    text = streams.numbering.text
+    assert text not in ("", "epoch-1")
+
+    back = Peer(node, 1)
+    start = await back.connect(Position("epoch-1", 1))
+    assert (start.outcome, start.epoch, start.offset) == ("resumed", text, 1)
+    assert back.offsets() == [2, 3]
+    assert back.positions() == [{"epoch": text, "offset": 3, "live": True}]
+    by_cursor = Peer(node, 1)
+    start = await by_cursor.connect()
+    assert (start.outcome, start.epoch, start.offset) == ("resumed", text, 3)
+    assert node.delivery.standings.of(1, 1).cursor == Position("epoch-1", 3)
+
+
+async def test_what_is_above_the_end_of_an_older_generation_is_a_reset(
+    streams: MemoryLog, node: Node
+) -> None:
+    copied = streams.image()
+    await streams.append([NOTE] * 3)
+    streams.put_back(copied)
+    await streams.append([NOTE] * 3)
+    ahead, honest = Peer(node, 1), Peer(node, 2)
+    assert (await ahead.connect(Position("epoch-1", 2))).outcome == "reset"
+    assert (await honest.connect(Position("epoch-1", 0))).outcome == "resumed"
+    assert honest.offsets() == [1, 2, 3]
 
 
 async def test_a_new_epoch_sends_everybody_away_to_come_back(node: Node) -> None:
