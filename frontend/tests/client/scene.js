@@ -28,3 +28,13 @@ export async function connected({ options, environment, prepare } = {}) {
   await settle();
   return { server, browser, tab, page, client: page.client };
 }
+
+/** What the messages brought that the page was told of. */
+export const payloads = (page) => page.told('message').map(({ payload }) => payload);
+
+/** A promise, and what settles it. */
+export function gate() {
+  let open;
+  const closed = new Promise((resolve) => (open = resolve));
+  return { closed, open };
+}
