@@ -79,6 +79,14 @@ class Settings(BaseSettings):
     )
     jwt_issuer: str | None = option(None, "Required `iss` of JWTs.")
     jwt_audience: str | None = option(None, "Required `aud` of JWTs.")
+    jwt_max_life_days: float = option(
+        400,
+        "Longest time from `iat` to `exp` of a JWT; the server has to remember for as long which "
+        "JWTs have ended.",
+        unit="days",
+        gt=0,
+        le=3650,
+    )
 
     # Accounts
     session_idle_days: float = option(

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,12 +67,15 @@ class JwtVerifier:
         key: Key,
         issuer: str,
         audience: str,
+        max_life: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`max_life` is the longest time from `iat` to `exp`, in seconds."""
         self.issuer = issuer
         self._algorithm = algorithm
         self._key = key
         self._audience = audience
+        self._max_life = max_life
         self._clock = clock
 
     @classmethod
@@ -97,6 +101,7 @@ class JwtVerifier:
             key=key,
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
+            max_life=timedelta(days=settings.jwt_max_life_days).total_seconds(),
             clock=clock,
         )
 
@@ -128,6 +133,8 @@ class JwtVerifier:
     def _in_time(self, claims: tuple[Claims, float]) -> Claims:
         valid, not_before = claims
         now = self._clock()
+        if valid.exp - valid.iat > self._max_life:
+            raise InvalidJwt("life above jwt_max_life_days")
         if valid.exp <= now:
             raise InvalidJwt("expired")
         if valid.iat > now + IAT_LEEWAY_SECONDS:

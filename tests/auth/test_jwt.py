@@ -19,7 +19,7 @@ from app.auth.jwt import Claims, InvalidJwt, JwtVerifier
 from app.base.errors import SettingsError
 from app.settings import Settings
 from app.storage.devices import DeviceInfo
-from tests.auth.house import JWT_SECRET, JWT_SETTINGS, NOON, FakeClock
+from tests.auth.house import DAY, JWT_SECRET, JWT_SETTINGS, NOON, FakeClock
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -122,6 +122,7 @@ def test_a_claim_of_another_value_or_type_is_refused(
         (token(iat="1"), "iat"),
         (token(sub=""), "sub"),
         (token(exp=NOON), "expired"),
+        (token(exp=NOON + 401 * DAY), "life above jwt_max_life_days"),
         (token(iat=NOON + 31), "iat is in the future"),
         (token(nbf=NOON + 1), "nbf is in the future"),
         (token(device_id="short"), "device claims"),
@@ -147,6 +148,16 @@ def test_a_token_ends_at_exp_without_grace(verifier: JwtVerifier, clock: FakeClo
     verifier.verify(text)
     clock.advance(0.1)
     assert refusal(verifier, text).final
+
+
+@pytest.mark.parametrize("days", [0.5, 400])
+def test_a_token_may_not_live_longer_than_the_setting_allows(clock: FakeClock, days: float) -> None:
+    verifier = JwtVerifier.from_settings(Settings(**JWT_SETTINGS, jwt_max_life_days=days), clock)
+    assert verifier is not None
+    verifier.verify(token(exp=NOON + days * DAY))
+    assert refusal(verifier, token(exp=NOON + days * DAY + 1)).final
+    # Its life counts from `iat`, not from its first use.
+    assert refusal(verifier, token(iat=NOON - 2, exp=NOON + days * DAY - 1)).final
 
 
 def test_a_clock_may_be_ahead_by_30_seconds(verifier: JwtVerifier) -> None:
