@@ -23,6 +23,7 @@ from app.storage.devices import Device, DeviceInfo
 from app.storage.endings import (
     SessionEnding,
     end_device_jwts,
+    end_jwt,
     end_session,
     end_session_of_token,
     replace_password,
@@ -115,7 +116,10 @@ class Accounts(UserWrites, DeviceWrites):
         return await self._finish(self._open(user, info, label, _user_disabled()), _ended_by)
 
     async def sign_out(self, identity: Identity) -> ToClose:
-        """End the presented session; for a JWT, every token of its device up to now."""
+        """End the presented session.
+
+        For a JWT, end every one of its device up to now; without a device, end it alone.
+        """
         return await self._finish_ending(self._sign_out(identity))
 
     async def revoke_token(self, session: int | str) -> ToClose:
@@ -241,11 +245,24 @@ class Accounts(UserWrites, DeviceWrites):
             ended = SessionEnding(user_id=user_id, session_id=session_id)
             return self._end([ended], SIGNED_OUT)
         if device_id is None:
-            return []
+            return await self._end_jwt(identity)
         async with self._database.write() as connection:
             not_before = self._sessions.not_before(user_id, device_id)
             ending = await end_device_jwts(
                 connection, user_id=user_id, device_id=device_id, not_before=not_before
+            )
+        return self._end([ending], SIGNED_OUT)
+
+    async def _end_jwt(self, identity: Identity) -> ToClose:
+        if identity.jwt_hash is None or identity.expires_at is None:
+            return []
+        async with self._database.write() as connection:
+            ending = await end_jwt(
+                connection,
+                user_id=identity.user_id,
+                jwt_hash=identity.jwt_hash,
+                # Rounded up: the token must not outlive its row.
+                expires_at=milliseconds(identity.expires_at) + 1,
             )
         return self._end([ending], SIGNED_OUT)
 

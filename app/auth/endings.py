@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from app.auth.tokens import Identity
 from app.base.lru import Lru
 from app.protocol.close import REVOKED, Close, Selector
-from app.storage.endings import DeviceEnding, Ending, SessionEnding, UserEnding
+from app.storage.endings import DeviceEnding, Ending, JwtEnding, SessionEnding, UserEnding
 from app.storage.schema import milliseconds
 
 ToClose = list[tuple[Selector, Close]]
@@ -14,10 +14,10 @@ ToClose = list[tuple[Selector, Close]]
 
 def connections_of(endings: Iterable[Ending], close: Close = REVOKED) -> ToClose:
     """Return the connections of what was ended, and the close to give them."""
-    return [(_selector(ending), close) for ending in endings]
+    return [(_selector(ending), close) for ending in endings if not isinstance(ending, JwtEnding)]
 
 
-def _selector(ending: Ending) -> Selector:
+def _selector(ending: SessionEnding | DeviceEnding | UserEnding) -> Selector:
     match ending:
         case SessionEnding():
             return Selector(session_id=ending.session_id)
@@ -28,13 +28,14 @@ def _selector(ending: Ending) -> Selector:
 
 
 class RecentEndings:
-    """The sessions, users and devices that have ended lately, at least `kept` of each.
+    """The sessions, JWTs, users and devices that have ended lately, at least `kept` of each.
 
     It is asked for identities that were resolved before that, such as those of upgrades under way.
     """
 
     def __init__(self, kept: int) -> None:
         self._sessions: Lru[int, bool] = Lru(kept)
+        self._jwts: Lru[bytes, bool] = Lru(kept)
         self._users: Lru[int, int] = Lru(kept)
         self._devices: Lru[int, int] = Lru(kept)
 
@@ -43,6 +44,8 @@ class RecentEndings:
         match ending:
             case SessionEnding():
                 self._add_sessions([ending.session_id])
+            case JwtEnding():
+                self._jwts.put(ending.jwt_hash, True)
             case DeviceEnding():
                 self._devices.put(ending.device_id, ending.not_before)
                 self._add_sessions(ending.session_ids)
@@ -54,6 +57,8 @@ class RecentEndings:
         """Return whether one of the endings is the identity's."""
         if identity.session_id is not None:
             return identity.session_id in self._sessions
+        if identity.jwt_hash is not None and identity.jwt_hash in self._jwts:
+            return True
         issued = milliseconds(identity.issued_at or 0)
         if issued <= (self._users.get(identity.user_id) or -1):
             return True

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +21,7 @@ from app.storage.devices import (
 )
 from app.storage.endings import DeviceEnding, remove_device
 from app.storage.schema import milliseconds
+from app.storage.sessions import which_jwts_ended
 from app.storage.users import User, add_outside_user, outside_users
 from app.storage.uses import Uses
 
@@ -77,8 +79,14 @@ def _description(device: Device) -> tuple[str, str | None, str | None]:
 
 # Users from outside
 
-OutsiderKey = tuple[str, str, str | None]
-"""Issuer, subject, device uuid."""
+
+class OutsiderKey(NamedTuple):
+    """What names a JWT, its user and its device."""
+
+    iss: str
+    sub: str
+    device_uuid: str | None
+    jwt_hash: bytes
 
 Holder = tuple[int, int]
 """Ids of the user and the device that a token must stand for."""
@@ -92,6 +100,8 @@ class Outsider:
     device: Device | None
     not_before: int
     """The latest of user and device, tombstones included; milliseconds since the epoch."""
+    signed_out: bool = False
+    """Whether this very JWT, which has no device, was signed out."""
 
     @property
     def holder(self) -> Holder | None:
@@ -160,7 +170,7 @@ class Outsiders:
 
 
 def _key(claims: Claims) -> OutsiderKey:
-    return claims.iss, claims.sub, claims.device_uuid
+    return OutsiderKey(claims.iss, claims.sub, claims.device_uuid, claims.jwt_hash)
 
 
 def _needs_nothing(known: Outsider, claims: Claims) -> bool:
@@ -171,7 +181,7 @@ def _needs_nothing(known: Outsider, claims: Claims) -> bool:
 
 def _ended(known: Outsider, claims: Claims) -> bool:
     disabled = known.user is not None and not known.user.active
-    return disabled or milliseconds(claims.iat) <= known.not_before
+    return disabled or known.signed_out or milliseconds(claims.iat) <= known.not_before
 
 
 def _admitted(known: Outsider, claims: Claims) -> Admitted | None:
@@ -185,13 +195,16 @@ async def _find(
 ) -> dict[OutsiderKey, Outsider]:
     users = await _users(connection, keys)
     user_ids = [user.id for rows in users.values() for user in rows]
-    uuids = {uuid for _, _, uuid in keys if uuid is not None}
+    uuids = {key.device_uuid for key in keys if key.device_uuid is not None}
     found = await devices_by_uuid(connection, user_ids, uuids) if user_ids and uuids else []
     by_uuid: dict[tuple[int, str], list[Device]] = {}
     for device in found:
         by_uuid.setdefault((device.user_id, device.device_uuid), []).append(device)
+    # With a device, the sign-out is in the device's not_before.
+    hashes = [key.jwt_hash for key in keys if key.device_uuid is None]
+    signed_out = await which_jwts_ended(connection, hashes) if hashes else set()
     return {
-        key: _outsider(users.get(key[:2], []), key[2], by_uuid) for key in keys if key[:2] in users
+        key: _outsider(users[key[:2]], key, by_uuid, signed_out) for key in keys if key[:2] in users
     }
 
 
@@ -199,19 +212,24 @@ async def _users(
     connection: AsyncConnection, keys: Sequence[OutsiderKey]
 ) -> dict[tuple[str, str], list[User]]:
     found: dict[tuple[str, str], list[User]] = {}
-    for iss in {key[0] for key in keys}:
-        for user in await outside_users(connection, iss, {key[1] for key in keys}):
+    for iss in {key.iss for key in keys}:
+        for user in await outside_users(connection, iss, {key.sub for key in keys}):
             found.setdefault((iss, user.sub or ""), []).append(user)
     return found
 
 
 def _outsider(
-    users: list[User], uuid: str | None, devices: dict[tuple[int, str], list[Device]]
+    users: list[User],
+    key: OutsiderKey,
+    devices: dict[tuple[int, str], list[Device]],
+    signed_out: set[bytes],
 ) -> Outsider:
-    rows = [device for user in users for device in devices.get((user.id, uuid or ""), [])]
+    uuid = key.device_uuid or ""
+    rows = [device for user in users for device in devices.get((user.id, uuid), [])]
     not_before = [user.not_before for user in users] + [device.not_before for device in rows]
     return Outsider(
         user=next((user for user in users if user.deleted_at is None), None),
         device=next((device for device in rows if device.removed_at is None), None),
         not_before=max(not_before),
+        signed_out=key.jwt_hash in signed_out,
     )

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from app.auth.names import clean_device
+from app.auth.tokens import hash_jwt
 from app.base.errors import Problem, SettingsError
 from app.settings import Settings
 from app.storage.devices import DeviceInfo
@@ -49,6 +50,8 @@ class Claims:
     sub: str
     iat: float
     exp: float
+    jwt_hash: bytes
+    """What `hash_jwt` returns for the token."""
     device: DeviceInfo | None = None
     """From the claims device_id (our device_uuid), device_type, device_name, os_info."""
 
@@ -109,7 +112,7 @@ class JwtVerifier:
         """Return the claims of a token that is valid now; raises InvalidJwt for any other."""
         if len(token) > MAX_JWT_BYTES:
             raise InvalidJwt("too long")
-        return self._in_time(_claims(self._decode(token)))
+        return self._in_time(_claims(self._decode(token), hash_jwt(token)))
 
     def _decode(self, token: str) -> dict[str, Any]:
         try:
@@ -160,13 +163,13 @@ def _reason(error: Exception) -> str:
     return _REASONS.get(type(error), "malformed")
 
 
-def _claims(payload: dict[str, Any]) -> tuple[Claims, float]:
+def _claims(payload: dict[str, Any], jwt_hash: bytes) -> tuple[Claims, float]:
     """Return the claims and `nbf`; raises InvalidJwt for a claim of a wrong type."""
     iat, exp = _seconds("iat", payload["iat"]), _seconds("exp", payload["exp"])
     sub = payload["sub"]
     if not isinstance(sub, str) or not 0 < len(sub) <= MAX_SUBJECT_LENGTH or not _is_text(sub):
         raise InvalidJwt("sub")
-    claims = Claims(iss=payload["iss"], sub=sub, iat=iat, exp=exp, device=_device(payload))
+    claims = Claims(payload["iss"], sub, iat, exp, jwt_hash, device=_device(payload))
     return claims, _seconds("nbf", payload.get("nbf", 0))
 
 

@@ -25,7 +25,12 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.storage.endings import DeviceEnding, Ending, UserEnding
 from app.storage.schema import milliseconds
-from app.storage.sessions import TokenOwner, delete_ended_sessions, token_owners
+from app.storage.sessions import (
+    TokenOwner,
+    delete_ended_sessions,
+    delete_expired_jwts,
+    token_owners,
+)
 from app.storage.uses import Uses
 
 # About 700 bytes each, and up to twice as many; above the 50,000 connections of a node, so that
@@ -135,7 +140,7 @@ class Sessions:
                 entry.last_used = now
 
     async def flush(self) -> None:
-        """Write every use until now into the database; hourly, delete sessions past their end."""
+        """Write every use until now into the database; hourly, delete what is past its end."""
         now = self._clock()
         purge = now - self._purged_at >= PURGE_SECONDS
         if not (self.session_uses or self.device_uses or purge):
@@ -146,6 +151,7 @@ class Sessions:
             if purge:
                 idle_since = milliseconds(now) - self._idle
                 await delete_ended_sessions(connection, milliseconds(now), idle_since)
+                await delete_expired_jwts(connection, milliseconds(now))
                 self._purged_at = now
         self.session_uses.forget(sessions)
         self.device_uses.forget(devices)
@@ -312,4 +318,5 @@ def _outside_identity(admitted: Admitted, claims: Claims) -> Identity:
         expires_at=claims.exp,
         via="header",
         issued_at=claims.iat,
+        jwt_hash=claims.jwt_hash,
     )

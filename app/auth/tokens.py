@@ -26,6 +26,15 @@ def hash_token(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
+def hash_jwt(token: str) -> bytes:
+    """Return the SHA-256 of what is signed in a JWT: its header and claims, as they are written.
+
+    Not of the whole token: one signature can be written in several ways (with padding, for one),
+    and an ES256 signature has a twin that holds too.
+    """
+    return hash_token(token.rpartition(".")[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Whom a presented token stands for: a user, usually on a device.
@@ -44,6 +53,8 @@ class Identity:
     via: Via
     issued_at: float | None = None
     """When a JWT says that it was issued; None for sessions."""
+    jwt_hash: bytes | None = None
+    """What `hash_jwt` returns for a JWT; None for sessions."""
 
     @property
     def permissions(self) -> list[str]:

@@ -11,6 +11,7 @@ from app.storage.devices import (
     set_devices_removed,
 )
 from app.storage.sessions import (
+    add_ended_jwt,
     delete_session,
     delete_session_of_token,
     delete_sessions_of_device,
@@ -25,6 +26,14 @@ class SessionEnding:
 
     user_id: int
     session_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtEnding:
+    """The end of one JWT without a device, which therefore has no connections."""
+
+    user_id: int
+    jwt_hash: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +62,7 @@ class UserEnding:
     """The devices of a user who was deleted."""
 
 
-Ending = SessionEnding | DeviceEnding | UserEnding
+Ending = SessionEnding | JwtEnding | DeviceEnding | UserEnding
 """What one write has ended."""
 
 
@@ -69,6 +78,14 @@ async def end_session_of_token(
     """Delete the session of the token with this SHA-256; return None if it was unknown."""
     gone = await delete_session_of_token(connection, token_hash)
     return SessionEnding(user_id=gone.user_id, session_id=gone.id) if gone is not None else None
+
+
+async def end_jwt(
+    connection: AsyncConnection, *, user_id: int, jwt_hash: bytes, expires_at: int
+) -> JwtEnding:
+    """Refuse the user's JWT with this hash until `expires_at`, in milliseconds."""
+    await add_ended_jwt(connection, jwt_hash, expires_at)
+    return JwtEnding(user_id=user_id, jwt_hash=jwt_hash)
 
 
 async def end_device_jwts(

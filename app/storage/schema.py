@@ -113,6 +113,19 @@ Index("sessions_device_id", sessions.c.device_id)
 Index("sessions_expires_at", sessions.c.expires_at)
 Index("sessions_last_used", sessions.c.last_used)
 
+# JWTs without a device that signed out: no `not_before` refuses them.
+ended_jwts = Table(
+    "ended_jwts",
+    metadata,
+    # SHA-256 of what is signed, 32 bytes.
+    Column("jwt_hash", LargeBinary, primary_key=True),
+    # The token's `exp`: nobody needs the row any more then.
+    Column("expires_at", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+Index("ended_jwts_expires_at", ended_jwts.c.expires_at)
+
 # Durable messages. The columns where 0 or "" means "none" are compared in the index of `latest`,
 # where NULL would equal nothing.
 messages = Table(

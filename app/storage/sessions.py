@@ -1,4 +1,4 @@
-"""The rows of sessions."""
+"""The rows of sessions, and of JWTs that signed out."""
 
 import sys
 from collections.abc import Collection
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, bindparam, delete, insert, or_, select
+from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.storage.schema import MAX_ID, devices, sessions, users
+from app.storage.schema import MAX_ID, devices, ended_jwts, sessions, users
 from app.storage.users import read_roles
 
 
@@ -184,3 +185,23 @@ async def delete_ended_sessions(connection: AsyncConnection, now: int, idle_sinc
             or_(sessions.c.expires_at <= now, sessions.c.last_used <= idle_since)
         )
     )
+
+
+# JWTs, by what `hash_jwt` returns
+
+
+async def add_ended_jwt(connection: AsyncConnection, jwt_hash: bytes, expires_at: int) -> None:
+    """Refuse the JWT with this hash until it ends by itself; twice is no error."""
+    added = upsert(ended_jwts).values(jwt_hash=jwt_hash, expires_at=expires_at)
+    await connection.execute(added.on_conflict_do_nothing())
+
+
+async def which_jwts_ended(connection: AsyncConnection, hashes: Collection[bytes]) -> set[bytes]:
+    """Return those of the hashes whose JWTs signed out."""
+    query = select(ended_jwts.c.jwt_hash).where(ended_jwts.c.jwt_hash.in_(hashes))
+    return set((await connection.execute(query)).scalars())
+
+
+async def delete_expired_jwts(connection: AsyncConnection, now: int) -> None:
+    """Forget the JWTs that signed out and are past their `exp`."""
+    await connection.execute(delete(ended_jwts).where(ended_jwts.c.expires_at <= now))

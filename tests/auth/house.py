@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import outside
 import pytest
 from sqlalchemy import event
 
@@ -26,13 +27,8 @@ from tests.databases import PASSWORD, add_person, place_database
 
 NOON = 1_800_000_000.0
 DAY = 86_400
-JWT_SECRET = "a secret of the application, long enough"
-JWT_SETTINGS: dict[str, Any] = {
-    "jwt_algorithm": "HS256",
-    "jwt_secret": JWT_SECRET,
-    "jwt_issuer": "https://app.example",
-    "jwt_audience": "switchboard",
-}
+JWT_SECRET = outside.SECRET
+JWT_SETTINGS = outside.SETTINGS
 
 
 class FakeClock:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from app.auth.jwt import Claims, InvalidJwt, JwtVerifier
+from app.auth.tokens import hash_jwt
 from app.base.errors import SettingsError
 from app.settings import Settings
 from app.storage.devices import DeviceInfo
@@ -70,7 +71,9 @@ def test_without_an_algorithm_there_are_no_jwts() -> None:
 
 
 def test_a_token_says_whose_it_is(verifier: JwtVerifier) -> None:
-    assert verifier.verify(token()) == Claims("https://app.example", "customer-7", NOON, NOON + 60)
+    assert verifier.verify(token()) == Claims(
+        "https://app.example", "customer-7", NOON, NOON + 60, hash_jwt(token())
+    )
 
 
 def test_a_token_may_name_a_device(verifier: JwtVerifier) -> None:

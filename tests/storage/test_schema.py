@@ -1,9 +1,13 @@
 """The tables as the migrations make them."""
 
+from pathlib import Path
+
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from app.storage.database import Database
@@ -20,13 +24,36 @@ from app.storage.users import (
 INFO = DeviceInfo("device-0001", "web")
 
 
-async def test_the_migrations_make_the_tables_of_the_schema(database: Database) -> None:
-    def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
-        return list(compare_metadata(context, metadata))
+def _differences(connection: Connection) -> list[object]:
+    """Return what the database lacks of the schema, and has beside it."""
+    context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+    return list(compare_metadata(context, metadata))
 
+
+async def test_the_migrations_make_the_tables_of_the_schema(database: Database) -> None:
     async with database.lookup() as connection:
-        assert await connection.run_sync(differences) == []
+        assert await connection.run_sync(_differences) == []
+
+
+async def test_a_database_of_each_earlier_schema_is_brought_to_this_one(tmp_path: Path) -> None:
+    for revision in ("0001", "0002", "0003"):
+        path = tmp_path / revision
+        engine = create_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", "app/storage/migrations")
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+            connection.execute(text("INSERT INTO users (iss, sub, created_at) VALUES ('a','b',1)"))
+        engine.dispose()
+        for _ in range(2):
+            database = await Database.open(path)
+            async with database.lookup() as reading:
+                assert await reading.run_sync(_differences) == []
+                assert (await reading.execute(text("SELECT sub FROM users"))).scalars().all() == [
+                    "b"
+                ]
+            await database.close()
 
 
 async def test_every_lookup_of_the_hot_path_uses_an_index(database: Database) -> None:
@@ -35,6 +62,8 @@ async def test_every_lookup_of_the_hot_path_uses_an_index(database: Database) ->
         "SELECT * FROM sessions WHERE user_id = 1",
         "DELETE FROM sessions WHERE device_id = 1",
         "DELETE FROM sessions WHERE expires_at <= 1 OR last_used <= 1",
+        "SELECT * FROM ended_jwts WHERE jwt_hash IN (x'00', x'01')",
+        "DELETE FROM ended_jwts WHERE expires_at <= 1",
         "SELECT * FROM users WHERE handle_key = 'a' AND deleted_at IS NULL",
         "SELECT * FROM users WHERE iss = 'a' AND sub IN ('b', 'c')",
         "SELECT * FROM devices WHERE user_id = 1 AND removed_at IS NULL",

@@ -1,9 +1,10 @@
 """Signing out, by POST and by the GET of older clients."""
 
+import outside
 import pytest
 from serving import PATIENCE
 
-from tests.web.api import COOKIE, Api, problem
+from tests.web.api import COOKIE, Api, Start, problem
 
 
 async def test_signing_out_ends_the_session_and_clears_the_cookie(api: Api) -> None:
@@ -45,6 +46,21 @@ async def test_signing_out_without_a_session_is_401_and_clears_a_dead_cookie(api
     assert response.status == 401
     assert (await problem(response))["code"] == "unauthorized"
     assert response.cookies[COOKIE].value == ""
+
+
+@pytest.mark.parametrize("device_id", [None, "outside-0001"])
+async def test_signing_out_ends_a_jwt_with_a_device_or_without(
+    start: Start, device_id: str | None
+) -> None:
+    api = await start(**outside.SETTINGS)
+    token = outside.token(device_id=device_id)
+    headers = {"Authorization": f"Bearer {token}"}
+    assert await api.whoami(headers) == 200
+    response = await api.http.post("/v1/auth/logout", headers=headers)
+    assert (response.status, await response.json()) == (200, {"signed_out": True})
+    assert await api.whoami(headers) == 401
+    assert await api.whoami({"Authorization": f"{token}="}) == 401
+    assert (await api.http.post("/v1/auth/logout", headers=headers)).status == 401
 
 
 SAFE = [
