@@ -97,6 +97,7 @@ def build_application(settings: Settings) -> web.Application:
         load_fernet_keys(settings, settings.data_dir),
         _is_secure,
         int(settings.session_max_days * DAY_SECONDS),
+        takes_jwts=settings.jwt_algorithm is not None,
     )
     # No middleware of the application: a WebSocket would hold each one's frame for its whole life.
     app = web.Application(handler_args=access.handler_args(settings))

@@ -1,6 +1,7 @@
 """The session cookie: encrypted, with nothing in it but the token, and the keys that encrypt it.
 
-The truth is the session row, so a cookie that was copied does not survive a sign-out.
+The truth is the session row, so a cookie that was copied does not survive a sign-out. An
+application's page may put a JWT into the cookie of this name by itself.
 """
 
 import os
@@ -42,25 +43,39 @@ async def forget(request: web.Request) -> None:
 
 
 async def cookie_token(request: web.Request) -> str | None:
-    """Return the token in the request's cookie; None without a cookie that a key decrypts."""
+    """Return the token in the request's cookie; None without a cookie that a key decrypts.
+
+    Where JWTs are taken, the cookie may also be one.
+    """
     header = request.headers.get(hdrs.COOKIE, "")
     if COOKIE_NAME not in header:
         return None
-    storage, value = request.get(STORAGE_KEY), _cookie_value(header)
-    known = None
-    if isinstance(storage, CookieStorage) and value is not None:
-        known = storage.tokens.get(value)
-    if known is not None:
-        return known
+    storage = request.get(STORAGE_KEY)
+    if not isinstance(storage, CookieStorage):
+        return await _decrypted(request)
+    value = _only_value(header)
+    if storage.takes_jwts and (token := _jwt(value or request.cookies.get(COOKIE_NAME, ""))):
+        return token
+    if value is None or len(value) > MAX_KNOWN_COOKIE:
+        return await _decrypted(request)
+    known = storage.tokens.get(value)
+    if known is None and (known := await _decrypted(request)) is not None:
+        storage.tokens.put(value, known)
+    return known
+
+
+async def _decrypted(request: web.Request) -> str | None:
     token = (await get_session(request)).get(SESSION_FIELD)
-    if not isinstance(token, str):
-        return None
-    if isinstance(storage, CookieStorage) and value is not None:
-        storage.tokens.put(value, token)
-    return token
+    return token if isinstance(token, str) else None
 
 
-def _cookie_value(header: str) -> str | None:
+def _jwt(value: str) -> str | None:
+    """Return the JWT that the cookie is; None for ours, which never has a dot."""
+    text = value.strip('"')
+    return text if text.count(".") == 2 else None
+
+
+def _only_value(header: str) -> str | None:
     """Return the value of our cookie; None if the header has no such cookie, or several.
 
     Only this part of the header is remembered: cookies of others beside it may be long and change
@@ -69,7 +84,7 @@ def _cookie_value(header: str) -> str | None:
     before, found, rest = header.partition(f"{COOKIE_NAME}=")
     value = rest.partition(";")[0].strip()
     alone = found and before.rstrip()[-1:] in ("", ";") and COOKIE_NAME not in rest
-    return value if alone and len(value) <= MAX_KNOWN_COOKIE else None
+    return value if alone else None
 
 
 class CookieStorage(EncryptedCookieStorage):
@@ -79,13 +94,19 @@ class CookieStorage(EncryptedCookieStorage):
     """
 
     def __init__(
-        self, keys: Sequence[bytes], secure: Callable[[web.Request], bool], max_age: int
+        self,
+        keys: Sequence[bytes],
+        secure: Callable[[web.Request], bool],
+        max_age: int,
+        *,
+        takes_jwts: bool,
     ) -> None:
         # The base class wants one key, but encrypts nothing with it here.
         super().__init__(Fernet(keys[0]), cookie_name=COOKIE_NAME, max_age=max_age, samesite="Lax")
         self._keys = MultiFernet([Fernet(key) for key in keys])
         self._is_secure = secure
         self._life = max_age
+        self.takes_jwts = takes_jwts
         self.tokens: Lru[str, str] = Lru(KNOWN_COOKIES)
 
     async def load_session(self, request: web.Request) -> Session:
@@ -115,14 +136,18 @@ class CookieStorage(EncryptedCookieStorage):
 
 
 def cookie_storage(
-    keys: Sequence[bytes], secure: Callable[[web.Request], bool], max_age: int
+    keys: Sequence[bytes],
+    secure: Callable[[web.Request], bool],
+    max_age: int,
+    *,
+    takes_jwts: bool = False,
 ) -> CookieStorage:
     """Return the storage for `aiohttp_session.setup`.
 
     `secure` says whether the client came over https; `max_age` is the longest life of a session in
-    seconds.
+    seconds; `takes_jwts` lets a JWT stand in the cookie.
     """
-    return CookieStorage(keys, secure, max_age)
+    return CookieStorage(keys, secure, max_age, takes_jwts=takes_jwts)
 
 
 # Keys

@@ -23,9 +23,11 @@ class Door:
         self._client = aiohttp_client
         self.verdict: OriginVerdict = "absent"
 
-    async def open(self, *keys: bytes, secure: Callable[[web.Request], bool]) -> Client:
+    async def open(
+        self, *keys: bytes, secure: Callable[[web.Request], bool], takes_jwts: bool = False
+    ) -> Client:
         app = web.Application()
-        self.storage = cookie_storage(keys, secure, 3600)
+        self.storage = cookie_storage(keys, secure, 3600, takes_jwts=takes_jwts)
         aiohttp_session.setup(app, self.storage)
         app.router.add_get("/token", self._token)
         app.router.add_post("/token", self._remember)

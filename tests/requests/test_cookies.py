@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
+from app.auth.peer import OriginVerdict
 from app.base.errors import SettingsError
 from app.requests.cookies import COOKIE_NAME, load_fernet_keys
 from app.settings import Settings
@@ -107,6 +108,51 @@ async def test_a_cookie_that_cannot_be_decrypted_is_absent_and_no_warning(
     assert await token_of(client, {"Cookie": f"{COOKIE_NAME}={value}"}) is None
     warned = [record for record in caplog.records if record.name != "aiohttp.access"]
     assert warned == []
+
+
+# JWTs
+
+
+@pytest.fixture
+async def outside(door: Door) -> Client:
+    """A server that takes JWTs."""
+    return await door.open(KEY, secure=lambda _request: False, takes_jwts=True)
+
+
+@pytest.mark.parametrize(
+    "header", ["{}=a.b.c", '{}="a.b.c"', "x=1; {}=a.b.c; y=2", "{0}=1; {0}=a.b.c"]
+)
+async def test_a_jwt_may_stand_in_the_cookie(outside: Client, header: str) -> None:
+    assert await token_of(outside, {"Cookie": header.format(COOKIE_NAME)}) == ["a.b.c", "cookie"]
+
+
+async def test_our_own_cookie_counts_as_before_where_jwts_are_taken(
+    outside: Client, door: Door
+) -> None:
+    own = await cookie_header(outside)
+    for _ in range(2):
+        assert await token_of(outside, own) == ["kept", "cookie"]
+    assert len(door.storage.tokens) == 1
+    assert await token_of(outside, {"Cookie": f"{COOKIE_NAME}=garbage"}) is None
+
+
+async def test_a_jwt_in_the_cookie_is_nothing_where_jwts_are_not_taken(client: Client) -> None:
+    assert await token_of(client, {"Cookie": f"{COOKIE_NAME}=a.b.c"}) is None
+
+
+@pytest.mark.parametrize("verdict", ["allowed", "refused"])
+async def test_a_jwt_in_the_cookie_counts_for_no_foreign_page(
+    outside: Client, door: Door, verdict: OriginVerdict
+) -> None:
+    door.verdict = verdict
+    assert await token_of(outside, {"Cookie": f"{COOKIE_NAME}=a.b.c"}) is None
+
+
+async def test_forgetting_removes_a_jwt_from_the_cookie(outside: Client) -> None:
+    headers = {"Cookie": f"{COOKIE_NAME}=a.b.c"}
+    async with outside.delete("/token", headers=headers) as answer:
+        cookie = http.cookies.SimpleCookie(answer.headers["Set-Cookie"])[COOKIE_NAME]
+    assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", "0", "/")
 
 
 # Keys
