@@ -19,6 +19,7 @@ from app.storage.users import (
     set_user_enabled,
     set_user_roles,
     user_by_handle_key,
+    user_by_subject,
 )
 
 
@@ -60,6 +61,14 @@ class UserWrites(AccountWrites):
             raise user_not_found() from None
         async with self._database.lookup() as connection:
             user = await user_by_handle_key(connection, key)
+        if user is None:
+            raise user_not_found()
+        return user
+
+    async def find_outsider(self, iss: str, sub: str) -> User:
+        """Return the user from outside; raises Problem 404 `user_not_found`."""
+        async with self._database.lookup() as connection:
+            user = await user_by_subject(connection, iss, sub)
         if user is None:
             raise user_not_found()
         return user

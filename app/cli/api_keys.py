@@ -26,7 +26,7 @@ def keys() -> None:
     type=click.Choice(ALL_SCOPES),
     multiple=True,
     required=True,
-    help="What it is for: send messages, read streams and devices, or everything. Repeatable.",
+    help="What it is for: send messages, read users, streams, devices, or all. Repeatable.",
 )
 @click.option(
     "--prefix",

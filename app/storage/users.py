@@ -115,6 +115,15 @@ async def user_by_handle_key(connection: AsyncConnection, handle_key: str) -> Us
     return user_of(row) if row is not None else None
 
 
+async def user_by_subject(connection: AsyncConnection, iss: str, sub: str) -> User | None:
+    """Return the user from outside, disabled or not; None if there is none or it was deleted."""
+    query = select(*USER_COLUMNS).where(
+        users.c.iss == iss, users.c.sub == sub, users.c.deleted_at.is_(None)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return user_of(row) if row is not None else None
+
+
 async def outside_users(connection: AsyncConnection, iss: str, subs: Collection[str]) -> list[User]:
     """Return the users of these subjects, tombstones too, the oldest first."""
     query = (

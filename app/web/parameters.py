@@ -153,6 +153,24 @@ class ShortText(_InQuery):
         return text
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExactText(_InQuery):
+    """A text of at most `most` characters, whatever they are."""
+
+    most: int
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        return {"type": "string", "maxLength": self.most}
+
+    def of(self, request: web.Request) -> str | None:
+        """Return the text, None if it is left out; raises Problem 400 `invalid_parameter`."""
+        text = request.query.get(self.name)
+        if text is not None and len(text) > self.most:
+            raise _invalid(f"{self.name} has {self.most} characters at most.")
+        return text
+
+
 def _id(text: str) -> int | None:
     if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
         return int(text)

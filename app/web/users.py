@@ -1,4 +1,4 @@
-"""Streams and devices of a user, for an application's backend and for those who debug it."""
+"""Users, their streams and devices, for an application's backend and for those who debug it."""
 
 import time
 from collections import defaultdict
@@ -17,15 +17,31 @@ from app.requests.rules import READING_KEY
 from app.storage.api_keys import ApiKey
 from app.storage.cursors import lag
 from app.storage.devices import Device
+from app.storage.users import User
 from app.streams.base import ANY, EVERYONE, ReadLimits, Row
 from app.web.bodies import Absent, Answer, json_response
-from app.web.parameters import PathId, WholeNumber
+from app.web.parameters import ExactText, PathId, WholeNumber
 
 MAX_LAG: Final = 10_000
 """The largest lag that is counted: counting further takes long and says no more."""
 
 MAX_PAGE_BYTES: Final = 1024 * 1024
 """Bytes of payloads in one page; the first row comes whatever its size."""
+
+
+MAX_NAME: Final = 1024
+"""Characters; no handle and no subject of a JWT has as many."""
+
+
+class UserAnswer(Answer):
+    """A user as the application's backend sees one."""
+
+    id: int
+    user_handle: str | Absent = None
+    iss: str | Absent = Field(None, description="Of a user from outside, as `sub`.")
+    sub: str | Absent = None
+    disabled: bool
+    created_at: int
 
 
 class RowTargetAnswer(Answer):
@@ -103,6 +119,11 @@ def _user_not_found() -> Problem:
 
 
 _USER_ID: Final = PathId(what="The user's id.", missing=_user_not_found)
+_HANDLE: Final = ExactText(name="handle", what="The user's handle.", most=MAX_NAME)
+_ISS: Final = ExactText(
+    name="iss", what="The issuer of the user's JWTs; with `sub`.", most=MAX_NAME
+)
+_SUB: Final = ExactText(name="sub", what="The subject of the user's JWTs.", most=MAX_NAME)
 _AFTER: Final = WholeNumber(
     name="after",
     what="The offset after which the page begins.",
@@ -113,6 +134,19 @@ _AFTER: Final = WholeNumber(
 _LIMIT: Final = WholeNumber(
     name="limit", what="Messages of one page, at most.", least=1, most=1000, default=100
 )
+
+
+async def find_user(request: web.Request, key: ApiKey) -> web.Response:
+    """Answer 200 with the one user of this handle, or of this issuer and subject."""
+    accounts = request.app[ACCOUNTS]
+    match _HANDLE.of(request), _ISS.of(request), _SUB.of(request):
+        case str(handle), None, None:
+            user = await accounts.find_user(handle)
+        case None, str(iss), str(sub):
+            user = await accounts.find_outsider(iss, sub)
+        case _:
+            raise Problem(400, "invalid_parameter", "Give handle, or iss and sub.")
+    return json_response(_user(user))
 
 
 async def read_stream(request: web.Request, key: ApiKey) -> web.Response:
@@ -178,6 +212,16 @@ async def _lags(
     return lags
 
 
+def _user(user: User) -> dict[str, Any]:
+    names = {"user_handle": user.handle, "iss": user.iss, "sub": user.sub}
+    return {
+        "id": user.id,
+        **{name: value for name, value in names.items() if value is not None},
+        "disabled": user.disabled_at is not None,
+        "created_at": user.created_at,
+    }
+
+
 def _device(
     device: Device, instances: list[str], cursor: Position | None, behind: int | None
 ) -> dict[str, Any]:
@@ -225,6 +269,17 @@ def _to(row: Row) -> dict[str, Any]:
 
 
 ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/v1/users",
+        handler=READING_KEY.before(find_user),
+        tag="Backend",
+        summary="Find a user",
+        what="Needs the scope `read`. Give `handle`, or `iss` and `sub`. It makes no user.",
+        parameters=(_HANDLE, _ISS, _SUB),
+        answer=UserAnswer,
+        problems=("400 invalid_parameter", "404 user_not_found"),
+    ),
     Route(
         method="GET",
         path="/v1/users/{id}/stream",

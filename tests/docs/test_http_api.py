@@ -14,7 +14,7 @@ from app.protocol.keep import Keep
 from app.protocol.publication import Publication, ToUser
 from app.web.message_bodies import MessageBody, SentAnswer, Target
 from app.web.openapi import problems_of
-from app.web.users import RowAnswer, UserDeviceAnswer
+from app.web.users import MAX_NAME, RowAnswer, UserAnswer, UserDeviceAnswer
 from tests.docs.curl import play
 from tests.docs.pages import page
 
@@ -57,7 +57,14 @@ def test_every_key_of_an_answer_has_its_row() -> None:
     assert rows("field of the answer") == set(SentAnswer.model_fields)
     named = {field.alias or name for name, field in RowAnswer.model_fields.items()}
     assert rows("key of a row") == named
+    assert rows("key of a user") == set(UserAnswer.model_fields)
     assert rows("key of a device") == set(UserDeviceAnswer.model_fields)
+
+
+def test_every_parameter_that_finds_a_user_has_its_row() -> None:
+    [route] = [route for route in ROUTES if route.path == "/v1/users"]
+    assert rows("parameter of users") == {one.name for one in route.parameters}
+    assert f"up to {MAX_NAME:,} characters" in PAGE.text
 
 
 def test_every_scope_has_its_row() -> None:

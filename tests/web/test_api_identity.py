@@ -18,6 +18,7 @@ NOTE = {"to": {"everyone": True}, "type": "note.text"}
 BACKEND = [
     ("POST", "/v1/messages"),
     ("POST", "/v1/messages/batch"),
+    ("GET", "/v1/users?handle=ada"),
     ("GET", "/v1/users/1/stream"),
     ("GET", "/v1/users/1/devices"),
 ]
