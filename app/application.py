@@ -204,7 +204,7 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
 
 async def _publishing(app: web.Application) -> AsyncIterator[None]:
     keys = app[API_KEYS] = ApiKeys(app[DATABASE])
-    addressees = Addressees(app[DATABASE], app[SESSIONS].owners)
+    addressees = Addressees(app[DATABASE], app[SESSIONS].owners, app[SETTINGS].jwt_issuer)
     receipts = app[RECEIPTS] = Receipts(app[NODE], app[DATABASE])
     app[PUBLISHER] = Publisher(app[NODE], addressees, app[SETTINGS].max_message_bytes)
     yield

@@ -1,17 +1,22 @@
 """Whom a message is for: users by the names that a backend gives them, devices by their owner."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.auth.jwt import is_subject
 from app.auth.names import clean_handle, handle_key
-from app.base.errors import Problem
+from app.base.errors import Problem, StorageUnavailable
 from app.base.lru import Lru
 from app.base.tasks import Batches
 from app.storage.database import Database
 from app.storage.devices import live_device
 from app.storage.directory import users_of_handle_keys, users_of_ids, users_of_subjects
-from app.storage.schema import MAX_ID
+from app.storage.schema import MAX_ID, milliseconds
+from app.storage.users import add_outside_users
 
 KNOWN_DEVICES: Final = 65_536
 """About 90 bytes each, and up to twice as many; above the 50,000 connections of a node."""
@@ -68,19 +73,28 @@ Addressee = int | str | Subject
 
 
 class Addressees:
-    """Looks up many names at once: all of one kind that are asked for meanwhile cost one select."""
+    """Looks up many names at once: all of one kind that are asked for meanwhile cost one select.
 
-    def __init__(self, database: Database, owners: DeviceOwners) -> None:
+    `issuer` is whose JWTs the server takes, None if it takes none: every subject of it is a user.
+    """
+
+    def __init__(self, database: Database, owners: DeviceOwners, issuer: str | None = None) -> None:
         self._database = database
         self._owners = owners
+        self._issuer = issuer
         self._ids: Batches[int, int] = Batches(self._load_ids)
         self._handles: Batches[str, int] = Batches(self._load_handles)
         self._subjects: Batches[tuple[str, str], int] = Batches(self._load_subjects)
+        self._newcomers: Batches[tuple[str, str], int] = Batches(self._make_users)
 
-    async def user(self, name: Addressee) -> int:
-        """Return the user's id; raises Problem 404 `user_not_found`."""
+    async def user(self, name: Addressee, *, make: bool = False) -> int:
+        """Return the user's id; raises Problem 404 `user_not_found`.
+
+        With `make`, a subject of the issuer who has never come becomes a user now. Raises
+        StorageUnavailable if the disk does not take that.
+        """
         if isinstance(name, Subject):
-            found = await self._subjects.get((name.iss, name.sub))
+            found = await self._of_subject(name, make)
         elif isinstance(name, str):
             found = await self._of_handle(name)
         else:
@@ -109,6 +123,7 @@ class Addressees:
         await self._ids.close()
         await self._handles.close()
         await self._subjects.close()
+        await self._newcomers.close()
 
     async def _of_handle(self, handle: str) -> int | None:
         try:
@@ -116,6 +131,13 @@ class Addressees:
         except Problem:
             return None
         return await self._handles.get(key)
+
+    async def _of_subject(self, name: Subject, make: bool) -> int | None:
+        key = name.iss, name.sub
+        found = await self._subjects.get(key)
+        if found is None and make and name.iss == self._issuer and is_subject(name.sub):
+            return await self._newcomers.get(key)
+        return found
 
     async def _load_ids(self, ids: Sequence[int]) -> dict[int, int]:
         async with self._database.lookup() as connection:
@@ -130,3 +152,11 @@ class Addressees:
     ) -> dict[tuple[str, str], int]:
         async with self._database.lookup() as connection:
             return await users_of_subjects(connection, subjects)
+
+    async def _make_users(self, subjects: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        try:
+            async with self._database.write() as connection:
+                await add_outside_users(connection, subjects, milliseconds(time.time()))
+                return await users_of_subjects(connection, subjects)
+        except (OSError, SQLAlchemyError) as error:
+            raise StorageUnavailable from error

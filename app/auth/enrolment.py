@@ -88,6 +88,7 @@ class OutsiderKey(NamedTuple):
     device_uuid: str | None
     jwt_hash: bytes
 
+
 Holder = tuple[int, int]
 """Ids of the user and the device that a token must stand for."""
 

@@ -167,7 +167,7 @@ def _claims(payload: dict[str, Any], jwt_hash: bytes) -> tuple[Claims, float]:
     """Return the claims and `nbf`; raises InvalidJwt for a claim of a wrong type."""
     iat, exp = _seconds("iat", payload["iat"]), _seconds("exp", payload["exp"])
     sub = payload["sub"]
-    if not isinstance(sub, str) or not 0 < len(sub) <= MAX_SUBJECT_LENGTH or not _is_text(sub):
+    if not isinstance(sub, str) or not is_subject(sub):
         raise InvalidJwt("sub")
     claims = Claims(payload["iss"], sub, iat, exp, jwt_hash, device=_device(payload))
     return claims, _seconds("nbf", payload.get("nbf", 0))
@@ -203,6 +203,11 @@ def _device(payload: dict[str, Any]) -> DeviceInfo | None:
         )
     except Problem:
         raise InvalidJwt("device claims") from None
+
+
+def is_subject(text: str) -> bool:
+    """Return whether a valid token may have this subject."""
+    return 0 < len(text) <= MAX_SUBJECT_LENGTH and _is_text(text)
 
 
 def _is_text(text: str) -> bool:

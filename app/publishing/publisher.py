@@ -105,9 +105,11 @@ class Publisher:
     async def address(self, draft: Draft) -> Publication:
         """Return the message, with the ids of whom its target names.
 
-        Raises Problem 404 `user_not_found` and `device_not_found`.
+        A durable message to a subject of the application who has never come makes the user: it
+        waits for them. Raises Problem 404 `user_not_found` and `device_not_found`, and
+        StorageUnavailable.
         """
-        to = await self._address_of(draft.target)
+        to = await self._address_of(draft.target, make=draft.keep.durable)
         return Publication(to, draft.type, draft.payload, draft.keep, owner=draft.owner)
 
     def remembered_owner(self, device_id: int) -> int | None:
@@ -160,7 +162,7 @@ class Publisher:
             return taken
         raise connection_not_found()
 
-    async def _address_of(self, target: Target) -> Address:
+    async def _address_of(self, target: Target, *, make: bool) -> Address:
         match target:
             case EveryoneTarget():
                 return ToEveryone()
@@ -169,9 +171,10 @@ class Publisher:
             case OthersTarget(device_id):
                 return ToOthers(await self._addressees.owner(device_id), device_id)
             case UserTarget(name, exclude_device):
-                user_id = await self._addressees.user(name)
                 if exclude_device is None:
-                    return ToUser(user_id)
+                    return ToUser(await self._addressees.user(name, make=make))
+                # Who has a device has come.
+                user_id = await self._addressees.user(name)
                 if await self._addressees.owner(exclude_device) != user_id:
                     raise Problem(404, "device_not_found", "There is no such device of this user.")
                 return ToOthers(user_id, exclude_device)

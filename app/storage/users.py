@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.schema import MAX_ID, cursors, floors, messages, users
@@ -95,6 +96,15 @@ async def add_outside_user(connection: AsyncConnection, iss: str, sub: str, now:
     """Add and return a user known by issuer and subject."""
     added = insert(users).values(iss=iss, sub=sub, created_at=now)
     return user_of((await connection.execute(added.returning(*USER_COLUMNS))).one())
+
+
+async def add_outside_users(
+    connection: AsyncConnection, subjects: Collection[tuple[str, str]], now: int
+) -> None:
+    """Add the users of these pairs of issuer and subject; those who exist stay as they are."""
+    added = upsert(users).on_conflict_do_nothing()
+    rows = [{"iss": iss, "sub": sub, "created_at": now} for iss, sub in subjects]
+    await connection.execute(added, rows)
 
 
 async def user_by_id(connection: AsyncConnection, user_id: int) -> User | None:

@@ -188,7 +188,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         body_limit=message_limit,
         tag="Backend",
         summary="Send a message",
-        what="Needs the scope `send`. A message with `store` is on disk when the answer comes.",
+        what="Needs the scope `send`. A message with `store` is on disk when the answer comes. "
+        "To an `iss` and `sub` of the server's own issuer, it makes a user who never came.",
         parameters=(
             Described(
                 name=IDEMPOTENCY_KEY,
