@@ -1,5 +1,5 @@
 /**
- * Where to connect, and with which subprotocols: the only way for a page to present a token.
+ * Returns where to connect, and the subprotocols, in which a page of another origin presents its token.
  *
  * @param {string} url of the server, http or https
  * @param {{ instance: string, epoch?: string, offset?: number, snapshot?: boolean, resume?: string }} from

@@ -4,9 +4,9 @@ const FIRST = 500;
 /** Milliseconds: no wait is longer. */
 export const LONGEST = 30_000;
 
-/** How long to wait before the next attempt: "full jitter", so that those cut off at once spread. */
+/** Waits before attempts, with "full jitter", so that clients that were cut off at once come back spread. */
 export class Backoff {
-  /** Attempts since a connection has last proven itself. */
+  /** Attempts since a connection last worked. */
   attempts = 0;
 
   #random;
@@ -16,7 +16,7 @@ export class Backoff {
     this.#random = random;
   }
 
-  /** Counts an attempt; returns the milliseconds to wait for it. */
+  /** Counts an attempt, and returns the milliseconds to wait before it. */
   next() {
     return this.#random() * Math.min(LONGEST, FIRST * 2 ** this.attempts++);
   }

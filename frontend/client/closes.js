@@ -1,5 +1,5 @@
 /**
- * Close codes as data, those of the server and no others: code, reason, whether to come back.
+ * The close codes of the server as data: code, reason, whether to come back.
  *
  * @typedef {{ code: number, reason: string, reconnect: boolean }} Close
  * @type {readonly (readonly [code: number, reason: string, reconnect: boolean])[]}
@@ -28,8 +28,8 @@ const FORGOTTEN = ['signed_out', 'revoked'];
 const SIGNED_OUT = [...FORGOTTEN, 'session_expired', 'no_token'];
 
 /**
- * What a close means. A code or reason that is not known goes by its range: 1000 and 45xx are
- * final, everything else was an accident.
+ * Returns what a close means. An unknown code or reason goes by its range: 1000 and 45xx are final,
+ * all others are accidents after which to come back.
  *
  * @param {number} code
  * @param {string} given the reason in the close frame; may be empty
@@ -48,7 +48,7 @@ export function closeOf(code, given) {
 }
 
 /**
- * Whether this reason means that the session is over.
+ * Returns whether the session has ended by this reason.
  *
  * @param {string} reason
  */

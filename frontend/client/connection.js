@@ -2,7 +2,7 @@ import { closeOf } from './closes.js';
 import { SwitchboardError } from './errors.js';
 import { Heartbeat } from './heartbeat.js';
 
-/** Milliseconds from the first step of an attempt until `connected` must be there. */
+/** Milliseconds from the start of an attempt within which `connected` must come. */
 const PATIENCE = 10_000;
 
 /**
@@ -15,8 +15,8 @@ const PATIENCE = 10_000;
  */
 
 /**
- * One attempt, and the socket that comes of it. What happens to its socket is told to its hooks
- * until it is over, and never after: a superseded one can change nothing.
+ * One attempt to connect, and its socket. It calls its hooks until it has ended and never after, so
+ * that a superseded connection changes nothing.
  */
 export class Connection {
   over = false;
@@ -69,8 +69,8 @@ export class Connection {
   }
 
   /**
-   * Whether the text was handed to the socket. Throws `too_large` instead of having the server close
-   * the connection, which would happen again with each repeat.
+   * Returns whether it handed the text to the socket. Throws `too_large`, since the server would close
+   * the connection over such a text, and again over each repeat.
    *
    * @param {string} text
    */
@@ -82,13 +82,13 @@ export class Connection {
     return true;
   }
 
-  /** Looks whether the server is still there; a dead one is given up after two seconds. */
+  /** Checks whether the server is still there, and gives it up after two seconds without a sign. */
   probe() {
     this.#heartbeat.probe();
   }
 
   /**
-   * It is given up, and another may follow.
+   * Gives the connection up; another may follow.
    *
    * @param {string} reason
    * @param {boolean} [reconnect] false: another would not help
@@ -97,7 +97,7 @@ export class Connection {
     this.#end({ reason, reconnect });
   }
 
-  /** Nothing of this connection is told any more. */
+  /** Ends the connection without calling a hook. */
   close() {
     this.over = true;
     this.ready = false;
@@ -130,7 +130,7 @@ export class Connection {
   }
 
   /**
-   * What a `goaway` said holds however the connection ends then.
+   * Reports the end; after a `goaway` what that said counts, however the connection ended.
    *
    * @param {Ending} ending
    */

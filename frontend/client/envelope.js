@@ -8,7 +8,7 @@
  */
 
 /**
- * The type and the payload as they go over the wire, the payload as text.
+ * Returns the type and the payload that the server gets, the payload as text.
  *
  * @param {string} type
  * @param {unknown} payload
@@ -30,8 +30,9 @@ export function frame(type, body, id) {
 }
 
 /**
- * The server refuses half a surrogate pair, which is what cutting a text inside an emoji leaves.
- * JSON writes only such halves as `\ud…`, in keys too; two backslashes are one of the text's own.
+ * Encodes as JSON, and replaces half a surrogate pair, which cutting a text inside an emoji leaves and
+ * the server refuses. JSON writes only such halves as `\ud…`, in keys too; two backslashes are one of
+ * the text's own.
  *
  * @param {unknown} value
  */

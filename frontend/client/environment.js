@@ -1,5 +1,5 @@
 /**
- * What the library takes from the browser. Tests give their own.
+ * What the library uses of the browser; tests give their own.
  *
  * @typedef {object} Environment
  * @property {typeof WebSocket} WebSocket
@@ -50,7 +50,7 @@ export function pageEnvironment() {
 }
 
 /**
- * A name that nobody else has, of letters and digits.
+ * Returns a name of letters and digits that no other call returns.
  *
  * @param {() => number} random
  */

@@ -1,6 +1,6 @@
 /**
- * Why something that was asked for did not happen. `code` is a code of the wire, such as
- * `forbidden`, or one of ours: `not_connected`, `disconnected`, `timeout`, `expired`, `signed_out`.
+ * Why a request failed. `code` is a code of the server's, such as `forbidden`, or one of
+ * the library's: `not_connected`, `disconnected`, `timeout`, `expired`, `signed_out`.
  */
 export class SwitchboardError extends Error {
   /** @param {string} code @param {string} [message] for people */

@@ -1,12 +1,12 @@
 /** @typedef {(type: string, payload: any, message: import('./requests.js').Message) => unknown} Handler */
 
-/** Who handles which types. A prefix stands for itself and for all that follows it after a dot. */
+/** The handlers of messages by type prefix, which is a type or what comes before one of its dots. */
 export class Handlers {
   /** @type {Map<string, Handler>} */
   #byPrefix = new Map();
 
   /**
-   * Takes the place of an earlier handler of this prefix.
+   * Registers a handler, in place of an earlier one of this prefix.
    *
    * @param {string} prefix
    * @param {Handler} handler
@@ -25,7 +25,7 @@ export class Handlers {
   }
 
   /**
-   * Those whose turn it is, in the order of their registration.
+   * Returns the handlers of this type, in the order of their registration.
    *
    * @param {string} type
    */

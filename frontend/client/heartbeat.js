@@ -1,9 +1,9 @@
-/** Milliseconds: how long a page that woke up waits for a sign of life. */
+/** Milliseconds that a page which woke up waits for a sign of life. */
 const PROBE = 2000;
 
 /**
- * Notices a dead server. A browser does not show the server's own pings, so after each silence of
- * one heartbeat we ask; what stays silent for two and a half is given up.
+ * Notices a dead server. A browser does not show the server's pings to a page, so the heartbeat sends
+ * one of its own after a silence of one interval, and gives the server up after two and a half.
  */
 export class Heartbeat {
   #environment;
@@ -36,14 +36,14 @@ export class Heartbeat {
     this.#look();
   }
 
-  /** Something came. */
+  /** Notes that something came. */
   heard() {
     this.#heard = this.#environment.now();
     this.#environment.clearTimeout(this.#probing);
     this.#probing = undefined;
   }
 
-  /** Finds out at once whether the server is there, instead of waiting out the silence. */
+  /** Sends a ping now, instead of waiting for the end of a silence. */
   probe() {
     if (!this.#interval || this.#probing !== undefined) return;
     this.#probing = this.#environment.setTimeout(this.#hooks.lost, PROBE);
@@ -57,8 +57,8 @@ export class Heartbeat {
   }
 
   /**
-   * Timers of a page in the background are late, and those of a machine that slept are later: what
-   * they find is no proof, so it is asked first.
+   * A timer proves nothing, since timers of pages in the background and of machines that slept are
+   * late: asks the server first.
    */
   #look() {
     const now = this.#environment.now();

@@ -1,11 +1,11 @@
 import { uniqueName } from './environment.js';
 
-/** Milliseconds: a page that was just reloaded gives its lock back within this time. */
+/** Milliseconds within which a page that is being reloaded gives its lock back. */
 const PATIENCE = 500;
 
 /**
- * The name by which the server knows this tab. It is kept over reloads, and held by a lock, since a
- * copied tab has the name of its original and would replace it.
+ * The name by which the server knows this tab. It survives reloads. A lock guards it: a copied tab has
+ * the name of its original, whose connection it would replace.
  */
 export class Instance {
   /** @type {string | null} */
@@ -35,12 +35,12 @@ export class Instance {
     this.#copied = copied;
   }
 
-  /** Resolves to the name once it is ours alone. */
+  /** Resolves to the name once this tab alone has it. */
   claim() {
     return (this.#claimed ??= this.#take());
   }
 
-  /** The lock is given back: the page goes away, perhaps to come back. */
+  /** Gives the lock back, since the page goes away, perhaps to come back. */
   release() {
     this.#giveBack?.();
     this.#giveBack = undefined;

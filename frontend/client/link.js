@@ -31,7 +31,7 @@ import { watchPage } from './wake.js';
  * @property {(error: unknown) => void} error
  */
 
-/** Keeps one connection, from the wish for one until it is withdrawn or the server refuses. */
+/** Keeps one connection open, from `connect` until `disconnect` or a refusal of the server. */
 export class Link {
   /** @type {Status} */
   status = 'disconnected';
@@ -80,7 +80,7 @@ export class Link {
   }
 
   /**
-   * Whether the text was handed to a socket. Throws `too_large`.
+   * Returns whether it handed the text to a socket. Throws `too_large`.
    *
    * @param {string} text
    */
@@ -98,13 +98,13 @@ export class Link {
     this.#become('catching-up');
   }
 
-  /** The connection has done its work once, so that the next loss is the first again. */
+  /** Notes that the connection works, so that the next loss counts as the first. */
   proven() {
     this.#plan.reset();
   }
 
   /**
-   * Everything up to a `position` was handled.
+   * Notes that everything up to a `position` was handled.
    *
    * @param {boolean} live
    */
@@ -143,7 +143,7 @@ export class Link {
     }
   }
 
-  /** Whatever there is of a connection, or of a plan for one, is over. */
+  /** Ends the connection, or the plan for one. */
   #end() {
     this.#plan.cancel();
     this.#hooks.ending();
@@ -177,7 +177,7 @@ export class Link {
     this.#become('disconnected', { reason: offline ? 'offline' : reason, code, retryAt });
   }
 
-  /** The page may have slept: a connection must show that it lives, a planned attempt is made now. */
+  /** The page may have slept: checks the connection, or makes a planned attempt now. */
   #wake() {
     this.#connection?.probe();
     this.#plan.hasten();

@@ -1,4 +1,4 @@
-/** Who wants to be told what. */
+/** The listeners of each event. */
 export class Listeners {
   /** @type {Map<string, Set<Function>>} */
   #byName = new Map();
@@ -24,7 +24,7 @@ export class Listeners {
   }
 
   /**
-   * Tell all of them, also when one throws. Resolves when those that returned a promise are done.
+   * Calls all of them, even if one throws; resolves once all promises that they returned have settled.
    *
    * @param {string} name
    * @param {...unknown} details

@@ -1,12 +1,12 @@
 import { Backoff, LONGEST } from './backoff.js';
 
-/** When the next attempt is made. */
+/** Plans the next attempt to connect. */
 export class Plan {
   #environment;
   #attempt;
   #backoff;
 
-  /** Milliseconds since 1970: the server asked not to come back earlier. */
+  /** Milliseconds since 1970, before which the server asked not to come back. */
   #notBefore = 0;
 
   /** @type {number | undefined} */
@@ -26,19 +26,19 @@ export class Plan {
     return this.#timer !== undefined;
   }
 
-  /** Attempts since a connection last proved itself. */
+  /** Attempts since a connection last worked. */
   get attempts() {
     return this.#backoff.attempts;
   }
 
-  /** A connection has proved itself, or the user wishes to begin anew. */
+  /** Forgets the attempts: a connection works, or the user wants to begin anew. */
   reset() {
     this.#backoff.reset();
   }
 
   /**
-   * An attempt is planned. Without a network none is counted, since it would fail; but a browser may
-   * be wrong about that, so one is made now and then.
+   * Plans an attempt. Without a network it counts none, since it would fail; but a browser may be wrong
+   * about that, so it makes one now and then.
    *
    * @param {number} after milliseconds at least
    * @returns {{ retryAt: number, offline: boolean }} retryAt: milliseconds since 1970
@@ -53,7 +53,7 @@ export class Plan {
     return { retryAt: Math.round(now + wait), offline };
   }
 
-  /** What is planned is done now, unless the server asked to wait. */
+  /** Makes a planned attempt now, unless the server asked to wait. */
   hasten() {
     if (this.pending && this.#environment.now() >= this.#notBefore) this.#go();
   }

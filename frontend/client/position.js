@@ -21,7 +21,7 @@ export class Position {
   }
 
   /**
-   * False if what is known here is somebody else's; else it is this owner's from now on.
+   * Makes it this owner's; returns false if it is somebody else's.
    *
    * @param {string} owner
    */
@@ -49,7 +49,7 @@ export class Position {
   }
 
   /**
-   * Everything up to here was handled.
+   * Notes that everything up to here was handled.
    *
    * @param {number} offset
    * @param {string} [epoch] the server's newest text, if it gave one

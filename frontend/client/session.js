@@ -1,9 +1,8 @@
-/** Milliseconds that the answer may take. */
+/** Milliseconds within which the answer must come. */
 const PATIENCE = 10_000;
 
 /**
- * Why an upgrade was refused, which a browser does not say: the server is asked whether the session
- * holds.
+ * Asks the server whether the session holds, since a browser does not tell why an upgrade was refused.
  *
  * @param {import('./environment.js').Environment} environment
  * @param {string} url of the server

@@ -15,7 +15,7 @@ export class Shelf {
     this.#report = report;
   }
 
-  /** What was put last, or undefined; unreadable counts as nothing. */
+  /** Returns the value that was put last; undefined if there is none, or none that can be read. */
   get() {
     try {
       return JSON.parse(this.#storage?.getItem(this.#key) ?? 'null') ?? undefined;

@@ -1,18 +1,18 @@
-/** Milliseconds: one `ack` stands for all messages handled in this time. */
+/** Milliseconds; one `ack` acknowledges all messages that were handled within them. */
 const ACK_AFTER = 200;
 
 /** @typedef {import('./connection.js').Connection} Connection */
 /** @typedef {import('./requests.js').Message} Message */
 
 /**
- * What arrives, handled one after the other in the order of its arrival: the position moves when a
+ * Handles messages one after the other, in the order of their arrival. The position moves once a
  * message was handled, and is acknowledged a little later.
  */
 export class Stream {
-  /** Whether each new message comes as it is stored. */
+  /** Whether the server pushes each message as it is stored. */
   live = false;
 
-  /** Whether the current values are needed: from page load, or a `reset`, until all have come. */
+  /** Whether the tab needs the current values: from page load, or a `reset`, until all have come. */
   snapshotDue = true;
 
   /** @type {{ connection: Connection, message: Message }[]} */
@@ -60,7 +60,7 @@ export class Stream {
     this.#busy = false;
   }
 
-  /** The connection ends: what was handled is acknowledged now or never. */
+  /** Acknowledges what was handled, before the connection ends. */
   finish() {
     this.#acknowledge();
     this.live = false;
@@ -86,7 +86,7 @@ export class Stream {
   }
 
   /**
-   * What throws is reported, and stops nothing else.
+   * Calls a handler; reports what it throws, and goes on.
    *
    * @param {() => unknown} work
    */

@@ -54,7 +54,7 @@ const routes = [
 ];
 
 /**
- * The page to go to after sign-in: one of ours, whatever the address bar says.
+ * Returns the page to go to after sign-in, which is one of ours whatever the address bar says.
  * @param {unknown} wanted
  * @returns {string}
  */
@@ -63,7 +63,7 @@ export function safeTarget(wanted) {
 }
 
 /**
- * Where a navigation goes instead; undefined lets it pass.
+ * Returns where a navigation goes instead; undefined lets it pass.
  * @param {import('vue-router').RouteLocationNormalized} to
  * @param {{ signedIn: boolean }} auth
  */
@@ -85,7 +85,7 @@ export async function fetchScreens(router, isAdmin) {
   for (const { path, components } of router.getRoutes()) {
     if (!isAdmin && path.startsWith('/admin')) continue;
     const load = components?.default;
-    // What failed now is fetched again, and complained about, when somebody goes there.
+    // A visit fetches again what failed here, and reports a failure.
     if (typeof load === 'function')
       await /** @type {() => Promise<unknown>} */ (load)().catch(() => {});
   }

@@ -4,10 +4,10 @@ import { ref } from 'vue';
 export const announcement = ref('');
 
 /**
- * Says this to screen readers when they have finished what they are at.
+ * Has screen readers say this when they have finished their current text.
  * @param {string} text
  */
 export function announce(text) {
-  // The same words again are said only if the region changes: a space at the end is not heard.
+  // Screen readers say a text again only if the region changes, so it gets a space at its end.
   announcement.value = announcement.value === text ? `${text}\u00a0` : text;
 }

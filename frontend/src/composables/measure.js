@@ -7,7 +7,7 @@ const PACE = 1000;
 /** Measures the round trip again and again, as long as the screen is open and seen. */
 export function useMeasuring() {
   function measure() {
-    // A lost answer is the connection's affair, which notices it itself.
+    // The connection itself notices a lost answer.
     if (wsConnected.value && document.visibilityState === 'visible') ping().catch(() => {});
   }
 

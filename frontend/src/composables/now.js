@@ -4,8 +4,8 @@ import { getCurrentScope, onScopeDispose, readonly, ref } from 'vue';
 const clocks = new Map();
 
 /**
- * The time in milliseconds since 1970, renewed each `every` milliseconds. All users of the same
- * pace share one timer, which ends with the last of them.
+ * The time in milliseconds since 1970, updated every `every` milliseconds. Components with the same
+ * interval share one timer, which ends with the last of them.
  * @param {number} [every]
  */
 export function useNow(every = 30_000) {

@@ -81,7 +81,7 @@ export function changeUser(id, change) {
 }
 
 /**
- * Every session of the user ends.
+ * Ends every session of the user.
  *
  * @param {number} id
  * @param {string} [newPassword] left out, the server makes one

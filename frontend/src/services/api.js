@@ -1,4 +1,4 @@
-/** A request that did not end well: refused by the server, or never answered. */
+/** A request that failed: the server refused it, or did not answer. */
 export class ApiError extends Error {
   /**
    * @param {number} status of HTTP; 0 when there was no answer
@@ -31,7 +31,7 @@ export function onSessionOver(listener) {
 }
 
 /**
- * One request, JSON in and out; the cookie says who asks.
+ * Sends a request with JSON, and returns the answer's; the cookie tells the server who asks.
  * @param {string} method
  * @param {string} path
  * @param {unknown} [body]
@@ -90,7 +90,7 @@ function refusal(answer, said) {
 }
 
 /**
- * A gateway answers for a server that is not there.
+ * A gateway answers in place of a server that is away.
  * @param {number} status
  */
 function codeOf(status) {

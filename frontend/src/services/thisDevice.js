@@ -1,4 +1,4 @@
-/** Who this browser is for the server: made once, and kept for later visits. */
+/** The device that this browser is to the server: made once, and kept for later visits. */
 
 const KEY = 'switchboard.device';
 const SHAPE = /^[A-Za-z0-9-]{8,64}$/;
@@ -34,7 +34,7 @@ function newUuid() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** What to look for in the user agent, the specific before what contains it too. */
+/** Texts to look for in the user agent; a specific one comes before those that it also contains. */
 /** @type {[RegExp, string][]} */
 const BROWSERS = [
   [/\bEdg(e|A|iOS)?\//, 'Edge'],

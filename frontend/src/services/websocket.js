@@ -8,7 +8,7 @@ import { createClient } from '../../client/index.js';
 /** @typedef {{ outcome: 'resumed' | 'live' | 'reset', epoch: string, offset: number, head: number }} Resume */
 /** @typedef {{ at: number, ms: number }} Latency at: milliseconds since 1970 */
 
-/** How many round trips and outcomes are kept to look at. */
+/** How many round trips and outcomes to keep. */
 export const KEPT_LATENCIES = 40;
 const KEPT_RESUMES = 20;
 
@@ -44,7 +44,7 @@ export const wsOffline = ref(false);
 
 const client = createClient();
 
-/** Takes over what the client says of itself. */
+/** Copies the state of the client. */
 function refresh() {
   wsConnectionStatus.value = client.status;
   wsStatusDetail.value = { ...client.statusDetail };
@@ -77,18 +77,18 @@ for (const name of ['status', 'position', 'message', 'outbox']) client.on(name, 
 client.on('latency', keepLatency);
 client.on('resume', keepResume);
 
-/** Connects, and comes back after each loss until `disconnect`; a planned attempt is made now. */
+/** Connects, and comes back after each loss until `disconnect`; makes a planned attempt now. */
 export function connect() {
   wsOffline.value = false;
   client.connect();
 }
 
-/** Closes the connection; nothing comes back by itself. */
+/** Closes the connection, which does not come back by itself. */
 export function disconnect() {
   client.disconnect();
 }
 
-/** The session is over: of the connection, and of all that was kept for it, nothing is left. */
+/** Ends the connection, and forgets all that was kept for the session. */
 export function forget() {
   client.disconnect({ forget: true });
   beganBefore = false;
@@ -124,7 +124,7 @@ export function unregisterHandler(prefix) {
 }
 
 /**
- * Listens to what the client library tells: 'status', 'reset', 'resume', 'message', 'error' …
+ * Listens to events of the client library: 'status', 'reset', 'resume', 'message', 'error' …
  * @param {string} name
  * @param {Listener} listener
  * @returns {() => void} stops listening

@@ -112,7 +112,7 @@ export const useAdminConnections = defineStore('admin-connections', () => {
     total.value = 0;
   });
 
-  /** The page that was looked at may be gone when connections end. */
+  /** The shown page may no longer exist once connections have ended. */
   function backToRows() {
     if (rows.value.length > 0 || total.value === 0) return;
     query.offset = Math.floor((total.value - 1) / CONNECTIONS_PAGE) * CONNECTIONS_PAGE;
@@ -151,8 +151,7 @@ function firstQuery() {
 }
 
 /**
- * Something asked of the server again and again, of which only the answer to the last question
- * counts.
+ * A value that is fetched again and again; only the answer to the latest request counts.
  *
  * @template T
  * @param {() => Promise<T>} question
@@ -183,7 +182,7 @@ function useAsked(question, take) {
     then?.();
   }
 
-  /** What is under way counts no more. */
+  /** Ignores the answer to a request that is under way. */
   function drop() {
     turn += 1;
     settle('');

@@ -18,10 +18,10 @@ export const useAuth = defineStore('auth', () => {
   const isAdmin = computed(() => user.value?.permissions.includes('admin') ?? false);
   /** Why the last session ended, a sentence; empty when the user ended it here. */
   const farewell = ref('');
-  /** Why it is not known yet who is signed in, a sentence. */
+  /** A sentence that says why the app does not know yet who is signed in. */
   const problem = ref('');
   const starting = ref(false);
-  /** A sign-out of our own is no news: the server closing the connection then says nothing. */
+  /** During a sign-out in this tab the server's close of the connection is no news. */
   let leaving = false;
 
   /** @type {() => void} */
@@ -51,7 +51,7 @@ export const useAuth = defineStore('auth', () => {
   }
 
   /**
-   * The session is over, whoever ended it: nothing of it stays in the app.
+   * Removes everything of the session from the app, whoever ended it.
    * @param {string} [reason] as the server gave it
    */
   function endSession(reason) {
@@ -85,7 +85,7 @@ export const useAuth = defineStore('auth', () => {
     }
   }
 
-  /** Another tab signed in: its session is this browser's now. */
+  /** Another tab signed in, so its session is that of this browser now. */
   async function meet() {
     try {
       const session = await currentSession();
@@ -93,7 +93,7 @@ export const useAuth = defineStore('auth', () => {
       if (user.value) finish('');
       begin(session);
     } catch {
-      // Unreachable: what this tab has goes on until the server says otherwise.
+      // The server is unreachable: the tab keeps what it has until the server tells otherwise.
     }
   }
 

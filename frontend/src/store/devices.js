@@ -20,7 +20,7 @@ import { useAuth } from './auth.js';
  */
 /** @typedef {DeviceRow & { tabs: number, title: string }} Device */
 
-/** Milliseconds until presence is asked for again after a refusal. */
+/** Milliseconds until the store asks for presence again after a refusal. */
 const WATCH_AGAIN = 5000;
 
 /** The devices of the user, with who is online kept live over the connection. */
@@ -38,7 +38,7 @@ export const useDevices = defineStore('devices', () => {
   let watchAgain;
 
   const devices = computed(() => rows.value?.map(asSeen) ?? null);
-  /** Whether what is shown as online is so now. */
+  /** Whether the shown online states are live. */
   const isLive = computed(() => wsConnected.value && live.value !== null);
 
   /**
@@ -57,7 +57,7 @@ export const useDevices = defineStore('devices', () => {
     };
   }
 
-  /** The list is as the server has it now, or `problem` says why not. */
+  /** Fetches the list, or sets `problem` to the reason why it could not. */
   async function load() {
     const mine = ++latest;
     try {

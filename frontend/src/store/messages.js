@@ -35,11 +35,11 @@ import { useAuth } from './auth.js';
  * @property {string} [fault] why it was refused, in words
  */
 
-/** How many arrivals are kept: as many as one can look through. */
+/** How many arrivals to keep: as many as a person can look through. */
 export const FEED_LIMIT = 500;
 const SENDS_LIMIT = 20;
 
-/** Of the server itself; they say nothing that the Connection screen does not. */
+/** Types of the server itself, of which the Connection screen shows all. */
 const SERVERS_OWN = ['connected', 'position', 'ping', 'pong', 'ok', 'goaway', 'presence'];
 
 export const useMessages = defineStore('messages', () => {

@@ -9,7 +9,7 @@ const KINDS = new Map([
 ]);
 
 /**
- * What a device is, for its icon and in words.
+ * Returns the kind of a device, for its icon and in words.
  * @param {string} type
  * @param {string} [system] a browser may be one of a phone
  * @returns {{ kind: Kind, words: string }}

@@ -1,6 +1,6 @@
 /** @typedef {{ at: number, ms: number }} Sample */
 
-/** Below this the chart is not stretched: a jitter of one millisecond is no mountain. */
+/** Milliseconds that the chart spans at least, so that a jitter of one looks small. */
 const LEAST_TOP_MS = 20;
 
 /** @param {number} ms */

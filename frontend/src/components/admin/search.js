@@ -1,10 +1,10 @@
 import { onScopeDispose, ref, watch } from 'vue';
 
-/** As long as one pauses between two words. */
+/** Milliseconds, about a pause between two words. */
 const PAUSE = 250;
 
 /**
- * What is being typed into a search field; `find` is called with it when the typing pauses.
+ * The text of a search field; calls `find` with it when the typing pauses.
  *
  * @param {string} begin
  * @param {(text: string) => void} find

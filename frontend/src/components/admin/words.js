@@ -1,5 +1,5 @@
 /**
- * How a user is called here: by handle, or by what the application calls them.
+ * Returns the name of a user: the handle, or what the application calls them.
  *
  * @param {{id?: number, user_id?: number, user_handle?: string, sub?: string}} user
  */
@@ -13,7 +13,7 @@ export function isAdministrator(user) {
 }
 
 /**
- * How a device is called where only its name and kind are known.
+ * Returns the name of a device of which only name and kind are known.
  *
  * @param {{device_id: number, device_name?: string}} device
  */

@@ -1,4 +1,4 @@
-/** What a person writes before sending, judged by the rules of the wire (docs/protocol.md). */
+/** What a person writes before sending, checked by the rules of docs/protocol.md. */
 
 import { readJson } from './jsonText.js';
 
@@ -27,9 +27,9 @@ import { readJson } from './jsonText.js';
 const MAX_TYPE_LENGTH = 128;
 const MAX_KEY_LENGTH = 128;
 const MAX_TTL_SECONDS = 366 * 86_400;
-/** Of a server that has not said otherwise. */
+/** The limit of a server that has not told its own. */
 const MAX_MESSAGE_BYTES = 65_536;
-/** Room for what is around type and payload in the frame: ids, target, key. */
+/** Bytes of a frame beside type and payload: ids, target, key. */
 const ENVELOPE_BYTES = 1_024;
 
 const TYPE = /^[a-z0-9_]+(?:\.[a-z0-9_]+)*$/;
@@ -62,7 +62,7 @@ export function emptyDraft() {
 }
 
 /**
- * Judges a draft: what is wrong with each field, or, when nothing is, what to send.
+ * Checks a draft: returns what is wrong with each field, or else the message to send.
  *
  * @param {Draft} draft
  * @param {number | null} [maxMessageBytes] what the server takes; null: not known yet

@@ -6,7 +6,7 @@ export function featureOf(type) {
 }
 
 /**
- * Those whose type or payload has the text, and whose feature is this one.
+ * Returns the arrivals of this feature whose type or payload has the text.
  *
  * @param {Arrival[]} arrivals
  * @param {string} text blank finds all
@@ -22,7 +22,7 @@ export function filtered(arrivals, text, feature) {
 }
 
 /**
- * The message as it was on the wire, and when it came.
+ * The message as the server sent it, and when it came.
  *
  * @param {Arrival} arrival
  */
@@ -38,7 +38,7 @@ export function asRecord({ at, type, payload, offset, from, snapshot }) {
 }
 
 /**
- * All of them as JSON, oldest first, as they came.
+ * Returns all of them as JSON, oldest first.
  *
  * @param {Arrival[]} arrivals newest first
  */

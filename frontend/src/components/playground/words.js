@@ -85,7 +85,7 @@ function list(names) {
 }
 
 /**
- * Says how long it took: milliseconds on the wire, or the time in the outbox.
+ * Says how long it took: milliseconds on the network, or the time in the outbox.
  *
  * @param {SendRecord} record
  */
