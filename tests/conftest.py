@@ -21,7 +21,7 @@ PROCESSES: Final = tuple(HERE / name for name in ("browser", "chaos", "process")
 
 MEMORY: Final = Path("/dev/shm")
 MEMORY_BYTES: Final = 2 << 30
-"""What must be free there. The tests of today take 200 MB at most, in all workers together."""
+"""What must be free there; all workers together take about 100 MB at a time."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
