@@ -130,7 +130,7 @@ async def _listen(runner: web.AppRunner, settings: Settings, tls: ssl.SSLContext
 
 
 async def _drain(app: web.Application, settings: Settings) -> None:
-    """Send new clients elsewhere while still answering, then close every connection."""
+    """Refuse new connections but answer all else for a while, then close every connection."""
     app[READINESS].draining = True
     connections = app[NODE].manager.connection_count
     log.info("stopping", extra=fields(connections=connections))

@@ -120,7 +120,7 @@ class Node:
         self._register(connection)
         start = self.delivery.place(connection, query.position, live=query.live)
         connection.send(connected(self._greeting(connection, start)).frame)
-        # Then its cursor, if it has one, supplied the position.
+        # If such a client resumes, it does so from its cursor, and does not know to ask for values.
         nothing_asked = query.position is None and not query.live
         self.delivery.begin(connection, start, snapshot=query.snapshot or nothing_asked)
         connection.flush()
