@@ -5,6 +5,7 @@ import os
 import pty
 import signal
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -137,13 +138,14 @@ def test_a_token_from_a_file_is_presented_and_its_session_is_kept(
 def test_a_newer_token_in_the_file_is_taken_when_the_old_one_is_refused(
     run: CommandLine, spawn: Spawn, tmp_path: Path, unused_tcp_port: int
 ) -> None:
-    file, claims = tmp_path / "token", {"iss": "app", "aud": "us", "sub": "7", "iat": 1_700_000_000}
+    file, now = tmp_path / "token", int(time.time())
+    claims = {"iss": "app", "aud": "us", "sub": "7", "iat": now, "exp": now + 3600}
 
     def serve(secret: str) -> Process:
         """Have tokens end by another secret of the application, whatever the time."""
         more = {"algorithm": "HS256", "secret": secret, "issuer": "app", "audience": "us"}
         settings = {f"SWITCHBOARD_JWT_{name.upper()}": value for name, value in more.items()}
-        token = {**claims, "exp": 4_000_000_000, "device_id": "phone-0001"}
+        token = {**claims, "device_id": "phone-0001"}
         file.write_text(jwt.encode(token, secret, algorithm="HS256"))
         arguments = ("serve", "--port", str(unused_tcp_port), "--data-dir", str(run.data_dir))
         return spawn(*arguments, env=os.environ | settings, stderr=subprocess.DEVNULL)

@@ -1,5 +1,6 @@
 """Presence over real sockets: the many ways in which connections and devices come and go."""
 
+import time
 from typing import Any
 
 import jwt
@@ -137,8 +138,10 @@ async def test_the_first_use_of_a_jwt_announces_its_device(serve: Any) -> None:
         jwt_algorithm="HS256", jwt_secret=SECRET, jwt_issuer="https://a.example", jwt_audience="sb"
     )
 
+    now = int(time.time())
+
     def token(device: str) -> dict[str, str]:
-        times = {"iat": 1_700_000_000, "exp": 4_000_000_000}
+        times = {"iat": now, "exp": now + 3600}
         claims = {"iss": "https://a.example", "aud": "sb", "sub": "7", "device_id": device}
         return {"Authorization": jwt.encode({**claims, **times}, SECRET, algorithm="HS256")}
 
