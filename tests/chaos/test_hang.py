@@ -6,15 +6,17 @@ from tests.chaos.conftest import Chaos
 
 pytestmark = pytest.mark.trial
 
-# More than the 256 devices whose waiting messages fill the node's 64 MiB.
+DEVICES_EACH = 10
+# More devices than the 256 whose waiting messages fill the node's 64 MiB.
 SMALL = {"devices": 300, "handler_seconds": 3, "seconds": 2, "per_second": 600, "untimed": True}
-FULL = {"devices": 1000}
+# Latencies are judged, too: of three turns, since the machine may have a busy second.
+FULL = {"devices": 1000, "turns": 3}
 
 
 def test_handlers_that_hang_time_out_and_hold_up_nothing_else(chaos: Chaos, long: bool) -> None:
     sizes = FULL if long else SMALL
-    devices = sizes["devices"]
     told = chaos("hang", **sizes)
+    devices = sizes["devices"]
     # One while others are measured, and one that small messages, and large ones, wait behind.
     assert told.count("hanging: hang.forever: timed_out") >= 3 * devices
     assert told.count("hanging: hang.small: ok") == 64 * devices
@@ -23,4 +25,4 @@ def test_handlers_that_hang_time_out_and_hold_up_nothing_else(chaos: Chaos, long
     assert waited + refused == 5 * devices
     # Nobody had to come back, and each has all that its user was sent.
     assert told.count("connections") == devices
-    assert told.count("received") == 10 * told.count("kept")
+    assert told.count("received") == DEVICES_EACH * told.count("kept")
