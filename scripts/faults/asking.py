@@ -32,7 +32,7 @@ class Tally:
 
 
 class Asker:
-    """The author of a device that asks."""
+    """Asks the questions of a device, and times their answers."""
 
     def __init__(self, device: Device, tally: Tally) -> None:
         self.device = device

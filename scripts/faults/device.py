@@ -37,7 +37,7 @@ class Author(Protocol):
         """Go on after `connected`."""
 
     def answered(self, message: Message) -> None:
-        """An `ok`, an `error` or a `pong` with `reply_to` came."""
+        """Take an `ok`, an `error` or a `pong` that has `reply_to`."""
 
 
 class Silent:

@@ -130,7 +130,7 @@ def large(asker: Asker) -> Message:
 
 
 class Traffic:
-    """Has devices ping, acknowledge and send at an even pace, and times the answers."""
+    """Has devices ping, acknowledge and send at an even rate, and times the answers."""
 
     def __init__(self, fleet: Fleet, askers: Sequence[Asker]) -> None:
         self.latencies = Latencies(*KINDS)
