@@ -53,21 +53,22 @@ async def add_person(
     handle: str,
     roles: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
+    passes: int = 1,
 ) -> User:
-    """Add a user who can sign in with PASSWORD."""
+    """Add a user who can sign in with PASSWORD, which takes `passes` over the memory to verify."""
     shown = clean_handle(handle)
     async with database.write() as connection:
         return await add_local_user(
             connection,
             handle=shown,
             handle_key=handle_key(shown),
-            password_hash=_cheap_hash(),
+            password_hash=_hash(passes),
             roles=roles,
             now=milliseconds(clock()),
         )
 
 
 @cache
-def _cheap_hash() -> str:
-    # A hash names its own costs, so this one is also verified at once.
-    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+def _hash(passes: int) -> str:
+    # A hash names its own costs, so one with few passes is also verified at once.
+    return PasswordHasher(time_cost=passes, memory_cost=8, parallelism=1).hash(PASSWORD)
