@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,17 +61,17 @@ def named_by_text(call: ast.Call) -> bool:
     return name in SETTERS
 
 
-def used_in(path: Path, trees: dict[Path, ast.AST]) -> Iterator[str]:
-    """Yield each private name that a file uses and none of its folder, or of all tests, defines."""
-    near = [tree for other, tree in trees.items() if other.parent in (path.parent, TESTS)]
-    own = {name for tree in near for name in defined(tree)}
-    for line, name in foreign(trees[path], own):
-        yield f"{path.relative_to(ROOT)}:{line}: {name}"
-
-
 def test_no_test_uses_a_private_name() -> None:
     trees = {path: ast.parse(path.read_text()) for path in sorted(TESTS.rglob("*.py"))}
-    assert [use for path in trees for use in used_in(path, trees)] == []
+    own: defaultdict[Path, set[str]] = defaultdict(set)
+    for path, tree in trees.items():
+        own[path.parent].update(defined(tree))
+    used = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path, tree in trees.items()
+        for line, name in foreign(tree, own[path.parent] | own[TESTS])
+    ]
+    assert used == []
 
 
 @pytest.mark.parametrize(
