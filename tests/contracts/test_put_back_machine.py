@@ -23,6 +23,7 @@ from app.streams.base import Append, ReadLimits
 from app.streams.generation import GUARD_NAME
 from app.streams.sql import StreamLimits
 from tests.contracts.stores import STORES, Opened, Store
+from tests.effort import examples
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ LIMITS = StreamLimits(retention_days=3, retention_rows=1000, max_keys_per_user=3
 ALL_ROWS = ReadLimits(rows=10_000, bytes=1 << 30)
 
 SETTINGS = settings(
-    max_examples=40,
+    max_examples=examples(40),
     stateful_step_count=30,
     deadline=None,
     database=None,
