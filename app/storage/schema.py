@@ -146,10 +146,23 @@ messages = Table(
     Column("key", Text),
     Column("created_at", Integer, nullable=False),
     Column("expires_at", Integer),
+    # 1: says that the value of this key was deleted; its payload is `null`.
+    Column("deleted", Integer, nullable=False, server_default=text("0")),
+    # CRC-32 of all other columns; NULL for rows of before there was one.
+    Column("crc", Integer),
     sqlite_autoincrement=True,
 )
 
 Index("messages_user_id_offset", messages.c.user_id, messages.c.offset)
+_is_from_device = text("source_device <> 0")
+# To count apart what a user's devices have stored.
+Index(
+    "messages_from_devices",
+    messages.c.user_id,
+    messages.c.offset,
+    sqlite_where=_is_from_device,
+    postgresql_where=_is_from_device,
+)
 _is_latest = text("key IS NOT NULL")
 Index(
     "messages_latest",

@@ -26,9 +26,9 @@ Refusal = Literal["too_many_keys", "id_conflict"]
 class Append:
     """A durable message on its way into the log.
 
-    `payload` is JSON text. Of messages with the same `key` only the newest is kept. `ttl` is in
-    seconds. The log remembers `message_id` together with `digest` for its `owner` (`device:7`,
-    `key:3`).
+    `payload` is JSON text. Of messages with the same `key` only the newest is kept; a `deleted` one
+    says that the key has no value any more. `ttl` is in seconds. The log remembers `message_id`
+    together with `digest` for its `owner` (`device:7`, `key:3`).
     """
 
     user_id: int
@@ -42,6 +42,7 @@ class Append:
     source_instance: str = ""
     key: str | None = None
     ttl: int | None = None
+    deleted: bool = False
     owner: str = ""
     message_id: str | None = None
     digest: bytes = b""
@@ -82,6 +83,8 @@ class Row:
     key: str | None = None
     created_at: int = 0
     expires_at: int | None = None
+    deleted: int = 0
+    crc: int | None = None
 
     def is_for(self, device_id: int, instance: str) -> bool:
         """Tell whether this instance of this device gets the row, which is for the device's user.
@@ -93,7 +96,9 @@ class Row:
         return self.without_device != device_id or self.without_instance not in ("", instance)
 
 
-RowValues = tuple[int, int, str, bytes, int, int, str, int, str, str | None, int, int | None]
+RowValues = tuple[
+    int, int, str, bytes, int, int, str, int, str, str | None, int, int | None, int, int | None
+]
 """The fields of a Row, in their order."""
 
 
@@ -116,6 +121,8 @@ def row_values(append: Append, offset: int, created_at: int = 0) -> RowValues:
         append.key,
         created_at,
         None if ttl is None else min(created_at + ttl * 1000, MAX_TIME),
+        int(append.deleted),
+        None,
     )
 
 

@@ -22,6 +22,7 @@ FULL = Append(
     source_instance="17",
     key="18",
     ttl=19,
+    deleted=True,
 )
 
 
@@ -37,7 +38,7 @@ def test_the_columns_are_those_of_the_table() -> None:
 def test_each_field_of_a_message_is_in_the_field_of_the_same_name() -> None:
     row = Row(*row_values(FULL, offset=1, created_at=2000))
     copied = {field.name for field in fields(Append)} & set(ROW_COLUMNS)
-    assert copied == set(ROW_COLUMNS) - {"offset", "created_at", "expires_at"}
+    assert copied == set(ROW_COLUMNS) - {"offset", "created_at", "expires_at", "crc"}
     assert {name: getattr(row, name) for name in copied} == {
         name: getattr(FULL, name) for name in copied
     }
