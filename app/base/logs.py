@@ -4,18 +4,39 @@ A record gets its fields by `extra=fields(user=1, device=2)`. Values are numbers
 ours; text that came from a peer goes through `clean` first.
 """
 
+import copy
 import json
 import logging
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TextIO
 
 import orjson
 
+from app.base.log_writer import LogWriter
+
 _COLOURS: Final = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
 _RESET: Final = "\x1b[0m"
+
+REPEAT_SECONDS: Final = 1.0
+"""A warning or an error of one kind is written once in this time: some come with every message."""
+
+KIND_LENGTH: Final = 64
+"""Characters of a message that make its kind: those after them may be values."""
+
+MAX_KINDS: Final = 1000
+"""Kinds in memory; ours are some thirty."""
+
+FLUSH_SECONDS: Final = 2.0
+"""How long the end of the process waits for the reader of the log."""
+
+log = logging.getLogger(__name__)
+
+_Kind = tuple[str, str, type[BaseException] | None]
 
 
 def fields(**values: Any) -> dict[str, dict[str, Any]]:
@@ -108,22 +129,129 @@ class Record(logging.LogRecord):
         self.thread = self.threadName = self.process = self.processName = None
 
 
-class Lines(logging.StreamHandler[TextIO]):
-    """Writes each line in one call; a full disk loses lines and does not stop the server."""
+class Repeats:
+    """Lets a warning or an error of one kind through once in `REPEAT_SECONDS`, and counts the rest.
+
+    A kind is a logger, the beginning of a message before its values are in it, and the type of the
+    exception if there is one. All threads may call.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kinds: dict[_Kind, _Kept] = {}
+        self.suppressed = 0
+        """Records that were not let through."""
+
+    def admit(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is let through; `due` tells of those that are not."""
+        kind = _kind_of(record)
+        with self._lock:
+            kept = self._kinds.get(kind)
+            if kept is not None and (kept.count or self._clock() < kept.until):
+                kept.newest = _bare(record)
+                kept.count += 1
+                self.suppressed += 1
+                return False
+            if kept is None and len(self._kinds) >= MAX_KINDS:
+                # A library that puts values into its messages makes each of them a kind.
+                del self._kinds[next(iter(self._kinds))]
+            self._kinds[kind] = _Kept(self._clock() + REPEAT_SECONDS)
+            return True
+
+    def due(self, *, all_of_them: bool = False) -> list[logging.LogRecord]:
+        """Return the newest record of each kind that was held back, with the count, if it is time.
+
+        The records have no traceback.
+        """
+        found = []
+        with self._lock:
+            now = self._clock()
+            for kind, kept in list(self._kinds.items()):
+                if kept.until > now and not all_of_them:
+                    continue
+                if kept.newest is None:
+                    del self._kinds[kind]
+                    continue
+                kept.newest.fields = {**_fields_of(kept.newest), "suppressed": kept.count}
+                found.append(kept.newest)
+                self._kinds[kind] = _Kept(now + REPEAT_SECONDS)
+        return found
+
+    def seconds_left(self) -> float | None:
+        """Return in how many seconds `due` may have something; None while there is no kind."""
+        with self._lock:
+            if not self._kinds:
+                return None
+            return max(0.0, min(kept.until for kept in self._kinds.values()) - self._clock())
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is held back of a kind until this time: how many records, and the newest of them."""
+
+    until: float
+    count: int = 0
+    newest: logging.LogRecord | None = None
+
+
+class Lines(logging.Handler):
+    """Has a thread write each line, and says how many it had to leave out.
+
+    A reader that stops, a full disk or a flood of errors loses lines and does not stop the server.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._repeats = Repeats(clock)
+        self._writer = LogWriter(stream, notice=self._notice, due=self._due)
+
+    @property
+    def dropped(self) -> int:
+        """Lines that nobody can read: too many waited, or the stream did not take them."""
+        return self._writer.dropped
+
+    @property
+    def suppressed(self) -> int:
+        """Warnings and errors left out, since there was one of their kind in the same second."""
+        return self._repeats.suppressed
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record's line."""
+        """Have the record's line written; nothing that happens here is the caller's concern."""
+        if record.levelno >= logging.WARNING and not self._repeats.admit(record):
+            return
+        self._writer.put(self._line(record))
+
+    def flush(self) -> None:
+        """Wait until all is written, `FLUSH_SECONDS` at most."""
+        self._writer.flush(FLUSH_SECONDS)
+
+    def close(self) -> None:
+        """Write what waits and what was held back, within `FLUSH_SECONDS`; take no more."""
+        for record in self._repeats.due(all_of_them=True):
+            self._writer.put(self._line(record))
+        self._writer.close(FLUSH_SECONDS)
+        super().close()
+
+    def _line(self, record: logging.LogRecord) -> str:
         try:
-            self.stream.write(self.format(record) + "\n")
-            self.stream.flush()
-        except Exception:  # noqa: BLE001 - a caller must not fail because it logs
-            self.handleError(record)
+            return self.format(record)
+        except Exception as error:  # noqa: BLE001 - a caller must not fail because it logs
+            about = fields(reason=type(error).__name__, of=record.name)
+            return self.format(_made(logging.ERROR, "log line not formatted", about))
+
+    def _notice(self, lines: int) -> str:
+        return self.format(_made(logging.WARNING, "log lines dropped", fields(count=lines)))
+
+    def _due(self) -> tuple[list[str], float | None]:
+        lines = [self._line(record) for record in self._repeats.due()]
+        return lines, self._repeats.seconds_left()
 
 
-def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
+def set_up(level: str, form: str, stream: TextIO | None = None) -> Lines:
     """Log everything to the stream (stderr) in one form: `text`, `json` or `auto`.
 
-    `auto` is text on a terminal and JSON otherwise.
+    `auto` is text on a terminal and JSON otherwise. Returns what writes the lines.
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()
@@ -141,11 +269,61 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
     logging.getLogger("app").setLevel(level.upper())
     for noisy in ("sqlalchemy.engine", "aiosqlite", "alembic", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    return handler
+
+
+def log_stray_errors() -> None:
+    """Log what Python prints to stderr: warnings, and errors that no caller can be told of.
+
+    Printing waits for the reader of stderr, on whatever thread it happens.
+    """
+    logging.captureWarnings(True)
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_end_of_thread
+
+
+def lines_lost() -> tuple[int, int]:
+    """Return how many lines were dropped, and how many were held back as repeats."""
+    found = [one for one in logging.getLogger().handlers if isinstance(one, Lines)]
+    return sum(one.dropped for one in found), sum(one.suppressed for one in found)
 
 
 @lru_cache(maxsize=4)
 def _second(moment: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+
+
+def _log_unraisable(what: "sys.UnraisableHookArgs") -> None:
+    error = what.exc_value or what.exc_type()
+    log.error("exception ignored", exc_info=error, extra=fields(by=type(what.object).__name__))
+
+
+def _log_end_of_thread(what: threading.ExceptHookArgs) -> None:
+    if what.exc_type is not SystemExit:
+        error = what.exc_value or what.exc_type()
+        log.error(
+            "thread died", exc_info=error, extra=fields(thread=what.thread and what.thread.name)
+        )
+
+
+def _kind_of(record: logging.LogRecord) -> _Kind:
+    beginning = str(record.msg).partition("\n")[0][:KIND_LENGTH]
+    return (record.name, beginning, record.exc_info[0] if record.exc_info else None)
+
+
+def _bare(record: logging.LogRecord) -> logging.LogRecord:
+    """Return the record without its traceback, whose frames would be kept alive."""
+    record = copy.copy(record)
+    record.exc_info = record.exc_text = None
+    return record
+
+
+def _made(level: int, message: str, about: Mapping[str, Any]) -> logging.LogRecord:
+    """Return a record of this module's own."""
+    now = time.time()
+    made = {"name": __name__, "levelno": level, "levelname": logging.getLevelName(level)}
+    when = {"created": now, "msecs": int(now % 1 * 1000)}
+    return logging.makeLogRecord({**made, **when, "msg": message, **about})
 
 
 def _fields_of(record: logging.LogRecord) -> Mapping[str, Any]:

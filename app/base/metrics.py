@@ -14,6 +14,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from app.base.logs import lines_lost
+
 MAX_PREFIXES: Final = 64
 """Type prefixes counted by name. Peers choose types, so all further ones count as `other`."""
 
@@ -134,6 +136,17 @@ class Metrics(Collector):
             "switchboard_messages_busy",
             "Messages refused since too many were in line.",
             value=self.busy,
+        )
+        dropped, repeats = lines_lost()
+        yield CounterMetricFamily(
+            "switchboard_log_lines_dropped",
+            "Lines of the log that were not written: its reader was too slow, or the disk full.",
+            value=dropped,
+        )
+        yield CounterMetricFamily(
+            "switchboard_log_repeats",
+            "Warnings and errors not written, since one of their kind was in the same second.",
+            value=repeats,
         )
         yield CounterMetricFamily(
             "switchboard_appends", "Durable messages stored.", value=self.appends

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from app.auth.passwords import make_password
-from app.base.logs import set_up
+from app.base.logs import log_stray_errors, set_up
 from app.base.version import VERSION
 from app.cli.output import print_json
 from app.cli.running import expected_errors, settings_from
@@ -55,6 +55,7 @@ def serve(context: click.Context, /, as_json: bool, **flags: Any) -> None:
     """Run the server, and exit with its status."""
     settings = settings_from(flags)
     set_up(settings.log_level, settings.log_format)
+    log_stray_errors()
     for sentence in unknown_variables():
         click.echo(f"Warning: {sentence}", err=True)
 

@@ -4,36 +4,127 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from app.base.logs import fields, set_up
+from app.base.logs import MAX_KINDS, REPEAT_SECONDS, Repeats, fields, set_up
+
+
+class Output:
+    """What is logged as JSON."""
+
+    def __init__(self) -> None:
+        self._stream = io.StringIO()
+        self._handler = set_up("info", "json", self._stream)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        self._handler.flush()
+        return [json.loads(line) for line in self._stream.getvalue().splitlines()]
+
+    def close(self) -> None:
+        self._handler.close()
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
+def output() -> Iterator[Output]:
     """What is logged as JSON; the former way of logging comes back."""
     root = logging.getLogger()
     handlers, level, factory = root.handlers, root.level, logging.getLogRecordFactory()
-    stream = io.StringIO()
-    set_up("info", "json", stream)
-    yield stream
+    output = Output()
+    yield output
+    output.close()
     root.handlers = handlers
     root.setLevel(level)
     logging.setLogRecordFactory(factory)
 
 
-def test_a_line_has_its_fields(stream: io.StringIO) -> None:
+def test_a_line_has_its_fields(output: Output) -> None:
     logging.getLogger("app.x").info("said", extra=fields(user=7))
-    line = json.loads(stream.getvalue())
+    [line] = output.lines
     assert (line["message"], line["user"]) == ("said", 7)
 
 
-def test_half_of_a_surrogate_pair_loses_no_line(stream: io.StringIO) -> None:
+def test_half_of_a_surrogate_pair_loses_no_line(output: Output) -> None:
     try:
         raise KeyError("\ud800")
     except KeyError:
         logging.getLogger("app.x").exception("failed", extra=fields(connection="c-1"))
-    line = json.loads(stream.getvalue())
+    [line] = output.lines
     assert (line["message"], line["connection"]) == ("failed", "c-1")
     assert "KeyError" in line["exception"]
+
+
+class Unprintable:
+    """A value that has no text."""
+
+    def __str__(self) -> str:
+        raise KeyError
+
+
+def test_a_line_that_cannot_be_formatted_is_one_that_says_so(output: Output) -> None:
+    logging.getLogger("app.x").info("said", extra=fields(value=Unprintable()))
+    [line] = output.lines
+    assert (line["message"], line["of"]) == ("log line not formatted", "app.x")
+
+
+class Broken(Exception):
+    """What goes wrong in these tests."""
+
+
+def test_of_many_errors_of_one_kind_one_is_written_at_once_and_one_with_the_count() -> None:
+    now = 100.0
+    repeats = Repeats(lambda: now)
+    records = [_record("failed", Broken()) for _ in range(50)]
+    assert [repeats.admit(record) for record in records] == [True] + [False] * 49
+    assert repeats.due() == []
+    assert repeats.seconds_left() == REPEAT_SECONDS
+    now += REPEAT_SECONDS
+    [told] = repeats.due()
+    assert told.getMessage() == "failed"
+    assert told.exc_info is None
+    assert vars(told)["fields"] == {"user": 7, "suppressed": 49}
+    # That line is the one of this second.
+    assert not repeats.admit(_record("failed", Broken()))
+    now += REPEAT_SECONDS
+    assert [vars(one)["fields"]["suppressed"] for one in repeats.due()] == [1]
+    now += REPEAT_SECONDS
+    assert repeats.due() == []
+    assert repeats.seconds_left() is None
+    assert repeats.admit(_record("failed", Broken()))
+    assert repeats.suppressed == 50
+
+
+def test_another_logger_message_or_exception_is_another_kind() -> None:
+    repeats = Repeats(lambda: 100.0)
+    assert repeats.admit(_record("failed", Broken()))
+    assert repeats.admit(_record("failed", KeyError()))
+    assert repeats.admit(_record("failed"))
+    assert repeats.admit(_record("failed otherwise"))
+    assert repeats.admit(_record("failed", name="app.y"))
+    assert not repeats.admit(_record("failed", name="app.y"))
+
+
+def test_endlessly_many_kinds_are_not_kept() -> None:
+    repeats = Repeats(lambda: 100.0)
+    for number in range(MAX_KINDS + 1):
+        assert repeats.admit(_record(f"failed {number}"))
+    assert repeats.admit(_record("failed 0"))
+    assert not repeats.admit(_record(f"failed {MAX_KINDS}"))
+
+
+def test_what_was_held_back_is_told_at_the_end(output: Output) -> None:
+    for _ in range(3):
+        logging.getLogger("app.x").warning("full", extra=fields(reason="disk"))
+        logging.getLogger("app.x").info("said")
+    output.close()
+    lines = [(line["message"], line.get("suppressed")) for line in output.lines]
+    assert lines == [("full", None), *[("said", None)] * 3, ("full", 2)]
+
+
+def _record(message: str, error: Exception | None = None, name: str = "app.x") -> logging.LogRecord:
+    about = (type(error), error, None) if error else None
+    record = logging.LogRecord(name, logging.ERROR, "", 0, message, (), about)
+    vars(record)["fields"] = {"user": 7}
+    return record

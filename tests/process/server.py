@@ -35,7 +35,10 @@ def environment(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Program:
-    """A program in a process of its own; both outputs go to files, so that it never waits."""
+    """A program in a process of its own.
+
+    Both outputs go to files, so that it never waits; `stderr_to` is another place for errors.
+    """
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Program:
         settings: Mapping[str, Any],
         python_path: Path | None = None,
         lifetime: float = LIFETIME,
+        stderr_to: int | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         more = {"PYTHONPATH": str(python_path)} if python_path else {}
@@ -55,7 +59,7 @@ class Program:
                 env=environment(settings) | more,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
-                stderr=stderr,
+                stderr=stderr if stderr_to is None else stderr_to,
             )
         self._watchdog = threading.Timer(lifetime, self.process.kill)
         self._watchdog.daemon = True
@@ -93,6 +97,7 @@ class ServerProcess(Program):
         port: int = 0,
         lifetime: float = LIFETIME,
         python_path: Path | None = None,
+        stderr_to: int | None = None,
         **settings: Any,
     ) -> None:
         self.data_dir = folder / "data"
@@ -106,6 +111,7 @@ class ServerProcess(Program):
             settings=settings,
             lifetime=lifetime,
             python_path=python_path,
+            stderr_to=stderr_to,
         )
         self.url = self._wait_until_it_answers()
         self.port = int(self.url.rsplit(":", 1)[1])

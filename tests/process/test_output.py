@@ -1,6 +1,7 @@
 """What a server prints: logs for machines or people, and never a secret."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pty
@@ -38,6 +39,26 @@ async def test_logs_are_json_with_one_line_for_the_start_and_one_for_the_end_of_
     for line in server.log:
         assert {"time", "level", "logger", "message"} <= line.keys()
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
+
+
+async def test_a_reader_of_the_log_who_stopped_holds_up_neither_the_server_nor_its_end(
+    start: Start,
+) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"\n" * 4096)
+    os.set_blocking(writing, True)
+    server = start(stderr_to=writing, drain_seconds=0)
+    os.close(writing)
+    phone = await server.device("phone")
+    for _ in range(20):
+        async with server.connected(phone) as peer:
+            await peer.silence()
+    server.signal(signal.SIGTERM)
+    assert await server.status() == 0
+    os.close(reading)
 
 
 class Terminal:
