@@ -4,9 +4,9 @@ Pure: text in, values out; values in, bytes out.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from json import JSONDecodeError, JSONDecoder
 from typing import Any, Final, Literal
 
 import orjson
@@ -15,6 +15,9 @@ from app.protocol.frames import frame
 
 MAX_TYPE_LENGTH: Final = 128
 MAX_ID_LENGTH: Final = 64
+
+STEP_LENGTH: Final = 65_536
+"""Characters that are searched in one go for integers that do not fit into 64 bits."""
 
 SYSTEM_TYPES: Final = frozenset(
     {"connected", "position", "ping", "pong", "ok", "ack", "error", "goaway"}
@@ -28,7 +31,10 @@ RESERVED_PREFIXES: Final = frozenset({"sync", "playback", "notification"})
 """Prefixes of features of ours, some yet to come: a backend may send them, a device may not."""
 
 _TYPE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*")
-_LONG_NUMBER = re.compile(r"[0-9]{19}")
+_BOUNDARY = re.compile(r"[^0-9.eE+-]")
+# Begins at what stands before a number, so that a search reads no digit twice.
+_LONG_INTEGER = re.compile(r"[^0-9.eE+-](?:-[0-9]{19,}+|[0-9]{20,}+)(?![.eE])")
+_MAX_DIGITS = len(str(-(1 << 63)))
 _EVERY_SIXTH_OF_IT = re.compile(r"[0-9]{3}")
 
 
@@ -266,31 +272,41 @@ def feature_of(type_: str) -> str:
 
 
 def has_wide_integer(text: str) -> bool:
-    """Tell whether the JSON text has an integer outside of -2^63 … 2^64-1.
+    """Tell whether the text, which is JSON, has an integer outside of -2^63 … 2^64-1.
 
     orjson turns such an integer into a float without a word, so a relayed one would arrive
     changed.
     """
+    return any(wide_integers(text))
+
+
+def wide_integers(text: str) -> Iterator[bool]:
+    """Do what `has_wide_integer` does in steps of a millisecond; the last one tells the outcome.
+
+    The time it takes grows with the length of the text alone, whatever is in it.
+    """
     # 19 digits in a row put three digits side by side into every sixth character. Only texts
-    # with such digits are searched, and only those with a long number are read a second time.
-    return (
-        _EVERY_SIXTH_OF_IT.search(text[5::6]) is not None
-        and _LONG_NUMBER.search(text) is not None
-        and _has_wide_integer(text)
-    )
+    # with such digits are searched.
+    if _EVERY_SIXTH_OF_IT.search(text[5::6]) is None:
+        return
+    begin, seen, in_string = 0, 0, False
+    while begin < len(text):
+        boundary = _BOUNDARY.search(text, begin + STEP_LENGTH)
+        end = boundary.start() if boundary else len(text)
+        for found in _LONG_INTEGER.finditer(text, begin, end):
+            if _fits(found[0][1:]):
+                continue
+            # A segment never begins between a backslash and what it escapes: that is no digit.
+            segment = text[seen : found.start() + 1].replace("\\\\", "").replace('\\"', "")
+            in_string ^= segment.count('"') % 2 == 1
+            if not in_string:
+                yield True
+                return
+            seen = found.end()
+        yield False
+        begin = end
 
 
-def _has_wide_integer(text: str) -> bool:
-    found = False
-
-    def check(digits: str) -> int:
-        nonlocal found
-        value = int(digits) if len(digits) <= 20 else 1 << 64
-        found = found or not -(1 << 63) <= value < 1 << 64
-        return 0
-
-    try:
-        JSONDecoder(parse_int=check).decode(text)
-    except (JSONDecodeError, RecursionError):
-        return True
-    return found
+def _fits(digits: str) -> bool:
+    """Tell whether the integer fits into 64 bits, with a sign or without."""
+    return len(digits) <= _MAX_DIGITS and -(1 << 63) <= int(digits) < 1 << 64

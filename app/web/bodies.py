@@ -3,6 +3,7 @@
 The models of single requests and answers stand beside their handlers.
 """
 
+import asyncio
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
@@ -12,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app.base.errors import Problem
 from app.keys import SETTINGS
-from app.protocol.messages import has_wide_integer
+from app.protocol.messages import wide_integers
 from app.requests.route import JSON, MAX_BODY_BYTES, ROUTE
 from app.settings import Settings
 
@@ -78,8 +79,11 @@ async def read_exact(request: web.Request) -> dict[str, Any]:
     """
     raw = await _read(request)
     value = _object(raw)
-    if has_wide_integer(raw.decode()):
-        raise InvalidBody("An integer in the body does not fit into 64 bits.")
+    for found in wide_integers(raw.decode()):
+        if found:
+            raise InvalidBody("An integer in the body does not fit into 64 bits.")
+        # A large body takes many steps, between which others have their turn.
+        await asyncio.sleep(0)
     return value
 
 

@@ -1,6 +1,7 @@
 """The wire format."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from app.protocol import messages
 from app.protocol.frames import frame, text_of
 from app.protocol.messages import (
+    STEP_LENGTH,
     ClientMessage,
     Connected,
     MessageError,
@@ -18,7 +20,9 @@ from app.protocol.messages import (
     decode,
     encode,
     feature_of,
+    has_wide_integer,
     is_type,
+    wide_integers,
 )
 
 
@@ -214,3 +218,50 @@ def test_a_masked_text_is_what_it_was(text: str, mask: bytes) -> None:
 @pytest.mark.parametrize("payload", [b"\xff", b"\xc3\x28", b"\xed\xa0\x80"])
 def test_what_is_not_utf_8_is_no_text(payload: bytes) -> None:
     assert text_of(bytes((0x81, 0x80 | len(payload))) + b"\0\0\0\0" + payload) is None
+
+
+def _json_texts() -> st.SearchStrategy[str]:
+    """JSON whose integers and strings are near the limits of 64 bits, and look alike."""
+    edges = st.sampled_from([0, 1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1])
+    near = st.builds(int.__add__, edges, st.integers(-2, 2)) | st.integers(-(10**22), 10**22)
+    odd = st.sampled_from(['"', "\\", ",", "[", "-", ".", "e", " ", "é", "\x00"])
+    strings = st.lists(odd | near.map(str), max_size=6).map("".join)
+    numbers = near | near.map(lambda one: one / 3) | st.floats(allow_nan=False)
+    values = st.recursive(
+        numbers | strings | st.none(),
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(strings, inner, max_size=3),
+        max_leaves=12,
+    )
+    spaced = st.sampled_from([(",", ":"), (", ", " : ")])
+    return st.builds(
+        lambda value, separators, plain: json.dumps(
+            {"payload": value}, separators=separators, ensure_ascii=plain
+        ),
+        values,
+        spaced,
+        st.booleans(),
+    )
+
+
+def _integers(value: object) -> Iterator[int]:
+    if isinstance(value, bool):
+        return
+    if isinstance(value, int):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else ():
+        yield from _integers(inner)
+    for inner in value if isinstance(value, list) else ():
+        yield from _integers(inner)
+
+
+@given(_json_texts(), st.integers(0, 3))
+def test_an_integer_is_wide_as_arithmetic_says_wherever_it_stands(text: str, times: int) -> None:
+    # Beside so much else that the search takes several steps.
+    text = f'["{"1234567890" * (times * 5000)}", {text}]'
+    wide = any(not -(2**63) <= one < 2**64 for one in _integers(json.loads(text)))
+    assert has_wide_integer(text) is wide
+
+
+def test_a_long_text_is_searched_in_steps() -> None:
+    text = json.dumps(["-1234567890123456789"] * 20_000)
+    assert len(list(wide_integers(text))) == len(text) // STEP_LENGTH + 1
