@@ -230,6 +230,9 @@ async def _door(app: web.Application) -> AsyncIterator[None]:
     features: list[Feature] = [device, presence, token, *own, *accepted]
     found = handlers(features)
     ack = AckFeature(node)
+    for prefix in found:
+        # Known from the start, so that it counts by its name whoever sends the first one.
+        app[METRICS].sent.add(prefix, 0)
     dispatcher = Dispatcher({**found, ack.prefix: ack.handle}, app[METRICS].received)
     waits = LineLimits(
         handler_seconds=settings.handler_seconds, message_bytes=settings.max_message_bytes

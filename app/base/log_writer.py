@@ -99,9 +99,11 @@ class LogWriter:
             with self._changed:
                 if not self._woken and not self._closed:
                     self._changed.wait(pause)
+                self._woken = False
                 if self._closed and not self._lines:
+                    self._changed.notify_all()
                     return
-                self._woken, self._busy = False, True
+                self._busy = True
             self._hurry.wait(GATHER_SECONDS)
             pause = self._write_waiting()
             with self._changed:

@@ -238,10 +238,10 @@ class Lines(logging.Handler):
             return self.format(record)
         except Exception as error:  # noqa: BLE001 - a caller must not fail because it logs
             about = fields(reason=type(error).__name__, of=record.name)
-            return self.format(_made(logging.ERROR, "log line not formatted", about))
+            return self.format(made_record(logging.ERROR, "log line not formatted", about))
 
     def _notice(self, lines: int) -> str:
-        return self.format(_made(logging.WARNING, "log lines dropped", fields(count=lines)))
+        return self.format(made_record(logging.WARNING, "log lines dropped", fields(count=lines)))
 
     def _due(self) -> tuple[list[str], float | None]:
         lines = [self._line(record) for record in self._repeats.due()]
@@ -318,7 +318,7 @@ def _bare(record: logging.LogRecord) -> logging.LogRecord:
     return record
 
 
-def _made(level: int, message: str, about: Mapping[str, Any]) -> logging.LogRecord:
+def made_record(level: int, message: str, about: Mapping[str, Any]) -> logging.LogRecord:
     """Return a record of this module's own."""
     now = time.time()
     made = {"name": __name__, "levelno": level, "levelname": logging.getLevelName(level)}

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from app.base.logs import lines_lost
 
 MAX_PREFIXES: Final = 64
-"""Type prefixes counted by name. Peers choose types, so all further ones count as `other`."""
+"""Type prefixes counted by name; all further ones count as `other`."""
 
 LATENCY_BUCKETS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0)
 HANDLER_BUCKETS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -62,10 +62,10 @@ class PrefixCounter:
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
 
-    def add(self, prefix: str, number: int = 1) -> None:
-        """Count `number` messages of the prefix."""
+    def add(self, prefix: str, number: int = 1, *, chosen_by_peer: bool = False) -> None:
+        """Count `number` messages; a peer's prefix that is not counted yet counts as `other`."""
         counts = self._counts
-        if prefix not in counts and len(counts) >= MAX_PREFIXES:
+        if prefix not in counts and (chosen_by_peer or len(counts) >= MAX_PREFIXES):
             prefix = "other"
         counts[prefix] = counts.get(prefix, 0) + number
 

@@ -215,7 +215,8 @@ class Node:
                 delivered = self._to_everyone(message)
             case unreachable:
                 assert_never(unreachable)
-        self.metrics.sent.add(feature_of(publication.type), len(delivered.taken))
+        prefix, by_device = feature_of(publication.type), publication.source is not None
+        self.metrics.sent.add(prefix, len(delivered.taken), chosen_by_peer=by_device)
         return delivered
 
     def append(self, publication: Publication, done: Done) -> None:

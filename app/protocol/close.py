@@ -57,6 +57,13 @@ CLOSES: tuple[Close, ...] = (
     ABUSE,
 )
 
+_NAMED = frozenset({*range(1000, 1016), *(close.code for close in CLOSES)})
+
+
+def label_of(code: int | None) -> str:
+    """Return the name under which a metric counts this code: a peer may choose one of thousands."""
+    return str(code) if code in _NAMED else "other"
+
 
 @dataclass(frozen=True, slots=True)
 class Selector:

@@ -16,7 +16,7 @@ from app.features.dispatch import who
 from app.features.door import Door
 from app.keys import ADMISSION, ANSWERING_PROBLEMS, DOOR, METRICS, NODE, SESSIONS, SETTINGS
 from app.node.connection import Connection
-from app.protocol.close import INTERNAL, REVOKED, SESSION_EXPIRED
+from app.protocol.close import INTERNAL, REVOKED, SESSION_EXPIRED, label_of
 from app.protocol.position import Query
 from app.requests.route import SOCKET, Route
 from app.requests.rules import SESSION, Checked
@@ -167,7 +167,7 @@ def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connect
     if code == 0:
         # aiohttp's for a close frame without one; it has a number (RFC 6455, section 7.4.1).
         code = NO_CODE
-    app[METRICS].closed[str(code)] += 1
+    app[METRICS].closed[label_of(code)] += 1
     seconds = asyncio.get_running_loop().time() - connection.started_at
     extra = who(connection)
     extra["fields"] |= fields(
