@@ -1,8 +1,9 @@
 """The accounts of a server: signing in and out, tokens, and all writes on users and devices."""
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -10,16 +11,17 @@ from app.auth.account_devices import DeviceWrites
 from app.auth.account_users import UserWrites, no_password
 from app.auth.endings import ToClose
 from app.auth.enrolment import Enrolled
-from app.auth.limiter import FailureLimiter
+from app.auth.limiter import FailureLimiter, Limit
 from app.auth.names import clean_device, clean_handle, clean_name, handle_key
 from app.auth.passwords import Passwords, check_new_password
 from app.auth.sessions import DAY_SECONDS, Sessions, no_valid_session
 from app.auth.tokens import Identity, hash_token, new_token
 from app.base.errors import Problem
+from app.base.lru import Lru
 from app.protocol.close import SIGNED_OUT
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.devices import Device, DeviceInfo
+from app.storage.devices import Device, DeviceInfo, live_device_by_uuid
 from app.storage.endings import (
     SessionEnding,
     end_device_jwts,
@@ -31,6 +33,9 @@ from app.storage.endings import (
 from app.storage.schema import milliseconds
 from app.storage.sessions import SessionRecord, add_session, sessions_of
 from app.storage.users import User, user_by_handle_key, user_by_id
+
+MAX_SUCCEEDED: Final = 32_768
+"""Pairs of an account and a network that are sure to be remembered, about 10 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +79,11 @@ class Accounts(UserWrites, DeviceWrites):
     ) -> None:
         super().__init__(database, settings, sessions, passwords, clock)
         self._limiter = limiter
+        # Accounts, each with a network from which somebody signed in.
+        self._succeeded: Lru[tuple[str, str], bool] = Lru(MAX_SUCCEEDED)
 
-    async def sign_in(self, form: SignIn, address_key: Hashable) -> SignedIn:
-        """Return a new session of the user on the device.
+    async def sign_in(self, form: SignIn, networks: Sequence[str]) -> SignedIn:
+        """Return a new session of the user on the device; `networks` is where the request is from.
 
         Raises Problem 400 `invalid_device`, 401 `invalid_credentials`, 429 `too_many_attempts` and
         503 `busy`.
@@ -87,7 +94,10 @@ class Accounts(UserWrites, DeviceWrites):
             device_name=form.device_name,
             os_info=form.os_info,
         )
-        user = await self._authenticate(form.user_handle, form.password, address_key)
+        key = _account_key(form.user_handle)
+        limits = await self._limits(key, info.device_uuid, networks)
+        user = await self._authenticate(key, form.password, limits)
+        self._succeeded.put((key, networks[0]), True)
         return await self._finish(self._open(user, info, None, _invalid_credentials()), _ended_by)
 
     async def issue_token(
@@ -138,9 +148,7 @@ class Accounts(UserWrites, DeviceWrites):
             if session.expires_at > now and self._last_used(session) > idle_since
         ]
 
-    async def change_password(
-        self, identity: Identity, old: str, new: str, address_key: Hashable
-    ) -> ToClose:
+    async def change_password(self, identity: Identity, old: str, new: str) -> ToClose:
         """Replace the user's password and end every session but the one that asks.
 
         Raises Problem 400 `wrong_password` and what `set_password` raises, 429 `too_many_attempts`
@@ -151,7 +159,9 @@ class Accounts(UserWrites, DeviceWrites):
             raise no_password()
         check_new_password(new, self._settings.password_min_length)
         try:
-            user = await self._authenticate(user.handle, old, address_key)
+            # Strangers who guess elsewhere have no part in this limit, nor it in theirs.
+            own = Limit(("session", identity.user_id, identity.session_id, identity.device_id))
+            user = await self._authenticate(_account_key(user.handle), old, (own,))
         except Problem as problem:
             if problem.code != "invalid_credentials":
                 raise
@@ -159,22 +169,44 @@ class Accounts(UserWrites, DeviceWrites):
         password_hash = await self._passwords.hash(new)
         return await self._finish_ending(self._change_password(identity, user, password_hash))
 
-    async def _authenticate(self, handle: str, password: str, address_key: Hashable) -> User:
+    async def _limits(self, key: str, device_uuid: str, networks: Sequence[str]) -> Sequence[Limit]:
+        """Return the limits that a try counts for.
+
+        Those of the account and of where it comes from, unless they are used up: strangers must
+        not lock the owner out. Then a device of the user, or an address from which the account was
+        signed in to, has a limit of its own.
+        """
+        common = (
+            Limit(("account", key)),
+            *(Limit(("network", one), 4**power) for power, one in enumerate(networks)),
+        )
+        if self._limiter.admits(common):
+            return common
+        known = Limit(("address", key, networks[0]))
+        if (key, networks[0]) in self._succeeded and self._limiter.admits((known,)):
+            return (known,)
+        known = Limit(("device", key, device_uuid))
+        if self._limiter.admits((known,)) and await self._is_device_of(key, device_uuid):
+            return (known,)
+        return common
+
+    async def _is_device_of(self, key: str, device_uuid: str) -> bool:
+        async with self._database.read() as connection:
+            user = await user_by_handle_key(connection, key)
+            if user is None:
+                return False
+            return await live_device_by_uuid(connection, user.id, device_uuid) is not None
+
+    async def _authenticate(self, key: str, password: str, limits: Sequence[Limit]) -> User:
         """Return the user with these credentials, at the same cost whichever of them is wrong."""
-        key = _account_key(handle)
-        counted = (("account", key), ("address", address_key))
-        self._limiter.reserve(counted)
-        try:
+        async with self._limiter.attempt(limits) as attempt:
             async with self._database.lookup() as connection:
                 user = await user_by_handle_key(connection, key)
             password_hash = user.password_hash if user is not None and user.active else None
             verified = await self._passwords.verify(password_hash, password)
-        except Exception:
-            self._limiter.refund(counted)
-            raise
-        if user is None or not verified:
-            raise _invalid_credentials()
-        self._limiter.refund(counted)
+            if user is None or not verified:
+                attempt.failed = True
+                raise _invalid_credentials()
         return user
 
     async def _open(

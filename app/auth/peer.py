@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from app.base.options import Network
 
@@ -37,6 +37,10 @@ class Headers(Protocol):
     def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]: ...
 
 
+_PREFIXES: Final = (64, 56, 48)
+"""Lengths of the IPv6 networks that are counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A client as it reached the first proxy that is trusted, or this server."""
@@ -48,12 +52,17 @@ class Peer:
     """What the client believes it talks to: host, and port if it is not the scheme's."""
 
     @property
-    def limit_key(self) -> str:
-        """What limits count by: the address, or the /64 of an IPv6 one, which a household has."""
+    def networks(self) -> tuple[str, ...]:
+        """What limits count by, the smallest first: the address; of IPv6 its /64, /56 and /48.
+
+        A household has a /64 or a /56, and an attacker easily a /48.
+        """
         parsed = _parse(self.address)
         if isinstance(parsed, ipaddress.IPv6Address):
-            return str(ipaddress.IPv6Network((parsed, 64), strict=False))
-        return self.address
+            return tuple(
+                str(ipaddress.IPv6Network((parsed, length), strict=False)) for length in _PREFIXES
+            )
+        return (self.address,)
 
     @property
     def is_loopback(self) -> bool:

@@ -12,7 +12,6 @@ from app.base.errors import Problem
 from app.keys import ACCOUNTS, NODE
 from app.requests.cookies import forget, remember
 from app.requests.identity import authenticate
-from app.requests.peer import request_peer
 from app.requests.route import LOGIN, Route
 from app.requests.rules import OPEN, SESSION, AccessRule
 from app.web.bodies import Absent, Answer, Body, Cut, Secret, json_response, read_body
@@ -76,7 +75,7 @@ async def login(request: web.Request, peer: Peer) -> web.Response:
             device_name=body.device_name,
             os_info=body.os_info,
         ),
-        peer.limit_key,
+        peer.networks,
     )
     request.app[NODE].end(signed_in.ended)
     if not is_foreign(request):
@@ -101,7 +100,7 @@ async def password(request: web.Request, identity: Identity) -> web.Response:
     """Answer 204 when the password is changed; every other session of the user is over."""
     body = await read_body(request, PasswordBody)
     ended = await request.app[ACCOUNTS].change_password(
-        identity, body.old_password, body.new_password, request_peer(request).limit_key
+        identity, body.old_password, body.new_password
     )
     request.app[NODE].end(ended)
     return web.Response(status=204)

@@ -88,8 +88,9 @@ class House:
     async def sign_in(
         self, handle: str = "ada", uuid: str = "device-0001", password: str = PASSWORD, **info: Any
     ) -> SignedIn:
+        networks = [info.pop("address", "192.0.2.1")]
         form = SignIn(handle, password, uuid, info.pop("device_type", "web"), **info)
-        return await self.accounts.sign_in(form, "192.0.2.1")
+        return await self.accounts.sign_in(form, networks)
 
     def jwt(self, **claims: Any) -> str:
         """Return a token of the application, issued now for an hour; None leaves a claim out."""

@@ -104,7 +104,7 @@ async def test_a_user_from_outside_has_no_password_here(house: House) -> None:
     accounts = house.accounts
     for asked in (
         accounts.set_password(identity.user_id, NEW_PASSWORD),
-        accounts.change_password(identity, PASSWORD, NEW_PASSWORD, "a"),
+        accounts.change_password(identity, PASSWORD, NEW_PASSWORD),
     ):
         assert await problem(asked) == (400, "no_password")
     assert await problem(house.sign_in("customer-7", password="")) == (401, "invalid_credentials")

@@ -38,14 +38,14 @@ def test_an_address_has_no_port_and_one_form(peername: object, expected: str) ->
 
 
 def test_two_ports_of_one_address_are_one_limit() -> None:
-    keys = {peer(peername=("192.0.2.1", port)).limit_key for port in (1, 2)}
-    assert keys == {"192.0.2.1"}
+    assert {peer(peername=("192.0.2.1", port)).networks for port in (1, 2)} == {("192.0.2.1",)}
 
 
-def test_an_ipv6_network_of_64_bits_is_one_limit() -> None:
-    keys = {peer(peername=(f"2001:db8::{tail}", 1)).limit_key for tail in ("1", "ffff:2")}
-    assert keys == {"2001:db8::/64"}
-    assert peer(peername=("2001:db8:0:1::1", 1)).limit_key != keys.pop()
+def test_an_ipv6_address_counts_with_its_neighbours_near_and_far() -> None:
+    ends = {peer(peername=(f"2001:db8::{tail}", 1)).networks for tail in ("1", "ffff:2")}
+    assert ends == {("2001:db8::/64", "2001:db8::/56", "2001:db8::/48")}
+    other = peer(peername=("2001:db8:0:1ff::1", 1)).networks
+    assert other == ("2001:db8:0:1ff::/64", "2001:db8:0:100::/56", "2001:db8::/48")
 
 
 @pytest.mark.parametrize(
