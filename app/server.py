@@ -4,10 +4,11 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,8 +18,9 @@ from app.application import build_application
 from app.auth.accounts import Accounts
 from app.base.errors import SettingsError
 from app.base.garbage import short_pauses
-from app.base.listening import bind
+from app.base.listening import bind, tune
 from app.base.logs import fields
+from app.base.systemd import beat, notify, take_listeners, watchdog_seconds
 from app.base.version import VERSION
 from app.control.operations import Operations
 from app.control.server import SOCKET_NAME, serve_control
@@ -77,7 +79,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[N
     with _signals(stop, settings, tls):
         try:
             await runner.setup()
-            url = await _listen(runner, settings, tls)
+            handed_over = take_listeners()
+            url = await _listen(runner, settings, tls, handed_over)
             operations = Operations(
                 app[ACCOUNTS],
                 app[NODE],
@@ -92,8 +95,18 @@ async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[N
                 with quick_switches(), short_pauses(lambda: app[MANAGER].connection_count):
                     log.info("serving", extra=fields(url=url, version=VERSION, pid=os.getpid()))
                     await on_ready(Serving(app[ACCOUNTS], url))
-                    await _first_of(stop, app[FAILED])
-                    await _drain(app, settings)
+                    notify("READY=1", f"STATUS=Serves {url}")
+                    async with _signs_of_life():
+                        await _first_of(stop, app[FAILED])
+                        notify("STOPPING=1", "STATUS=Closes its connections")
+                        app[READINESS].draining = True
+                        connections = app[MANAGER].connection_count
+                        log.info("stopping", extra=fields(connections=connections))
+                        if handed_over:
+                            await _leave_listeners(runner)
+                            await _close_connections(app, settings, down_seconds=0)
+                        else:
+                            await _drain(app, settings)
         finally:
             await runner.cleanup()
     log.info("stopped")
@@ -120,23 +133,55 @@ async def _first_of(*events: asyncio.Event) -> None:
     await asyncio.wait(waits)
 
 
-async def _listen(runner: web.AppRunner, settings: Settings, tls: ssl.SSLContext | None) -> str:
-    listeners = await bind(settings.host, settings.port, settings.stall_seconds * KERNEL_PATIENCE)
-    port = listeners[0].getsockname()[1]
+async def _listen(
+    runner: web.AppRunner,
+    settings: Settings,
+    tls: ssl.SSLContext | None,
+    handed_over: list[socket.socket],
+) -> str:
+    """Accept connections, on the sockets that were handed over if there are any; return the URL."""
+    user_timeout = settings.stall_seconds * KERNEL_PATIENCE
+    for one in handed_over:
+        tune(one, user_timeout)
+    listeners = handed_over or await bind(settings.host, settings.port, user_timeout)
+    name, port = listeners[0].getsockname()[:2]
     for listener in listeners:
         await web.SockSite(runner, listener, ssl_context=tls, backlog=BACKLOG).start()
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = name if handed_over else settings.host
+    host = f"[{host}]" if ":" in host else host
     return f"{'https' if tls else 'http'}://{host}:{port}"
+
+
+async def _leave_listeners(runner: web.AppRunner) -> None:
+    """Accept nothing more: what comes in waits in the listeners for the next process."""
+    for site in list(runner.sites):
+        await site.stop()
+
+
+@asynccontextmanager
+async def _signs_of_life() -> AsyncIterator[None]:
+    """Tell the supervisor inside the block that the event loop runs, if it wants to know."""
+    seconds = watchdog_seconds()
+    beating = asyncio.create_task(beat(seconds)) if seconds is not None else None
+    try:
+        yield
+    finally:
+        if beating is not None:
+            beating.cancel()
+            await asyncio.wait([beating])
 
 
 async def _drain(app: web.Application, settings: Settings) -> None:
     """Refuse new connections but answer all else for a while, then close every connection."""
-    app[READINESS].draining = True
-    connections = app[NODE].manager.connection_count
-    log.info("stopping", extra=fields(connections=connections))
     await asyncio.sleep(settings.drain_seconds)
+    await _close_connections(app, settings, down_seconds=settings.restart_seconds)
+
+
+async def _close_connections(
+    app: web.Application, settings: Settings, *, down_seconds: float
+) -> None:
     left = settings.shutdown_seconds - settings.drain_seconds - CLEANUP_SECONDS
-    await app[NODE].close_all(max(GOODBYE_SECONDS, left))
+    await app[NODE].close_all(max(GOODBYE_SECONDS, left), down_seconds=down_seconds)
 
 
 # TLS

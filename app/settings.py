@@ -270,9 +270,17 @@ class Settings(BaseSettings):
         ge=0,
         le=60,
     )
+    restart_seconds: float = option(
+        5,
+        "From the last close to the next start's first answer; no client is told to come back "
+        "earlier. Sockets that systemd holds need no such wait.",
+        unit="seconds",
+        ge=0,
+        le=3600,
+    )
     reconnect_window_seconds: float = option(
         5,
-        "Clients told to come back after a stop are spread over this time.",
+        "Clients that come back after a stop are spread over this time.",
         unit="seconds",
         ge=0,
         le=3600,

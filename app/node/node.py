@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, assert_never
@@ -33,6 +33,15 @@ from app.streams.committer import Committer, Done
 
 log = logging.getLogger(__name__)
 
+
+CLOSES_EACH_TURN: Final = 500
+"""Of a stop; then the event loop has its turn."""
+
+PLAIN_CLOSES_PER_SECOND: Final = 400
+"""At which clients that cannot be told when to come back are closed: a start takes them easily."""
+
+LAST_CLOSE_SECONDS: Final = 1.5
+"""The part of the time to stop that is left for the connections that are closed last."""
 
 _TIME: Final = TimeLimits()
 _OUTBOX: Final = OutboxLimits(frames=32, bytes=262_144)
@@ -258,29 +267,54 @@ class Node:
 
     # The end
 
-    async def close_all(self, seconds: float) -> None:
+    async def close_all(self, seconds: float, *, down_seconds: float = 0) -> None:
         """Close every connection with 1001 and wait until all have ended, or abort them.
 
-        What waits in an outbox is sent first. Positioned clients are told when to come back,
-        spread evenly over the reconnect window, so that they do not all return at once.
+        What waits in an outbox is sent first. Positioned clients are told when to come back: not
+        before `down_seconds` have passed, and then spread evenly over the reconnect window, so that
+        they do not all return at once. Others cannot be told, so the closes themselves are spread,
+        as far as `seconds` leaves time, and come first.
         """
         self._stopping = True
+        end = self.clock() + seconds
         connections = self.live
         random.shuffle(connections)
+        await self._close_plain([one for one in connections if not one.positioned], seconds)
+        positioned = [one for one in connections if one.positioned]
         window_ms = self.limits.reconnect_window * 1000
-        for number, connection in enumerate(connections):
-            self.manager.unregister(connection)
-            after_ms = int(window_ms * number / len(connections))
-            connection.disconnect(SHUTTING_DOWN, after_ms=after_ms, keep_outbox=True)
-            if number % 500 == 499:
+        for number, connection in enumerate(positioned):
+            after_ms = int(down_seconds * 1000 + window_ms * number / len(positioned))
+            self._close_for_stop(connection, after_ms)
+            if number % CLOSES_EACH_TURN == CLOSES_EACH_TURN - 1:
                 await asyncio.sleep(0)
         try:
-            await asyncio.wait_for(self._all_retired.wait(), seconds)
+            async with asyncio.timeout(end - self.clock()):
+                await self._all_retired.wait()
         except TimeoutError:
             left = self.live
             log.warning("connections aborted at shutdown", extra=fields(count=len(left)))
             for connection in left:
                 connection.abort()
+
+    async def _close_plain(self, connections: Sequence[Connection], seconds: float) -> None:
+        """Close connections that cannot be told when to come back, no quicker than all may."""
+        whole = min(
+            self.limits.reconnect_window,
+            len(connections) / PLAIN_CLOSES_PER_SECOND,
+            max(0.0, seconds - LAST_CLOSE_SECONDS),
+        )
+        began = self.clock()
+        for number, connection in enumerate(connections):
+            early = began + whole * number / len(connections) - self.clock()
+            if early > 0:
+                await asyncio.sleep(early)
+            elif number % CLOSES_EACH_TURN == CLOSES_EACH_TURN - 1:
+                await asyncio.sleep(0)
+            self._close_for_stop(connection, 0)
+
+    def _close_for_stop(self, connection: Connection, after_ms: int) -> None:
+        self.manager.unregister(connection)
+        connection.disconnect(SHUTTING_DOWN, after_ms=after_ms, keep_outbox=True)
 
 
 def _whole(number: float) -> int | float:

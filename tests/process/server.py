@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -24,6 +25,14 @@ from tests.cli.conftest import CommandLine
 
 ROOT = Path(__file__).parents[2]
 
+HANDS_OVER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Runs a command with a descriptor as systemd hands it over."""
+
 LIFETIME = 10 * PATIENCE
 """Seconds after which a process is killed that its test has forgotten."""
 
@@ -37,7 +46,8 @@ def environment(settings: Mapping[str, Any]) -> dict[str, str]:
 class Program:
     """A program in a process of its own.
 
-    Both outputs go to files, so that it never waits; `stderr_to` is another place for errors.
+    Both outputs go to files, so that it never waits; `stderr_to` is another place for errors. A
+    `listener` is handed to it as systemd does.
     """
 
     def __init__(
@@ -48,13 +58,17 @@ class Program:
         python_path: Path | None = None,
         lifetime: float = LIFETIME,
         stderr_to: int | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         more = {"PYTHONPATH": str(python_path)} if python_path else {}
+        kept = () if listener is None else (listener.fileno(),)
+        handing_over = ["-c", HANDS_OVER, *map(str, kept), sys.executable] if kept else []
         self.stdout, self.stderr = folder / "stdout", folder / "stderr"
         with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [sys.executable, *handing_over, *arguments],
+                pass_fds=kept,
                 cwd=ROOT,
                 env=environment(settings) | more,
                 stdin=subprocess.DEVNULL,
@@ -98,6 +112,7 @@ class ServerProcess(Program):
         lifetime: float = LIFETIME,
         python_path: Path | None = None,
         stderr_to: int | None = None,
+        listener: socket.socket | None = None,
         **settings: Any,
     ) -> None:
         self.data_dir = folder / "data"
@@ -112,6 +127,7 @@ class ServerProcess(Program):
             lifetime=lifetime,
             python_path=python_path,
             stderr_to=stderr_to,
+            listener=listener,
         )
         self.url = self._wait_until_it_answers()
         self.port = int(self.url.rsplit(":", 1)[1])

@@ -97,7 +97,8 @@ def test_the_unit_is_clean_to_systemd(tmp_path: Path) -> None:
     text = (DEPLOY / "switchboard.service").read_text()
     copy = tmp_path / "switchboard.service"
     copy.write_text(text.replace("/opt/switchboard/.venv/bin/python", sys.executable))
-    outcome = subprocess.run([analyze, "verify", copy], capture_output=True, text=True)
+    listening = shutil.copy(DEPLOY / "switchboard.socket", tmp_path)
+    outcome = subprocess.run([analyze, "verify", copy, listening], capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stderr == ""
 
@@ -120,7 +121,9 @@ def test_the_unit_is_hardened(option: str) -> None:
     assert service["User"] != "root"
 
 
-@pytest.mark.parametrize("name", ["switchboard.service", "nginx.conf", "Caddyfile"])
+@pytest.mark.parametrize(
+    "name", ["switchboard.service", "switchboard.socket", "nginx.conf", "Caddyfile"]
+)
 def test_every_setting_that_an_example_names_exists(name: str) -> None:
     named = settings_named_in(DEPLOY / name)
     assert named
