@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scripts.faults import crash, hang, repeat, slow, storm, trace
+from scripts.faults import crash, hang, repeat, restart, slow, storm, trace
 from scripts.faults.outcome import Outcome
 from scripts.faults.program import ProgramFailed
 
@@ -33,6 +33,7 @@ TRIALS: Final = {
     "crash": Trial(crash.__doc__, crash.add_options, crash.run),
     "repeat": Trial(repeat.__doc__, repeat.add_options, repeat.run),
     "storm": Trial(storm.__doc__, storm.add_options, storm.run),
+    "restart": Trial(restart.__doc__, restart.add_options, restart.run),
     "slow": Trial(slow.__doc__, slow.add_options, slow.run),
     "hang": Trial(hang.__doc__, hang.add_options, hang.run),
     "trace": Trial(trace.__doc__, trace.add_options, trace.run),

@@ -38,13 +38,31 @@ START_SECONDS: Final = 60
 STOP_SECONDS: Final = 60
 
 
-class Server:
-    """A server that starts on the same folder and port each time."""
+HANDS_OVER: Final = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Runs a command with a descriptor as systemd hands it over."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+
+class Server:
+    """A server that starts on the same folder and port each time.
+
+    A `listener` is handed to it as systemd does.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        listener: socket.socket | None = None,
+    ) -> None:
         self.folder = folder
         self.log = folder / "log"
-        self.port = _free_port()
+        self.port = _free_port() if listener is None else int(listener.getsockname()[1])
+        self._listener = listener
         self.starts = 0
         self._settings = {**SETTINGS, **(settings or {})}
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,9 +101,12 @@ class Server:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}
         place = ["--port", str(self.port), "--data-dir", str(self.folder)]
         self.starts += 1
+        kept = () if self._listener is None else (self._listener.fileno(),)
+        handing_over = ["-c", HANDS_OVER, *map(str, kept), sys.executable] if kept else []
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*under, sys.executable, "-m", "app", "serve", *place],
+                [*under, sys.executable, *handing_over, "-m", "app", "serve", *place],
+                pass_fds=kept,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
