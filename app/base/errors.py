@@ -2,6 +2,7 @@
 
 SwitchboardError
 ├── SettingsError            the configuration is not usable
+├── BackupFault              a backup cannot be made or used (app/storage/backup.py)
 ├── DataDirBusy              another process holds the data folder
 ├── NoServer                 a command needs a running server
 ├── ListenEnded              coming back would not help (app/listen/signing.py)

@@ -164,7 +164,7 @@ def load_fernet_keys(settings: Settings, data_dir: Path) -> list[bytes]:
         return _checked_keys(keys, "cookie_keys")
     path = data_dir / COOKIE_KEY_FILE
     if not path.exists():
-        _create_key_file(path)
+        place_cookie_key(path, Fernet.generate_key() + b"\n")
     return _checked_keys(path.read_bytes().split(), COOKIE_KEY_FILE)
 
 
@@ -181,14 +181,14 @@ def _checked_keys(keys: list[bytes], where: str) -> list[bytes]:
     return keys
 
 
-def _create_key_file(path: Path) -> None:
-    """Make the file with a new key, whole at once; one that another process made first stays."""
+def place_cookie_key(path: Path, keys: bytes) -> None:
+    """Make the file with these keys, whole at once; one that is there already stays."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # mkstemp makes the file with mode 0600.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(Fernet.generate_key() + b"\n")
+            file.write(keys)
             file.flush()
             os.fsync(file.fileno())
         # A link fails where a file is; a rename would take its place.

@@ -14,7 +14,6 @@ forgotten.
 
 import os
 import secrets
-import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
+from app.base.files import sync_folder
 from app.protocol.position import Generation, Numbering
 from app.storage.schema import generations, meta
 
@@ -105,6 +105,14 @@ class Guard:
         """
         self._replace([announced] if vouched is None else [vouched, announced])
 
+    def announce_beside(self, announced: Mark) -> None:
+        """Add the mark to those that are there, before another database takes the place of this.
+
+        So the file vouches for both. A database that never had a guard needs a mark now.
+        """
+        marks = self.marks()
+        self._replace([*([Mark(NO_GENERATION, 0)] if marks is None else marks), announced])
+
     def confirm(self, mark: Mark) -> None:
         """Write this mark alone and sync the file, after the database has committed it."""
         self._replace([mark])
@@ -132,7 +140,7 @@ class Guard:
             os.write(descriptor, b"".join(map(_encode, marks)))
             os.fsync(descriptor)
             self._new.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except BaseException:
             os.close(descriptor)
             raise
@@ -150,16 +158,6 @@ def _decode(line: bytes) -> Mark | None:
         return None
     generation, last = line[:-10].decode("ascii").split(" ")
     return Mark(generation, int(last))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the entries of the folder; Windows has no call for that."""
-    if sys.platform != "win32":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 # The database
@@ -198,6 +196,18 @@ def begin(connection: Connection, guard: Guard, *, reset: bool) -> Begun:
         epoch = secrets.token_urlsafe(12)
         connection.execute(update(meta).where(meta.c.key == "epoch").values(value=epoch))
     return Begun(read_state(connection), reason)
+
+
+def begin_restored(connection: Connection) -> Mark:
+    """Begin a generation in a copy that is about to be put back; return the mark that vouches.
+
+    The caller commits. The epoch stays: a position that the copy lacks is of a generation that the
+    copy does not know, or has ended below it.
+    """
+    last = read_last(connection)
+    begun = Generation(make_generation(), last + 1)
+    connection.execute(insert(generations).values(id=begun.id, first=begun.first))
+    return Mark(begun.id, last)
 
 
 def _vouched(found: State, guard: Guard) -> Mark | None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from app.storage.backup import write_backup
 from app.storage.database import Database
 from app.streams.base import StreamLog
 from app.streams.generation import GUARD_NAME
+from app.streams.restoring import restore
 from app.streams.sql import SqlStreamLog, StreamLimits
 from tests.databases import place_database
 
@@ -34,6 +36,12 @@ class Store(Protocol):
 
     def image(self, folder: Path, target: Path) -> None:
         """Copy to the new folder `target` what a machine that lost power now would find."""
+
+    def back_up(self, folder: Path, target: Path) -> None:
+        """Write a backup to the new file `target`; the log may be open."""
+
+    def restore(self, source: Path, folder: Path) -> None:
+        """Put the backup back in the folder, where nobody has the log open."""
 
     def is_sound(self, folder: Path) -> bool:
         """Tell whether the database in the folder, which nobody has open, is intact."""
@@ -66,6 +74,16 @@ class SqlStore:
         for name in (GUARD_NAME, f"{self.database}-wal", self.database):
             if (folder / name).exists():
                 shutil.copy2(folder / name, target / name)
+
+    def back_up(self, folder: Path, target: Path) -> None:
+        write_backup(folder / self.database, target, {})
+
+    def restore(self, source: Path, folder: Path) -> None:
+        guard = folder / GUARD_NAME
+        aside = restore(source, folder / self.database, guard, replace=True).aside
+        assert aside is not None
+        # Its name has the second in it.
+        aside.unlink()
 
     def is_sound(self, folder: Path) -> bool:
         connection = sqlite3.connect(folder / self.database)

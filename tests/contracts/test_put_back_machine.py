@@ -60,6 +60,7 @@ class Machine(RuleBasedStateMachine):
         self.path = Path(self.folder.name) / "0"
         self.path.mkdir()
         self.copies: list[Path] = []
+        self.backups: list[Path] = []
         self.devices = [Device() for _ in range(3)]
         self.number = 0
         self.openings = 0
@@ -115,7 +116,8 @@ class Machine(RuleBasedStateMachine):
             rows = {o: row for o, row in self.rows().items() if o <= start.offset}
             assert device.seen == rows, "resumed over a gap"
         else:
-            assert start.outcome == "live" or self.copies, "nobody is reset without a reason"
+            put_back = self.copies or self.backups
+            assert start.outcome == "live" or put_back, "nobody is reset without a reason"
             device.seen.clear()
         self.reach(device, start.offset + (last - start.offset) * share // 4)
         device.live = share == 4
@@ -156,6 +158,22 @@ class Machine(RuleBasedStateMachine):
         shutil.copytree(self.copies[which % len(self.copies)], self.path)
         (self.path / GUARD_NAME).write_bytes(guard)
         self.start()
+
+    @rule()
+    @precondition(lambda self: len(self.backups) < 4)
+    def back_up(self) -> None:
+        self.backups.append(Path(self.folder.name) / f"backup-{len(self.backups)}")
+        self.store.back_up(self.path, self.backups[-1])
+
+    @rule(which=st.integers(0, 3))
+    @precondition(lambda self: self.backups and self.openings < 8)
+    def restore_a_backup(self, which: int) -> None:
+        self.stop()
+        epoch = self.opened.streams.epoch
+        self.store.restore(self.backups[which % len(self.backups)], self.path)
+        self.start()
+        if not self.copies:
+            assert self.opened.streams.epoch == epoch
 
     def next_copy(self) -> Path:
         self.copies.append(Path(self.folder.name) / f"copy-{len(self.copies)}")

@@ -119,3 +119,34 @@ async def test_a_copy_of_a_copy_and_the_folder_itself_are_told_apart(
     await send(server, "in the last history")
     assert [*outcomes, await phone.visit(server)] == ["resumed", "reset", "reset", "resumed"]
     assert phone.got == ["in history 0", "in the last history"]
+
+
+async def test_a_backup_of_the_running_server_resets_those_ahead_of_it_and_no_other(
+    start: Start, tmp_path: Path
+) -> None:
+    server = start()
+    phone, tablet, away = [Client(await server.device(name)) for name in ("a", "b", "c")]
+    for client in (phone, tablet, away):
+        assert await client.visit(server) == "live"
+    await send(server, "before")
+    for client in (phone, tablet):
+        assert await client.visit(server) == "resumed"
+    backup = str(tmp_path / "backup.db")
+    await asyncio.to_thread(server.run, "backup", backup)
+    # The same start of the server goes on, so the generation is the one that the backup has.
+    await send(server, "lost")
+    assert await phone.visit(server) == "resumed"
+    await stop(server)
+    await asyncio.to_thread(server.run, "restore", backup, "--replace")
+
+    server = start()
+    for number in range(2):
+        await send(server, f"after {number}")
+    assert await phone.visit(server) == "reset"
+    for client in (tablet, away):
+        assert await client.visit(server) == "resumed"
+        assert client.got == ["before", "after 0", "after 1"]
+    assert server.logged("new epoch of the streams") == [], "the epoch stays"
+    await send(server, "later")
+    assert await phone.visit(server) == "resumed"
+    assert phone.got == ["before", "lost", "later"]
