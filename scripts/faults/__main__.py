@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scripts.faults import crash, hang, repeat, restart, slow, storm, trace
+from scripts.faults import backup, crash, hang, repeat, restart, restore, slow, storm, trace
 from scripts.faults.outcome import Outcome
 from scripts.faults.program import ProgramFailed
 
@@ -31,6 +31,8 @@ class Trial:
 
 TRIALS: Final = {
     "crash": Trial(crash.__doc__, crash.add_options, crash.run),
+    "backup": Trial(backup.__doc__, backup.add_options, backup.run),
+    "restore": Trial(restore.__doc__, restore.add_options, restore.run),
     "repeat": Trial(repeat.__doc__, repeat.add_options, repeat.run),
     "storm": Trial(storm.__doc__, storm.add_options, storm.run),
     "restart": Trial(restart.__doc__, restart.add_options, restart.run),

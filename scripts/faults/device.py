@@ -146,7 +146,9 @@ class Device:
         self._epoch = resume["epoch"]
         number, epoch, offset = self.account.number, resume["epoch"], resume["offset"]
         self.journal.write(Connected(number, asked, resume["outcome"], epoch, offset))
-        if resume["outcome"] == "resumed" and self.position is None:
+        reset = resume["outcome"] == "reset"
+        if reset or (resume["outcome"] == "resumed" and self.position is None):
+            # After a reset its state is the one that it would fetch now.
             self.position = Position(epoch, offset)
         self.author.connected()
 

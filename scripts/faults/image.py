@@ -55,6 +55,14 @@ def examine_torn(database: Path, into: Path, rng: random.Random) -> Image:
     return _open(copy)
 
 
+def newest_offset(database: Path, into: Path) -> int:
+    """Return the newest offset that the copied database ever gave out, and leave it as it is."""
+    with closing(sqlite3.connect(_copy(database, into))) as connection:
+        query = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
+        (last,) = connection.execute(query).fetchone() or (0,)
+    return int(last)
+
+
 def _committed(wal: bytes) -> int:
     """Return where the last transaction in a write-ahead log ends (sqlite.org/walformat.html)."""
     if len(wal) < _HEADER.size:

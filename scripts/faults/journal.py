@@ -116,6 +116,39 @@ class Finished:
     by: int
 
 
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """A copy of the database is about to be made."""
+
+    what: ClassVar = "copying"
+    copy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """The copy is made."""
+
+    what: ClassVar = "copied"
+    copy: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyHolds:
+    """The last offset that the copy's file has, as whoever made the copy read in it."""
+
+    what: ClassVar = "copy holds"
+    copy: str
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """The copy takes the place of the database; no device is connected."""
+
+    what: ClassVar = "put back"
+    copy: str
+
+
 Record = (
     Joined
     | Connected
@@ -127,6 +160,10 @@ Record = (
     | Repeated
     | Left
     | Finished
+    | Copying
+    | Copied
+    | CopyHolds
+    | PutBack
 )
 
 _KINDS: Final[dict[str, Any]] = {
@@ -134,6 +171,7 @@ _KINDS: Final[dict[str, Any]] = {
     for kind in (
         *(Joined, Connected, Positioned, Sent, Acknowledged),
         *(Refused, Received, Repeated, Left, Finished),
+        *(Copying, Copied, CopyHolds, PutBack),
     )
 }
 

@@ -10,7 +10,6 @@ from scripts.faults.journal import (
     Connected,
     Finished,
     Joined,
-    Left,
     Positioned,
     Received,
     Record,
@@ -127,7 +126,7 @@ class Ledger:
                 self.fault("doubled", text)
             case Finished():
                 self.peers[record.by].finished = True
-            case Left():
+            case _:
                 pass
 
     def _connected(self, peer: Peer, record: Connected) -> None:

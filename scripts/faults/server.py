@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -142,6 +143,16 @@ class Server:
         status = self._end()
         if status:
             raise OSError(f"the server ended with {status}: {self._last_words()}")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have it do nothing inside the block; what it wrote stays as it is at this instant."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def get(self, path: str) -> str:
         """Return the body of the answer to a GET; raises OSError."""

@@ -82,6 +82,8 @@ class Writer:
         self._again: list[Draft] = []
         self._repeating: dict[str, Draft] = {}
         self._begun = False
+        self._replaces = True
+        """Whether it writes another message for each that it gives up."""
 
     @property
     def done(self) -> bool:
@@ -92,6 +94,11 @@ class Writer:
         """Write from now on."""
         self._begun = True
         self._fill()
+
+    def write_no_more(self) -> None:
+        """Write nothing new; what waits for an answer still gets it."""
+        self._left = 0
+        self._replaces = False
 
     def write_last(self) -> None:
         """Write one more message to all devices of the user, which is never given up."""
@@ -106,7 +113,7 @@ class Writer:
                 self._send(draft)
             else:
                 del self._pending[draft.name]
-                self._left += 1
+                self._left += self._replaces
         self._fill()
         self.progressed()
 
