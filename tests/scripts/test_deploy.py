@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from app.cli.backup import backup
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -30,11 +31,11 @@ def last(word: str) -> str:
     return [rest for name, rest in instructions() if name == word][-1]
 
 
-def unit() -> ConfigParser:
+def unit(name: str = "switchboard.service") -> ConfigParser:
     config = ConfigParser(strict=False, interpolation=None)
     # Keys of systemd have capitals.
     config.optionxform = str  # type: ignore[assignment,method-assign]
-    config.read(DEPLOY / "switchboard.service")
+    config.read(DEPLOY / name)
     return config
 
 
@@ -89,16 +90,17 @@ def test_nothing_but_code_and_lock_can_get_into_the_image() -> None:
 
 
 @pytest.mark.process
-def test_the_unit_is_clean_to_systemd(tmp_path: Path) -> None:
+def test_the_units_are_clean_to_systemd(tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         return
-    # systemd looks whether the program is there.
-    text = (DEPLOY / "switchboard.service").read_text()
-    copy = tmp_path / "switchboard.service"
-    copy.write_text(text.replace("/opt/switchboard/.venv/bin/python", sys.executable))
-    listening = shutil.copy(DEPLOY / "switchboard.socket", tmp_path)
-    outcome = subprocess.run([analyze, "verify", copy, listening], capture_output=True, text=True)
+    copies = [tmp_path / path.name for path in sorted(DEPLOY.glob("switchboard*.*"))]
+    assert len(copies) == 4
+    for copy in copies:
+        # systemd looks whether the program is there.
+        text = (DEPLOY / copy.name).read_text()
+        copy.write_text(text.replace("/opt/switchboard/.venv/bin/python", sys.executable))
+    outcome = subprocess.run([analyze, "verify", *copies], capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stderr == ""
 
@@ -113,16 +115,34 @@ def test_the_unit_starts_the_server_and_gives_it_time_to_stop() -> None:
 @pytest.mark.parametrize(
     "option", ["NoNewPrivileges", "PrivateTmp", "ProtectHome", "RestrictNamespaces"]
 )
-def test_the_unit_is_hardened(option: str) -> None:
-    service = unit()["Service"]
+@pytest.mark.parametrize("name", ["switchboard.service", "switchboard-backup.service"])
+def test_the_units_are_hardened(option: str, name: str) -> None:
+    service = unit(name)["Service"]
     assert service[option] == "yes"
     assert service["ProtectSystem"] == "strict"
     assert service["CapabilityBoundingSet"] == ""
     assert service["User"] != "root"
 
 
+def test_the_backup_is_of_the_servers_folder_into_one_that_it_may_write() -> None:
+    server, service = unit()["Service"], unit("switchboard-backup.service")["Service"]
+    for key in ("User", "WorkingDirectory", "Environment", "EnvironmentFile"):
+        assert service[key] == server[key]
+    words = shlex.split(service["ExecStart"].partition(" -m app ")[2])
+    assert words[0] == "backup"
+    backup.make_context("backup", words[1:])
+    folder = Path(words[1])
+    assert folder.is_absolute()
+    assert folder.name in service["StateDirectory"].split()
+    assert server["StateDirectory"] in service["StateDirectory"].split()
+
+
 @pytest.mark.parametrize(
-    "name", ["switchboard.service", "switchboard.socket", "nginx.conf", "Caddyfile"]
+    "name",
+    [
+        *("switchboard.service", "switchboard.socket", "switchboard-backup.service"),
+        *("nginx.conf", "Caddyfile"),
+    ],
 )
 def test_every_setting_that_an_example_names_exists(name: str) -> None:
     named = settings_named_in(DEPLOY / name)
