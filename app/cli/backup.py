@@ -82,7 +82,7 @@ def backup(
         database = _database_of(settings)
         _refuse_own_files(settings, file)
         notes = {"version": VERSION, "made_at": str(milliseconds(now)), **_cookie_key(settings)}
-        with _shown("Copying") as progress:
+        with _shown() as progress:
             contents = write_backup(database, file, notes, overwrite=overwrite, progress=progress)
         removed = older_backups(folder, keep) if folder and keep is not None else []
         for old in removed:
@@ -143,7 +143,7 @@ def restore(
             return
         # Before there is a folder to be locked.
         contents = read_contents(source)
-        with _lock(settings), _shown("Copying") as progress:
+        with _lock(settings), _shown() as progress:
             restored = put_back(
                 source,
                 settings.data_dir / DATABASE_NAME,
@@ -206,16 +206,19 @@ def _lock(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _shown(label: str) -> Iterator[Progress]:
+def _shown() -> Iterator[Progress]:
     """Give what shows the progress on a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+    with click.progressbar(length=1, label="Copying", file=sys.stderr) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.length = total
             bar.update(done)
+            if bar.finished:
+                bar.label = "Checking"
+                bar.render_progress()
 
         yield progress
 

@@ -220,4 +220,5 @@ def test_progress_is_shown_on_a_terminal_alone(run: CommandLine, backup: Path) -
     os.close(ours)
     assert "Copying" in shown
     assert "100%" in shown
+    assert "Checking" in shown
     assert json.loads(outcome.stdout)["users"] == 1
