@@ -41,6 +41,9 @@ _NAMES: Final = re.compile(r"switchboard-\d{4}-\d\d-\d\dT\d{6}Z\.db")
 Progress = Callable[[int, int], None]
 """Takes how many pages were copied since the last call, and how many there are in all."""
 
+Verify = Callable[[Path], Sequence[str]]
+"""Returns a sentence for each fault of the database that it finds."""
+
 
 class BackupFault(SwitchboardError):
     """A backup cannot be made, or cannot be used; nothing was changed."""
@@ -73,10 +76,12 @@ def write_backup(
     *,
     overwrite: bool = False,
     progress: Progress = lambda done, total: None,
+    verify: Verify = lambda path: find_faults(path),
 ) -> Contents:
     """Write a backup of the database to `target`, verify it, and return what it holds.
 
-    A server may run meanwhile. `notes` are put into the table `backup`. Until the verified copy has
+    A server may run meanwhile. `notes` are put into the table `backup`; `verify` is `find_faults`
+    if not given. Until the verified copy has
     its name, in one step and synced, `target` stays as it was. Raises BackupFault and OSError.
     """
     if target.exists() and not overwrite:
@@ -88,9 +93,9 @@ def write_backup(
         with _sqlite_faults(partial), closing(_open(partial, "rw")) as copy:
             _add_notes(copy, notes)
         contents = read_contents(partial)
-        if faults := find_faults(partial):
+        if faults := verify(partial):
             told = " ".join(faults[:FAULTS_TOLD])
-            raise BackupFault(f"{database} is damaged, so there is no backup. SQLite says: {told}")
+            raise BackupFault(f"{database} is damaged, so there is no backup: {told}")
         sync_file(partial)
         _place(partial, target, overwrite=overwrite)
     return contents

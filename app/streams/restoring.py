@@ -29,6 +29,7 @@ from app.storage.backup import (
     BackupFault,
     Contents,
     Progress,
+    Verify,
     companions,
     copy_database,
     find_faults,
@@ -53,10 +54,10 @@ class Restored:
     sessions_ended: int
 
 
-def check_backup(source: Path) -> Contents:
+def check_backup(source: Path, verify: Verify = find_faults) -> Contents:
     """Return what the file holds; raise BackupFault if it is damaged, and OSError."""
     contents = read_contents(source)
-    _refuse_damaged(source, source)
+    _refuse_damaged(source, source, verify)
     return contents
 
 
@@ -68,6 +69,7 @@ def restore(
     replace: bool = False,
     sign_out: bool = False,
     progress: Progress = lambda done, total: None,
+    verify: Verify = find_faults,
     clock: Callable[[], float] = time.time,
 ) -> Restored:
     """Put the database in the file `source` in place of `database`, and return what was done.
@@ -86,7 +88,7 @@ def restore(
     candidate = database.with_name(f"{database.name}.restoring")
     with _candidate(candidate):
         _copy(source, candidate, progress)
-        _refuse_damaged(candidate, source)
+        _refuse_damaged(candidate, source, verify)
         mark, ended = _prepare(candidate, source, sign_out_at=clock() if sign_out else None)
         give_to_owner(database.parent, candidate)
         sync_file(candidate)
@@ -113,10 +115,9 @@ def _copy(source: Path, candidate: Path, progress: Progress) -> None:
         raise BackupFault(f"{source}: {error}.") from None
 
 
-def _refuse_damaged(path: Path, named: Path) -> None:
-    if faults := find_faults(path):
-        told = " ".join(faults[:FAULTS_TOLD])
-        raise BackupFault(f"{named} is damaged. SQLite says: {told}")
+def _refuse_damaged(path: Path, named: Path, verify: Verify) -> None:
+    if faults := verify(path):
+        raise BackupFault(f"{named} is damaged: {' '.join(faults[:FAULTS_TOLD])}")
 
 
 def _prepare(candidate: Path, source: Path, *, sign_out_at: float | None) -> tuple[Mark, int]:

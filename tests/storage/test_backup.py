@@ -193,3 +193,16 @@ def test_an_interrupted_backup_leaves_nothing(database: Path, tmp_path: Path) ->
     with suppress(KeyboardInterrupt):
         write_backup(database, tmp_path / "backup.db", {}, progress=interrupt)
     assert left_in(tmp_path) == []
+
+
+def test_what_the_caller_verifies_counts_too(database: Path, tmp_path: Path) -> None:
+    verified: list[Path] = []
+
+    def verify(path: Path) -> list[str]:
+        verified.append(path)
+        return ["A message has changed."]
+
+    with pytest.raises(BackupFault, match=r"so there is no backup: A message has changed\."):
+        write_backup(database, tmp_path / "backup.db", {}, verify=verify)
+    assert [path.parent for path in verified] == [tmp_path]
+    assert left_in(tmp_path) == []
