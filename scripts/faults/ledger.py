@@ -8,9 +8,14 @@ from typing import Final, Literal
 from scripts.faults.journal import (
     Acknowledged,
     Connected,
+    Copied,
+    CopyHolds,
+    Copying,
     Finished,
     Joined,
+    Left,
     Positioned,
+    PutBack,
     Received,
     Record,
     Refused,
@@ -126,7 +131,8 @@ class Ledger:
                 self.fault("doubled", text)
             case Finished():
                 self.peers[record.by].finished = True
-            case _:
+            case Left() | Copying() | Copied() | CopyHolds() | PutBack():
+                # Put-backs have a checker of their own.
                 pass
 
     def _connected(self, peer: Peer, record: Connected) -> None:
