@@ -10,6 +10,7 @@ from typing import Any, Final
 from app.base.errors import StorageUnavailable
 from app.protocol.position import Generation, Numbering
 from app.streams.base import (
+    ANY,
     EVERYONE,
     Append,
     Appended,
@@ -65,10 +66,14 @@ class MemoryLog:
         await self._pass_time()
         return page
 
-    async def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits) -> Slice:
+    async def latest(
+        self, user_id: int, device_id: int, *, after: int, upto: int, limits: ReadLimits
+    ) -> Slice:
         await self._pass_time()
-        kept = [row for row in self._of(user_id) if row.key is not None]
-        return self._page([row for row in kept if after < row.offset <= upto], upto, limits)
+        rows = self._of(user_id)
+        kept = [row for row in rows if row.key is not None and not row.deleted]
+        shown = [row for row in kept if not any(hides(one, row, device_id) for one in rows)]
+        return self._page([row for row in shown if after < row.offset <= upto], upto, limits)
 
     async def standings(self, devices: Sequence[tuple[int, int]]) -> list[Standing]:
         await self._pass_time()
@@ -85,7 +90,8 @@ class MemoryLog:
         floors: dict[int, int] = {}
         removed = 0
         for user_id in {row.user_id for row in self.rows}:
-            log = [row for row in self.rows if row.user_id == user_id and row.key is None]
+            rows = [row for row in self.rows if row.user_id == user_id]
+            log = [row for row in rows if row.key is None or row.deleted]
             old = log[: -self.retention_rows]
             if old:
                 removed += len(old)
@@ -129,12 +135,12 @@ class MemoryLog:
         self.last += 1
         row = Row(*row_values(append, self.last, self._now()))
         if append.key is not None:
-            self.rows = [one for one in self.rows if _slot(one) != _slot(row)]
+            self.rows = [one for one in self.rows if not replaces(row, one)]
         self.rows.append(row)
         self.history[row.offset] = row
         if append.message_id is not None:
             self._ids[append.owner, append.message_id] = (append.digest, self.last)
-        return Appended(self.last)
+        return Appended(self.last, created_at=row.created_at)
 
     def _of(self, user_id: int) -> list[Row]:
         now = self._now()
@@ -159,7 +165,7 @@ class MemoryLog:
             head=max([floor, *(row.offset for row in rows)]),
             floor=floor,
             cursor=cursor.position if cursor else None,
-            keys=any(row.key is not None for row in rows),
+            keys=any(row.key is not None and not row.deleted for row in rows),
         )
 
     def _page(self, rows: list[Row], through: int, limits: ReadLimits) -> Slice:
@@ -188,8 +194,21 @@ _KEPT: Final = (
 """What a copy of a folder brings along."""
 
 
-def _slot(row: Row) -> object:
-    """Return what tells stored rows apart: the offset, or what makes a `latest` value the same."""
-    if row.key is None:
-        return row.offset
-    return (row.user_id, row.type, row.key, row.target_device, row.without_device)
+def replaces(row: Row, older: Row) -> bool:
+    """Tell whether the `latest` value or deletion leaves nothing of an older one for anybody."""
+    if older.key is None or _name(row) != _name(older) or row.user_id != older.user_id:
+        return False
+    if row.deleted:
+        return row.target_device in (ANY, older.target_device)
+    return (row.target_device, row.without_device) == (older.target_device, older.without_device)
+
+
+def hides(row: Row, older: Row, device_id: int) -> bool:
+    """Tell whether the row deletes the older value for this device."""
+    if not row.deleted or row.offset <= older.offset or _name(row) != _name(older):
+        return False
+    return row.target_device in (ANY, device_id)
+
+
+def _name(row: Row) -> tuple[str, str | None]:
+    return (row.type, row.key)

@@ -253,7 +253,8 @@ class Delivery:
         after = 0
 
         def page() -> Awaitable[Slice]:
-            return self._log.latest(connection.user_id, after, upto, PAGE)
+            user_id, device_id = connection.user_id, connection.device_id
+            return self._log.latest(user_id, device_id, after=after, upto=upto, limits=PAGE)
 
         while after < upto and connection.closing is None:
             await connection.drained()

@@ -68,7 +68,7 @@ async def figures_of(connection: AsyncConnection, user_id: int) -> StreamFigures
         head=max(await connection.scalar(newest) or 0, floor),
         floor=floor,
         rows=await _count(connection, _theirs(user_id)),
-        keys=await _count(connection, own, messages.c.key.is_not(None)),
+        keys=await _count(connection, own, messages.c.key.is_not(None), messages.c.deleted == 0),
     )
 
 

@@ -33,7 +33,8 @@ _KnownIds = dict[tuple[str, str], tuple[bytes, int]]
 class StoredBatch:
     """What came of a batch: an outcome for each append, and the newest offset given out.
 
-    `log_users` has the user of each row of the log, `latest` the batch's values if it had any.
+    `log_users` has the user of each row that retention counts, `latest` the batch's values if it
+    had any.
     """
 
     outcomes: list[Appended | Refused]
@@ -61,7 +62,7 @@ class _Batch:
             return self._identified(append, append.message_id)
         if append.key is not None:
             return self._value(append)
-        return Appended(self._row(append))
+        return self._row(append)
 
     def _identified(self, append: Append, message_id: str) -> Appended | Refused:
         name = (append.owner, message_id)
@@ -69,26 +70,31 @@ class _Batch:
         if prior is not None:
             same = prior[0] == append.digest
             return Appended(prior[1], duplicate=True) if same else Refused("id_conflict")
-        outcome = self._value(append) if append.key is not None else Appended(self._row(append))
+        outcome = self._value(append) if append.key is not None else self._row(append)
         if isinstance(outcome, Appended):
             self.known[name] = (append.digest, outcome.offset)
             self.ids.append((*name, append.digest, outcome.offset, self.now))
         return outcome
 
     def _value(self, append: Append) -> Appended | Refused:
-        key = latest_key(append)
-        if self.latest is None or not self.latest.admit(key):
+        latest = self.latest
+        if append.deleted and latest is not None:
+            for key in latest.delete(append):
+                self.values.pop(key, None)
+            # Until its time is over, a deletion is one of the rows that retention counts.
+            self.log_users.append(append.user_id)
+        elif latest is None or not latest.admit(append):
             return Refused("too_many_keys")
         self.last = last = self.last + 1
         # Replaces an older value of the same batch, whose offset stays a hole.
-        self.values[key] = row_values(append, last, self.now)
-        return Appended(last)
+        self.values[latest_key(append)] = row_values(append, last, self.now)
+        return Appended(last, created_at=self.now)
 
-    def _row(self, append: Append) -> int:
+    def _row(self, append: Append) -> Appended:
         self.last = last = self.last + 1
         self.rows.append(row_values(append, last, self.now))
         self.log_users.append(append.user_id)
-        return last
+        return Appended(last, created_at=self.now)
 
 
 def store(

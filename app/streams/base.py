@@ -5,7 +5,7 @@ times as long to make. No code changes one once it is made.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, Literal, Protocol
 
 from app.protocol.position import Numbering, Position
@@ -50,10 +50,14 @@ class Append:
 
 @dataclass(slots=True)
 class Appended:
-    """The outcome of a message that is on disk at `offset`; a `duplicate` was there before."""
+    """The outcome of a message that is on disk at `offset`; a `duplicate` was there before.
+
+    `created_at` is that of the row, in milliseconds since 1970. Of a duplicate it means nothing.
+    """
 
     offset: int
     duplicate: bool = False
+    created_at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +106,8 @@ RowValues = tuple[
 """The fields of a Row, in their order."""
 
 
-def row_values(append: Append, offset: int, created_at: int = 0) -> RowValues:
-    """Return the fields of the row that stores the message; `created_at` in milliseconds.
-
-    A row that is only delivered may do without the time; then its `expires_at` means nothing.
-    """
+def row_values(append: Append, offset: int, created_at: int) -> RowValues:
+    """Return the fields of the row that stores the message; `created_at` in milliseconds."""
     ttl = append.ttl
     return (
         offset,
@@ -152,7 +153,7 @@ class Standing:
 
     `head` is at or above every row for the user, `floor` is the newest offset that retention has
     removed (0: none); both count the rows of everyone. `keys` tells whether the user or everyone
-    has `latest` values.
+    has `latest` values, deleted ones apart.
     """
 
     head: int
@@ -220,10 +221,14 @@ class StreamLog(Protocol):
         the newest offset given out as of the same instant. Raises StorageUnavailable.
         """
 
-    async def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits) -> Slice:
+    async def latest(
+        self, user_id: int, device_id: int, *, after: int, upto: int, limits: ReadLimits
+    ) -> Slice:
         """Return the `latest` values of the user and of everyone above `after`, up to `upto`.
 
-        `through` is `upto` when there are no more. Raises StorageUnavailable.
+        Left out is a value below a deletion of the same type and key that the device gets, or that
+        leaves it out because it knows. `through` is `upto` when there are no more. Raises
+        StorageUnavailable.
         """
 
     async def standings(self, devices: Sequence[tuple[int, int]]) -> list[Standing]:
@@ -235,7 +240,8 @@ class StreamLog(Protocol):
     async def prune(self) -> Pruned:
         """Remove a few rows that are too old, too many or expired; call it again if `more`.
 
-        Raises StorageUnavailable.
+        A deletion is a row like those of the log. However old, it stays as long as it hides a value
+        that is kept. Raises StorageUnavailable.
         """
 
     async def reset(self) -> str:

@@ -185,7 +185,7 @@ class Committer:
             self._on_doubt()
         batch, outcomes = written.batch, written.outcomes
         rows = [
-            Row(*row_values(append, outcome.offset))
+            Row(*row_values(append, outcome.offset, outcome.created_at))
             for (append, _), outcome in zip(batch, outcomes, strict=True)
             if isinstance(outcome, Appended) and not outcome.duplicate
         ]

@@ -1,5 +1,9 @@
 """Retention: remove rows that are expired, too old or too many, a few at a time.
 
+A deletion counts as one of the rows of the log, and raises the floor when it is removed: a device
+below it may still have the value, and learns by its `reset` that the value is gone. One that was
+kept for what it hides is looked at again after the next start.
+
 An index finds expired rows. For age, a walk goes up the log from its oldest row to the first that
 is young; the next walk continues there. For the number of rows, a walk counts those of all users
 once after the start, page by page; later steps count only users who may have got too many. Once a
@@ -34,15 +38,20 @@ SELECT user_id, count(*) FROM messages WHERE user_id IN ({values}) GROUP BY user
 """
 _LATEST_OF_SOME: Final = """
 SELECT user_id, count(*) FROM messages
-WHERE "key" IS NOT NULL AND user_id IN ({values}) GROUP BY user_id
+WHERE "key" IS NOT NULL AND deleted = 0 AND user_id IN ({values}) GROUP BY user_id
 """
 _EXPIRED: Final = 'SELECT "offset" FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?'
+# Whether it is a value, and whether it is a deletion that may hide an older value from a device.
 _OLDEST: Final = """
-SELECT "offset", user_id, "key" IS NOT NULL, created_at FROM messages
-WHERE "offset" > ? ORDER BY "offset" LIMIT ?
+SELECT "offset", user_id, created_at, "key" IS NOT NULL AND deleted = 0, deleted = 1 AND EXISTS (
+    SELECT 1 FROM messages AS v
+    WHERE v.user_id IN (messages.user_id, 0) AND v.type = messages.type AND v."key" = messages."key"
+        AND v.deleted = 0 AND v."offset" < messages."offset"
+) FROM messages WHERE "offset" > ? ORDER BY "offset" LIMIT ?
 """
 _OLDEST_OF: Final = """
-SELECT "offset" FROM messages WHERE user_id = ? AND "key" IS NULL ORDER BY "offset" LIMIT ?
+SELECT "offset" FROM messages WHERE user_id = ? AND ("key" IS NULL OR deleted = 1)
+ORDER BY "offset" LIMIT ?
 """
 _DELETE: Final = 'DELETE FROM messages WHERE "offset" = ?'
 _RAISE: Final = """
@@ -184,7 +193,7 @@ class Retention:
 
 
 def count(connection: Connection, uncounted: Uncounted) -> Counted:
-    """Count the rows of these users, by the indexes alone."""
+    """Count the rows of these users that are no values; of a page, all of them by the index."""
     if uncounted.after is not None:
         found = _pairs(connection, _OF_ALL, (uncounted.after, PAGE_USERS))
         return Counted(uncounted, dict(found), found[-1][0] if len(found) == PAGE_USERS else None)
@@ -211,12 +220,14 @@ def _remove_expired(connection: Connection, step: Step, now: int) -> None:
 def _remove_old(connection: Connection, step: Step, before: int) -> None:
     found = connection.exec_driver_sql(_OLDEST, (step.old_upto, STEP_ROWS)).all()
     old: list[int] = []
-    for offset, user_id, is_latest, created_at in found:
-        if not is_latest:
+    for offset, user_id, created_at, is_value, hides in found:
+        if not is_value:
             if created_at >= before or len(old) == step.left:
                 break
-            old.append(offset)
-            step.raise_floor(user_id, offset)
+            # Without the deletion a device would get the older value again.
+            if not hides:
+                old.append(offset)
+                step.raise_floor(user_id, offset)
         step.old_upto = offset
     else:
         step.more = step.more or len(found) == STEP_ROWS

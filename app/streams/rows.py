@@ -61,11 +61,15 @@ _READ_EVERYONE: Final = f"{_SHARED} {_IN_ORDER}"
 _LATEST: Final = f"""{_FROM} WHERE "offset" IN (
     SELECT "offset" FROM messages INDEXED BY messages_latest
     WHERE user_id IN (:user, 0) AND "key" IS NOT NULL AND "offset" > :after AND "offset" <= :upto
-) AND {_ALIVE} {_IN_ORDER}"""  # noqa: S608
+) AND deleted = 0 AND {_ALIVE} AND NOT EXISTS (
+    SELECT 1 FROM messages AS d
+    WHERE d.user_id IN (:user, 0) AND d.type = messages.type AND d."key" = messages."key"
+        AND d.target_device IN (0, :device) AND d.deleted = 1 AND d."offset" > messages."offset"
+) {_IN_ORDER}"""  # noqa: S608
 _PLACE: Final = """
 (SELECT max("offset") FROM messages WHERE user_id = w.user_id),
 (SELECT "offset" FROM floors WHERE user_id = w.user_id),
-EXISTS (SELECT 1 FROM messages WHERE user_id = w.user_id AND "key" IS NOT NULL)
+EXISTS (SELECT 1 FROM messages WHERE user_id = w.user_id AND "key" IS NOT NULL AND deleted = 0)
 """
 _STANDINGS: Final = f"""
 WITH wanted (number, user_id, device_id) AS (VALUES {{values}})
@@ -137,11 +141,21 @@ def read(
 
 
 def latest(
-    connection: Connection, user_id: int, *, after: int, upto: int, limits: ReadLimits, now: int
+    connection: Connection,
+    user_id: int,
+    device_id: int,
+    *,
+    after: int,
+    upto: int,
+    limits: ReadLimits,
+    now: int,
 ) -> Slice:
-    """Return the next `latest` values for the user above `after`, up to `upto`."""
-    values = {"user": user_id, "after": after, "upto": upto, "now": now, "rows": limits.rows}
-    rows, more = _take(connection, _LATEST, values, limits)
+    """Return the next `latest` values for the device's user above `after`, up to `upto`.
+
+    Values that the device was told are deleted are left out.
+    """
+    values = {"user": user_id, "device": device_id, "after": after, "upto": upto, "now": now}
+    rows, more = _take(connection, _LATEST, values | {"rows": limits.rows}, limits)
     return Slice(rows=rows, through=rows[-1].offset if more else upto)
 
 

@@ -153,16 +153,19 @@ class SqlStreamLog:
                 lambda one: rows.read(one, user_id, after=after, limits=limits, now=now)
             )
 
-    async def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits) -> Slice:
+    async def latest(
+        self, user_id: int, device_id: int, *, after: int, upto: int, limits: ReadLimits
+    ) -> Slice:
         """Return the `latest` values of the user and of everyone above `after`, up to `upto`.
 
-        `through` is `upto` when there are no more. Raises StorageUnavailable.
+        Values that the device was told are deleted are left out. `through` is `upto` when there
+        are no more. Raises StorageUnavailable.
         """
         now = self._now()
         with self._faults.as_unavailable():
             return await self._database.snapshot(
                 lambda one: rows.latest(
-                    one, user_id, after=after, upto=upto, limits=limits, now=now
+                    one, user_id, device_id, after=after, upto=upto, limits=limits, now=now
                 )
             )
 

@@ -82,7 +82,7 @@ class Standings:
         for row in rows:
             stream = self._stream(row.user_id)
             stream.head = max(stream.head, row.offset)
-            stream.keys = stream.keys or row.key is not None
+            stream.keys = stream.keys or (row.key is not None and not row.deleted)
 
     def doubt(self) -> None:
         """Move the head of everyone to the newest offset, so that devices that come back read on.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from app.protocol.position import Position
 from app.streams.base import EVERYONE, Append, Appended, ReadLimits, Refused, Row, Slice
 from app.streams.sql import StreamLimits
+from tests.memory_log import hides, replaces
 
 DAY_MS = 86_400_000
 
@@ -36,6 +37,8 @@ class Model:
     floors: dict[int, int] = field(default_factory=dict)
     cursors: dict[int, Position] = field(default_factory=dict)
     last: int = 0
+    passed: set[int] = field(default_factory=set)
+    """Old deletions that hid a value when they would have been removed; a start forgets them."""
 
     def append(self, append: Append, outcome: Outcome, now: int) -> None:
         """Check that the outcome is a right one for this append, and take the message over."""
@@ -48,7 +51,7 @@ class Model:
                 return
             assert known.offset not in self.rows, "a repeat of a message that is kept is known"
             assert now - known.at > DAY_MS, "a repeat within a day is known"
-        if append.key is not None and not self._has_room(append, now):
+        if append.key is not None and not append.deleted and not self._has_room(append, now):
             assert outcome == Refused("too_many_keys")
             return
         assert isinstance(outcome, Appended)
@@ -56,18 +59,14 @@ class Model:
         self._take(append, outcome.offset, now)
 
     def _has_room(self, append: Append, now: int) -> bool:
-        values = [row for row in self.rows.values() if row.key is not None and alive(row, now)]
+        values = [row for row in self.rows.values() if is_value(row) and alive(row, now)]
         mine = {latest_key(row) for row in values if row.user_id == append.user_id}
         return latest_key(append) in mine or len(mine) < self.limits.max_keys_per_user
 
     def _take(self, append: Append, offset: int, now: int) -> None:
         assert offset > self.last, "offsets only grow"
         self.last = offset
-        if append.key is not None:
-            for row in list(self.rows.values()):
-                if row.key is not None and latest_key(row) == latest_key(append):
-                    del self.rows[row.offset]
-        self.rows[offset] = Row(
+        row = Row(
             offset=offset,
             user_id=append.user_id,
             type=append.type,
@@ -80,7 +79,11 @@ class Model:
             key=append.key,
             created_at=now,
             expires_at=None if append.ttl is None else now + append.ttl * 1000,
+            deleted=int(append.deleted),
         )
+        if append.key is not None:
+            self.rows = {at: one for at, one in self.rows.items() if not replaces(row, one)}
+        self.rows[offset] = row
         if append.message_id is not None:
             self.ids[append.owner, append.message_id] = Known(append.digest, offset, now)
 
@@ -96,9 +99,12 @@ class Model:
         through = taken[-1].offset if more else max(after, self.last)
         return Slice(rows=taken, through=through, floor=self.floor(user_id))
 
-    def latest(self, user_id: int, after: int, upto: int, limits: ReadLimits, now: int) -> Slice:
-        values = [row for row in self.stream(user_id, now) if row.key is not None]
-        rows = [row for row in values if after < row.offset <= upto]
+    def latest(
+        self, user_id: int, device_id: int, after: int, upto: int, limits: ReadLimits, now: int
+    ) -> Slice:
+        stream = self.stream(user_id, now)
+        values = [row for row in stream if is_value(row) and after < row.offset <= upto]
+        rows = [row for row in values if not any(hides(one, row, device_id) for one in stream)]
         taken = within(rows, limits)
         more = len(taken) < len(rows) or len(taken) == limits.rows
         return Slice(rows=taken, through=taken[-1].offset if more else upto)
@@ -107,11 +113,14 @@ class Model:
         """Remove all that retention has to remove; return the floors that this raised."""
         self.rows = {offset: row for offset, row in self.rows.items() if alive(row, now)}
         oldest = now - int(self.limits.retention_days * DAY_MS)
-        log = sorted((row for row in self.rows.values() if row.key is None), key=lambda r: r.offset)
-        gone = [row for row in log if row.created_at < oldest]
+        rows = sorted(self.rows.values(), key=lambda row: row.offset)
+        log = [row for row in rows if not is_value(row)]
+        old = [row for row in log if row.created_at < oldest and row.offset not in self.passed]
+        self.passed |= {row.offset for row in old if self._hides_any(row)}
+        gone = [row for row in old if row.offset not in self.passed]
         for user_id in {row.user_id for row in log}:
-            young = [r for r in log if r.user_id == user_id and r.created_at >= oldest]
-            gone += young[: max(0, len(young) - self.limits.retention_rows)]
+            left = [row for row in log if row.user_id == user_id and row not in gone]
+            gone += left[: max(0, len(left) - self.limits.retention_rows)]
         raised: dict[int, int] = {}
         for row in gone:
             del self.rows[row.offset]
@@ -119,8 +128,21 @@ class Model:
         self.floors |= raised
         return raised
 
+    def _hides_any(self, row: Row) -> bool:
+        """Tell whether the row is a deletion of an older value that is kept."""
+        same = (EVERYONE, row.user_id)
+        return row.deleted == 1 and any(
+            is_value(one) and one.user_id in same and one.offset < row.offset
+            for one in self.rows.values()
+            if (one.type, one.key) == (row.type, row.key)
+        )
+
     def floor(self, user_id: int) -> int:
         return max(self.floors.get(user_id, 0), self.floors.get(EVERYONE, 0))
+
+
+def is_value(row: Row) -> bool:
+    return row.key is not None and not row.deleted
 
 
 def alive(row: Row, now: int) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import Coroutine
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from hypothesis.stateful import (
 from app.protocol.position import Position
 from app.streams.base import Append, Cursor, ReadLimits
 from app.streams.sql import StreamLimits
-from tests.contracts.model import Model, Outcome, alive
+from tests.contracts.model import Model, Outcome, alive, is_value
 from tests.contracts.stores import STORES, Opened, Store
 from tests.effort import examples
 
@@ -41,8 +42,10 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 
+KEYS = ("a", "b", "c", "d\u0000é")
+
 users = st.sampled_from(USERS)
-appends = st.builds(
+messages = st.builds(
     Append,
     user_id=users,
     type=st.sampled_from(["note.text", "note.state"]),
@@ -52,13 +55,21 @@ appends = st.builds(
     without_instance=st.sampled_from(["", "tab"]),
     source_device=st.sampled_from([0, 12]),
     source_instance=st.sampled_from(["", "tab"]),
-    key=st.sampled_from([None, None, "a", "b", "c", "d\u0000é"]),
+    key=st.sampled_from([None, None, *KEYS]),
     ttl=st.sampled_from([None, None, 10, 200_000]),
     owner=st.sampled_from(["device:12", "key:3"]),
     message_id=st.sampled_from([None, None, None, "m1", "m2", "m3"]),
     digest=st.sampled_from([b"1" * 32, b"1" * 32, b"2" * 32]),
 )
-batches = st.lists(appends, min_size=1, max_size=8)
+deletions = st.builds(
+    replace,
+    messages,
+    key=st.sampled_from(KEYS),
+    payload=st.just(b"null"),
+    ttl=st.none(),
+    deleted=st.just(True),
+)
+batches = st.lists(messages | deletions, min_size=1, max_size=8)
 read_limits = st.builds(
     ReadLimits,
     rows=st.sampled_from([1, 2, 3, 100]),
@@ -124,11 +135,17 @@ class Machine(RuleBasedStateMachine):
         found = self.run(self.opened.streams.read(user, after, limits))
         assert found == self.model.read(user, after, limits, self.now)
 
-    @rule(user=users, back=st.integers(0, 12), size=st.integers(0, 12), limits=read_limits)
-    def latest(self, user: int, back: int, size: int, limits: ReadLimits) -> None:
-        after = max(0, self.model.last - back)
-        found = self.run(self.opened.streams.latest(user, after, after + size, limits))
-        assert found == self.model.latest(user, after, after + size, limits, self.now)
+    @rule(
+        device=st.sampled_from(sorted(DEVICES)),
+        back=st.integers(0, 12),
+        size=st.integers(0, 12),
+        limits=read_limits,
+    )
+    def latest(self, device: int, back: int, size: int, limits: ReadLimits) -> None:
+        user, after = DEVICES[device], max(0, self.model.last - back)
+        upto = after + size
+        read = self.opened.streams.latest(user, device, after=after, upto=upto, limits=limits)
+        assert self.run(read) == self.model.latest(user, device, after, upto, limits, self.now)
 
     @rule()
     def prune(self) -> None:
@@ -164,6 +181,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.openings < 4)
     def restart(self) -> None:
         self.openings += 1
+        self.model.passed.clear()
         self.run(self.opened.close())
         self.opened = self.run(self.open())
 
@@ -178,6 +196,8 @@ class Machine(RuleBasedStateMachine):
         self.openings, self.path = self.openings + 1, target
         self.opened = self.run(self.open())
         self.take(batch, outcomes)
+        self.model.passed.clear()
+        before.passed.clear()
         if self.kept() != self.offsets(self.model):
             assert not told, "what was acknowledged is there"
             assert self.kept() == self.offsets(before), "a batch is there as a whole or not at all"
@@ -219,7 +239,7 @@ class Machine(RuleBasedStateMachine):
             assert self.model.floor(user) <= standing.head <= self.model.last
             assert standing.floor == self.model.floor(user)
             assert standing.cursor == self.model.cursors.get(device)
-            values = [row for row in mine if row.key is not None]
+            values = [row for row in mine if is_value(row)]
             assert any(alive(row, self.now) for row in values) <= standing.keys <= bool(values)
 
 

@@ -327,7 +327,7 @@ async def test_no_statement_looks_at_every_row(folder: Path, streams: SqlStreamL
         for _ in range(2):
             await streams.append(batch(50))
             await streams.read(1, 0, ReadLimits())
-            await streams.latest(1, 0, 99, ReadLimits())
+            await streams.latest(1, 1, after=0, upto=99, limits=ReadLimits())
             await streams.standings([(1, 1), (2, 2)])
             await streams.prune()
     connection = sqlite3.connect(folder / "switchboard.db")
