@@ -95,4 +95,4 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-_FIELDS: Final = frozenset({"to", "type", "payload", "store", "key", "ttl"})
+_FIELDS: Final = frozenset({"to", "type", "payload", "store", "key", "ttl", "delete"})

@@ -294,4 +294,13 @@ def _frame(row: Row, *, snapshot: bool = False) -> bytes:
     source = None
     if row.source_device != ANY:
         source = Source(row.source_device, row.source_instance)
-    return durable_frame(row.type, row.payload, row.offset, source, snapshot=snapshot)
+    return durable_frame(
+        row.type,
+        row.payload,
+        offset=row.offset,
+        time=row.created_at,
+        key=row.key,
+        deleted=bool(row.deleted),
+        source=source,
+        snapshot=snapshot,
+    )

@@ -338,12 +338,12 @@ def to_append(publication: Publication) -> Append:
             user_id = EVERYONE
         case unreachable:
             assert_never(unreachable)
-    payload = orjson.dumps(publication.payload)
+    payload = b"null" if keep.delete else orjson.dumps(publication.payload)
     digest = b""
     if keep.message_id is not None:
         # Not the instance: a device that repeats a message may have come back as another one.
         asked = (user_id, publication.type, target_device, without_device)
-        text = orjson.dumps((*asked, keep.key, keep.ttl, keep.store))
+        text = orjson.dumps((*asked, keep.key, keep.ttl, "delete" if keep.delete else keep.store))
         digest = sha256(text + payload).digest()
     return Append(
         user_id=user_id,
@@ -356,6 +356,7 @@ def to_append(publication: Publication) -> Append:
         source_instance=source.instance if source is not None else "",
         key=keep.key,
         ttl=keep.ttl,
+        deleted=keep.delete,
         owner=publication.owner,
         message_id=keep.message_id,
         digest=digest,

@@ -16,12 +16,21 @@ _STORES: Final = ("none", "log", "latest")
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How a message is kept; `ttl` is in seconds, and `message_id` makes a repeat harmless."""
+    """How a message is kept; `ttl` is in seconds, and `message_id` makes a repeat harmless.
+
+    With `delete` the message says that the `latest` value of its `key` is gone: store is latest,
+    and there is no `ttl`.
+    """
 
     store: Store = "none"
     key: str | None = None
     ttl: int | None = None
     message_id: str | None = None
+    delete: bool = False
+
+    def __post_init__(self) -> None:
+        if self.delete and (self.store != "latest" or self.key is None or self.ttl is not None):
+            raise ValueError("delete belongs to store latest with a key, and takes no ttl")
 
     @property
     def durable(self) -> bool:
@@ -34,13 +43,13 @@ LOGGED: Final = Keep("log")
 
 
 def read_keep(fields: Mapping[str, Any]) -> Keep:
-    """Return what `store`, `key`, `ttl` and `message_id` ask for; absent and null are the same.
+    """Return what `store`, `key`, `ttl`, `message_id` and `delete` ask for, null as if absent.
 
-    Raises ValueError with a sentence for people.
+    A deletion has no `payload`. Raises ValueError with a sentence for people.
     """
     store = fields.get("store")
     key, ttl, message_id = fields.get("key"), fields.get("ttl"), fields.get("message_id")
-    if key is None and ttl is None and message_id is None:
+    if key is None and ttl is None and message_id is None and "delete" not in fields:
         # Nearly always, and needs nothing new.
         if store is None:
             return NOT_KEPT
@@ -48,6 +57,11 @@ def read_keep(fields: Mapping[str, Any]) -> Keep:
             return LOGGED
     if store is not None and store not in _STORES:
         raise ValueError("store is none, log or latest")
+    delete = fields.get("delete")
+    if delete is not None and not isinstance(delete, bool):
+        raise ValueError("delete is true or false")
+    if delete:
+        store = _store_of_deletion(fields)
     if store in (None, "none"):
         for name, value in (("key", key), ("ttl", ttl), ("message_id", message_id)):
             if value is not None:
@@ -61,7 +75,18 @@ def read_keep(fields: Mapping[str, Any]) -> Keep:
         not isinstance(ttl, int) or isinstance(ttl, bool) or not 0 < ttl <= MAX_TTL_SECONDS
     ):
         raise ValueError(f"ttl is a whole number of seconds, 1 to {MAX_TTL_SECONDS}")
-    return Keep(store, key, ttl, message_id)
+    return Keep(store, key, ttl, message_id, bool(delete))
+
+
+def _store_of_deletion(fields: Mapping[str, Any]) -> Store:
+    """Return `latest`, which need not be named; raise ValueError for what a deletion has not."""
+    if fields.get("store") not in (None, "latest") or fields.get("key") is None:
+        raise ValueError("delete removes a latest value: give its key, and no other store")
+    if fields.get("ttl") is not None:
+        raise ValueError("delete takes no ttl: a deletion is kept until every device may have it")
+    if fields.get("payload") is not None:
+        raise ValueError("delete takes no payload")
+    return "latest"
 
 
 def _check_text(name: str, value: object, limit: int) -> None:

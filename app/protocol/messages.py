@@ -199,10 +199,30 @@ def encode(message: ServerMessage) -> bytes:
 
 
 def durable_frame(
-    type_: str, payload: bytes, offset: int, source: Source | None, *, snapshot: bool = False
+    type_: str,
+    payload: bytes,
+    *,
+    offset: int,
+    time: int,
+    key: str | None = None,
+    deleted: bool = False,
+    source: Source | None = None,
+    snapshot: bool = False,
 ) -> bytes:
-    """Return the frame of a message that is kept; `payload` is its JSON text, taken as it is."""
-    text = b'{"type":"%b","payload":%b,"offset":%d' % (type_.encode(), payload, offset)
+    """Return the frame of a message that is kept; `payload` is its JSON text, taken as it is.
+
+    `time` is in milliseconds since 1970.
+    """
+    text = b'{"type":"%b","payload":%b,"offset":%d,"time":%d' % (
+        type_.encode(),
+        payload,
+        offset,
+        time,
+    )
+    if key is not None:
+        text += b',"key":' + orjson.dumps(key)
+    if deleted:
+        text += b',"deleted":true'
     if source is not None:
         text += b',"from":' + orjson.dumps(_origin(source))
     if snapshot:
