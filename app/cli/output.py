@@ -1,5 +1,6 @@
 """What commands print: JSON, or tables and sentences for people; and the lines of `listen`."""
 
+import contextlib
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -75,7 +76,8 @@ def _cell(value: object) -> str:
 class MessagePrinter:
     """Prints the messages that `listen` gets on standard output, and the rest on standard error.
 
-    It prints the frames of the server's own only when it is `verbose`.
+    It prints the frames of the server's own only when it is `verbose`. A durable message has the
+    time when the server took it, any other the time when it arrived.
     """
 
     def __init__(self, form: Form, *, verbose: bool = False) -> None:
@@ -84,14 +86,14 @@ class MessagePrinter:
 
     def message(self, text: str, message: dict[str, Any]) -> None:
         """Print a message in the chosen form."""
-        now = datetime.now().astimezone()
+        now = datetime.now(UTC)
         if self._form == "raw":
             click.echo(text)
         elif self._form == "json":
-            record = {"time": now.isoformat(timespec="milliseconds"), **message}
+            record = {"received_at": int(now.timestamp() * 1000), **message}
             click.echo(orjson.dumps(record).decode())
         else:
-            click.echo(f"{now:%H:%M:%S}  {_line(message)}")
+            click.echo(f"{_moment(message, now)}  {_line(message)}")
 
     def frame(self, text: str, message: dict[str, Any]) -> None:
         """Print a frame of the server's own: as text on standard error, else like a message."""
@@ -107,11 +109,36 @@ class MessagePrinter:
         click.echo(sentence, err=True)
 
 
+def _moment(message: dict[str, Any], now: datetime) -> str:
+    """Return the time of the message in the machine's time zone; with the day unless it is today's.
+
+    Without a time of its own, or with one that no calendar has, it is that of its arrival.
+    """
+    taken = now
+    if isinstance(time := message.get("time"), int):
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            taken = datetime.fromtimestamp(time / 1000, UTC)
+    local, today = taken.astimezone(), now.astimezone().date()
+    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
+
+
 def _line(message: dict[str, Any]) -> str:
     source = message.get("from")
     sender = f"  from {source['device_id']}/{source['instance']}" if source else ""
-    payload = orjson.dumps(message.get("payload")).decode()
-    return f"{_mark(message)}{message['type']}{sender}  {printable(payload)}"
+    return f"{_mark(message)}{message['type']}{_key(message)}{sender}  {_content(message)}"
+
+
+def _key(message: dict[str, Any]) -> str:
+    """Return the key of a `latest` value."""
+    return f" {_json(message['key'])}" if "key" in message else ""
+
+
+def _content(message: dict[str, Any]) -> str:
+    return "(deleted)" if message.get("deleted") else _json(message.get("payload"))
+
+
+def _json(value: object) -> str:
+    return printable(orjson.dumps(value).decode())
 
 
 def _mark(message: dict[str, Any]) -> str:

@@ -29,11 +29,11 @@ from app.protocol.messages import MessageError, decode
 @click.option(
     "--store",
     type=click.Choice(get_args(Store)),
-    default="none",
-    show_default=True,
+    show_default="none",
     help="Keep it for devices that are away (log), or only the newest of its --key (latest).",
 )
 @click.option("--key", metavar="KEY", help="Which value this is the newest of, with latest.")
+@click.option("--delete", is_flag=True, help="Delete the latest value of this TYPE and --key.")
 @click.option(
     "--ttl",
     type=click.IntRange(1, MAX_TTL_SECONDS),
@@ -51,8 +51,9 @@ def send(
     others_of: int | None,
     user: str | None,
     everyone: bool,
-    store: Store,
+    store: Store | None,
     key: str | None,
+    delete: bool,
     ttl: int | None,
     message_id: str | None,
     data_dir: str | None,
@@ -70,15 +71,18 @@ def send(
       python -m app send notification.shown '{"id": 7}' --others-of 3
       date +%s | python -m app send app.clock - --everyone
       python -m app send app.theme '"dark"' --user alice --store latest --key theme
+      python -m app send app.theme --user alice --key theme --delete
     """
     where = _where(device, others_of, user, everyone)
-    keep = _keep({"store": store, "key": key, "ttl": ttl, "message_id": message_id})
-    message = NewMessage(type=type_, payload=_payload(payload), **where, **keep)
+    content = _payload(payload)
+    options = {"store": store, "key": key, "ttl": ttl, "message_id": message_id}
+    keep = _keep(options | {"delete": delete or None, "payload": content})
+    message = NewMessage(type=type_, payload=content, **where, **keep)
     result = perform(data_dir, control.SEND, message)
     if as_json:
         print_json(result)
     else:
-        click.echo(_sentence(result))
+        click.echo(_sentence(result, deletion=delete))
 
 
 def _where(
@@ -103,7 +107,7 @@ def _keep(fields: dict[str, Any]) -> dict[str, Any]:
         read_keep(fields)
     except ValueError as fault:
         raise click.UsageError(f"{fault}.") from None
-    return {name: value for name, value in fields.items() if value not in (None, "none")}
+    return {name: value for name, value in fields.items() if name != "payload"}
 
 
 def _payload(argument: str) -> Any:
@@ -118,7 +122,7 @@ def _payload(argument: str) -> Any:
     return payload
 
 
-def _sentence(result: SendResult) -> str:
+def _sentence(result: SendResult, *, deletion: bool) -> str:
     taken = ", ".join(map(str, result.delivered)) or "no device"
     failed = ", ".join(map(str, result.failed))
     now = f"delivered to {taken}" + (f"; {failed} could not take it" if failed else "")
@@ -126,4 +130,4 @@ def _sentence(result: SendResult) -> str:
         return f"D{now[1:]}."
     if result.duplicate:
         return f"Kept at {result.offset} before: this repeats a message_id, nothing was sent."
-    return f"Kept at {result.offset}; {now}."
+    return f"{'Deleted' if deletion else 'Kept'} at {result.offset}; {now}."

@@ -192,6 +192,8 @@ def _receivers(row: RowView) -> str:
 
 
 def _cut(row: RowView) -> str:
+    if row.deleted:
+        return "(deleted)"
     text = printable(orjson.dumps(row.payload).decode())
     return text if len(text) <= _PAYLOAD_WIDTH else f"{text[: _PAYLOAD_WIDTH - 1]}…"
 

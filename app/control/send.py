@@ -1,6 +1,6 @@
 """The command that sends a message, as an application's own backend may."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from app.control.operations import Arguments, Command, Id, Offline, Operations, Result, user_name
 from app.publishing.checks import keep_of
@@ -18,11 +18,14 @@ OWNER = "operator"
 """Owns the ids of messages that commands send: a repeat of one is told by owner and id."""
 
 
+_KEEP_FIELDS: Final = {"store", "key", "ttl", "message_id", "delete", "payload"}
+
+
 class NewMessage(Arguments):
     """What to send, where, and how it is kept.
 
     `device` needs `device_id`, `others` (the user's other devices) the one to leave out, and
-    `user` needs the user. `ttl` is in seconds.
+    `user` needs the user. `ttl` is in seconds. `delete` removes the `latest` value of the key.
     """
 
     where: Literal["device", "others", "user", "everyone"]
@@ -34,6 +37,7 @@ class NewMessage(Arguments):
     key: str | None = None
     ttl: int | None = None
     message_id: str | None = None
+    delete: bool | None = None
 
 
 class SendResult(Result):
@@ -51,7 +55,7 @@ class SendResult(Result):
 
 async def _send(operations: Operations, arguments: NewMessage) -> SendResult:
     publisher = operations.running_publisher()
-    keep = keep_of(arguments.model_dump(include={"store", "key", "ttl", "message_id"}))
+    keep = keep_of(arguments.model_dump(include=_KEEP_FIELDS))
     publisher.check(arguments.type, arguments.payload)
     draft = Draft(_target(arguments), arguments.type, arguments.payload, keep, OWNER)
     outcome = await sent(publisher.hand_over(await publisher.address(draft)))

@@ -85,7 +85,10 @@ class StreamInfo(Result):
 
 
 class RowView(Result):
-    """A durable message as it is kept; `size` is of its payload, in bytes."""
+    """A durable message as it is kept; `size` is of its payload, in bytes.
+
+    `deleted` is set on the deletion of a `latest` value.
+    """
 
     offset: int
     user_id: int
@@ -100,6 +103,7 @@ class RowView(Result):
     key: str | None = None
     created_at: int
     expires_at: int | None = None
+    deleted: bool | None = None
 
 
 class Rows(Result):
@@ -219,6 +223,7 @@ def _view(row: Row[*tuple[Any, ...]]) -> RowView:
         key=row.key,
         created_at=row.created_at,
         expires_at=row.expires_at,
+        deleted=True if row.deleted else None,
     )
 
 

@@ -117,13 +117,18 @@ class MessageBody(Body):
     )
     key: str | None = Field(
         None,
-        description="Names the value that `latest` replaces.",
+        description="Names the value that `latest` replaces, or that `delete` removes.",
         json_schema_extra={"minLength": 1, "maxLength": MAX_KEY_LENGTH},
     )
     ttl: int | None = Field(
         None,
         description="Seconds after which a kept message is of no use any more.",
         json_schema_extra={"minimum": 1, "maximum": MAX_TTL_SECONDS},
+    )
+    delete: bool | None = Field(
+        None,
+        description="`true`: there is no value of this `type` and `key` any more. Implies `store` "
+        "`latest`; without `payload` and `ttl`.",
     )
     message_id: str | None = Field(
         None,

@@ -34,7 +34,7 @@ IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 STEP: Final = 50
 """Messages of a batch that are read in one go, in about 2 ms; then the event loop has its turn."""
 
-_KEEP_FIELDS: Final = ("store", "key", "ttl", "message_id")
+_KEEP_FIELDS: Final = ("store", "key", "ttl", "message_id", "delete", "payload")
 
 
 async def send_message(request: web.Request, key: ApiKey) -> web.Response:

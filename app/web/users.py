@@ -72,6 +72,7 @@ class RowAnswer(Answer):
     to: RowTargetAnswer
     source: SourceAnswer | Absent = Field(None, alias="from")
     key: str | Absent = None
+    deleted: Literal[True] | Absent = Field(None, description="It deletes the value of its key.")
     created_at: int
     expires_at: int | Absent = None
 
@@ -251,7 +252,12 @@ def _row(row: Row) -> dict[str, Any]:
     }
     if row.source_device != ANY:
         shown["from"] = {"device_id": row.source_device, "instance": row.source_instance}
-    optional = {"key": row.key, "created_at": row.created_at, "expires_at": row.expires_at}
+    optional = {
+        "key": row.key,
+        "deleted": True if row.deleted else None,
+        "created_at": row.created_at,
+        "expires_at": row.expires_at,
+    }
     return shown | {name: value for name, value in optional.items() if value is not None}
 
 

@@ -57,6 +57,10 @@ def test_an_unknown_user_is_one_sentence(run: CommandLine, command: str) -> None
         ("send", "note.text", "--everyone", "--ttl", "60"),
         ("send", "note.text", "--everyone", "--store", "log", "--ttl", "0"),
         ("send", "note.text", "--everyone", "--store", "log", "--message-id", "x" * 129),
+        ("send", "note.text", "--everyone", "--delete"),
+        ("send", "note.text", "1", "--everyone", "--key", "x", "--delete"),
+        ("send", "note.text", "--everyone", "--key", "x", "--delete", "--store", "none"),
+        ("send", "note.text", "--everyone", "--key", "x", "--delete", "--ttl", "5"),
     ],
     ids=" ".join,
 )
@@ -193,9 +197,34 @@ def test_the_latest_values_come_first_and_are_marked(served: Served) -> None:
         send(served, "latest", "--key", "theme", payload=shade)
     listener = served.listen("ada", "--from", "live")
     assert started(listener).startswith("Live")
-    assert ' snapshot]  app.n  "dark"' in listener.line()
+    assert ' snapshot]  app.n "theme"  "dark"' in listener.line()
     sent = send(served, "latest", "--key", "theme", payload="red")
-    assert f'[{sent["offset"]}]  app.n  "red"' in listener.line()
+    assert f'[{sent["offset"]}]  app.n "theme"  "red"' in listener.line()
+
+
+def test_a_value_is_deleted_for_who_listens_and_for_who_comes_later(served: Served) -> None:
+    send(served, "latest", "--key", "theme", payload="dark")
+    listener = served.listen("ada", "--from", "live")
+    assert listener.line().endswith('"dark"')
+    delete = ("send", "app.n", "--user", "ada", "--key", "theme", "--delete")
+    told = served.run(*delete).stdout
+    assert told.startswith("Deleted at ")
+    offset = told.split(";")[0].split()[-1]
+    assert listener.line().endswith(f'[{offset}]  app.n "theme"  (deleted)')
+    [row] = served.run("stream", "show", "ada", "--json").stdout.splitlines()
+    assert json.loads(row).items() >= {"deleted": True, "key": "theme", "payload": None}.items()
+    assert served.run("stream", "show", "ada").stdout.splitlines()[1].split()[-1] == "(deleted)"
+    assert served.run.json("stream", "info", "ada")["user"]["keys"] == 0
+
+
+def test_a_listener_in_json_tells_when_a_message_was_taken_and_when_it_came(
+    served: Served,
+) -> None:
+    sent = send(served, "log")
+    [row] = served.run("stream", "show", "ada", "--json").stdout.splitlines()
+    [heard] = replayed(served, "--from", "start", count=1)
+    assert heard["offset"] == sent["offset"]
+    assert heard["time"] == json.loads(row)["created_at"] <= heard["received_at"]
 
 
 def test_an_offset_that_was_never_given_out_is_a_reset(served: Served) -> None:

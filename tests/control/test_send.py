@@ -47,9 +47,24 @@ async def test_a_durable_message_has_its_place_and_a_repeat_the_same(
     assert caught.value.code == "id_conflict"
 
 
+@pytest.mark.usefixtures("committing")
+async def test_a_deletion_has_its_place_too(operations: Operations) -> None:
+    value = await send(operations, payload=1, store="latest", key="k")
+    deletion = await send(operations, key="k", delete=True)
+    assert value.offset is not None
+    assert deletion.offset == value.offset + 1
+
+
 @pytest.mark.parametrize(
     "fields",
-    [{"key": "k"}, {"store": "disk"}, {"store": "latest"}, {"store": "log", "ttl": 0}],
+    [
+        {"key": "k"},
+        {"store": "disk"},
+        {"store": "latest"},
+        {"store": "log", "ttl": 0},
+        {"delete": True},
+        {"delete": True, "key": "k", "payload": 1},
+    ],
     ids=str,
 )
 async def test_how_it_is_kept_must_make_sense(operations: Operations, fields: Any) -> None:

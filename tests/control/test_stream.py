@@ -157,6 +157,7 @@ async def test_a_row_is_shown_with_all_that_is_kept_of_it(operations: Operations
         "source_device": 4,
         "source_instance": "tab",
         "key": "theme",
+        "deleted": None,
     }
 
 

@@ -344,3 +344,42 @@ async def test_who_a_stored_message_waits_for_may_be_unknown_and_is_no_refusal(
     assert ["waiting" in one for one in outcomes] == [False, False, True]
     assert "waiting devices not read" in caplog.messages
     assert len((await sender.api.app[NODE].log.read(device.body["user_id"], 0, ALL)).rows) == 6
+
+
+async def test_a_value_is_deleted_alone_or_in_a_batch(sender: Shop) -> None:
+    device = await sender.device()
+    socket = await sender.positioned(device)
+    to, value = {"user": "ada"}, {"type": "cart.state", "key": "cart"}
+    answer = await sender.send(to, "cart.state", 3, store="latest", key="cart")
+    deletion = await sender.send(to, "cart.state", key="cart", delete=True)
+    assert deletion["offset"] == answer["offset"] + 1
+    found = await sender.batch(
+        {"to": to, **value, "store": "latest", "payload": 4},
+        {"to": to, **value, "delete": True, "message_id": "m"},
+        {"to": to, **value, "delete": True, "payload": 4},
+    )
+    assert [one["status"] for one in found] == [200, 200, 400]
+    heard = [await receive(socket) for _ in range(4)]
+    assert [(one["payload"], one["key"], one.get("deleted")) for one in heard] == [
+        (3, "cart", None),
+        (None, "cart", True),
+        (4, "cart", None),
+        (None, "cart", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"delete": True}, "invalid_message"),
+        ({"delete": True, "key": "k", "store": "log"}, "invalid_message"),
+        ({"delete": True, "key": "k", "ttl": 5}, "invalid_message"),
+        ({"delete": True, "key": "k", "payload": 1}, "invalid_message"),
+        ({"delete": 1, "key": "k"}, "invalid_body"),
+    ],
+    ids=str,
+)
+async def test_a_deletion_that_asks_for_more_is_refused(
+    sender: Shop, more: dict[str, Any], code: str
+) -> None:
+    assert await sender.refused({**NOTE, **more}) == (400, code)

@@ -43,10 +43,12 @@ async def test_a_stream_has_what_is_kept_for_the_user_and_for_everyone(backend: 
         {"user": "ada", "exclude_device": two.device_id}, "note.two", store="latest", key="k"
     )
     await backend.send({"everyone": True}, "note.all", store="log")
+    await backend.send({"user": "ada"}, "note.three", key="k", delete=True)
     found = await page(backend)
     StreamAnswer.model_validate(found)
-    assert [row["type"] for row in found["rows"]] == ["note.one", "note.two", "note.all"]
-    first, second, third = found["rows"]
+    types = [row["type"] for row in found["rows"]]
+    assert types == ["note.one", "note.two", "note.all", "note.three"]
+    first, second, third, deletion = found["rows"]
     assert first["payload"] == {"n": None}
     assert first["to"] == {"device": one.device_id}
     assert before <= first["created_at"] <= first["expires_at"] - 60_000
@@ -57,7 +59,9 @@ async def test_a_stream_has_what_is_kept_for_the_user_and_for_everyone(backend: 
     }
     assert second["key"] == "k"
     assert third["to"] == {"everyone": True}
-    assert found["through"] == third["offset"]
+    assert (deletion["key"], deletion["payload"], deletion["deleted"]) == ("k", None, True)
+    assert "deleted" not in second
+    assert found["through"] == deletion["offset"]
 
 
 async def test_what_a_device_sent_has_its_source(backend: Shop) -> None:
