@@ -171,6 +171,19 @@ export class Client {
   }
 
   /**
+   * Deletes a `latest` value, as a durable message to all devices of the user: a promise of the
+   * payload of the server's `ok`.
+   *
+   * @param {string} type
+   * @param {string} key
+   * @param {Pick<Target, 'to' | 'messageId'> & { expires?: number }} [options]
+   * @returns {Promise<Stored>}
+   */
+  remove(type, key, options) {
+    return this.#sendDurable(type, null, { to: 'user', ...options, key, delete: true });
+  }
+
+  /**
    * Resolves to the reply; rejects with a SwitchboardError. While the server is `busy`, it is sent
    * again; the outbox does that by itself.
    *
@@ -206,8 +219,8 @@ export class Client {
   }
 
   /**
-   * @param {string} name `status`, `resume`, `reset`, `message`, `position`, `goaway`, `latency`,
-   *   `outbox` or `error`
+   * @param {string} name `status`, `resume`, `reset`, `message`, `snapshot`, `position`, `goaway`,
+   *   `latency`, `outbox` or `error`
    * @param {(...details: any[]) => unknown} listener
    */
   on(name, listener) {
@@ -341,7 +354,8 @@ export class Client {
   async #sendDurable(type, payload, { expires = EXPIRES, ...target }) {
     if (target.to === undefined) throw new TypeError('a durable message needs `to`');
     const messageId = target.messageId ?? uniqueName(this.#environment.random);
-    const [, body] = wrap(type, payload, { store: 'log', ...target, messageId });
+    const store = target.delete ? 'latest' : 'log';
+    const [, body] = wrap(type, payload, { store, ...target, messageId });
     return this.#outbox.add(messageId, body, expires);
   }
 }

@@ -2,9 +2,10 @@
  * @typedef {object} Target with `to` the message goes to devices, else to the server's feature
  * @property {number | 'others' | 'user'} [to]
  * @property {'none' | 'log' | 'latest'} [store]
- * @property {string} [key] with `latest`
+ * @property {string} [key] with `latest` and `delete`
  * @property {number} [ttl] seconds
  * @property {string} [messageId] makes a repeat harmless
+ * @property {boolean} [delete] the `latest` value of the key is gone
  */
 
 /**
@@ -15,9 +16,10 @@
  * @param {Target} target
  * @returns {[type: string, body: string]}
  */
-export function wrap(type, payload, { to, store, key, ttl, messageId: message_id }) {
+export function wrap(type, payload, { to, store, key, ttl, messageId, delete: gone }) {
   if (to === undefined) return [type, encode(payload)];
-  return ['device.send', encode({ to, type, payload, store, key, ttl, message_id })];
+  const body = { to, type, payload, store, key, ttl, message_id: messageId, delete: gone };
+  return ['device.send', encode(body)];
 }
 
 /**

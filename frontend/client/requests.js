@@ -5,6 +5,9 @@ import { SwitchboardError } from './errors.js';
  * @property {string} type
  * @property {any} payload
  * @property {number} [offset]
+ * @property {number} [time] milliseconds since 1970, when the server took a durable message
+ * @property {string} [key] of a `latest` value
+ * @property {true} [deleted] the value is gone
  * @property {{ device_id: number, instance: string }} [from]
  * @property {boolean} [snapshot]
  * @property {string} [reply_to]

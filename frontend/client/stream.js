@@ -18,6 +18,9 @@ export class Stream {
   /** @type {{ connection: Connection, message: Message }[]} */
   #inbox = [];
 
+  /** @type {Map<string, { type: string, key: string }> | undefined} what there is, once all have come */
+  #values;
+
   #busy = false;
   #head = 0;
 
@@ -68,7 +71,7 @@ export class Stream {
 
   /** @param {Connection} connection @param {Message} message */
   async #handle(connection, message) {
-    const { type, payload, offset, snapshot } = message;
+    const { type, payload, offset, snapshot, key } = message;
     if (type === 'connected') return this.#begin(connection, payload.resume);
     if (type === 'position') return this.#reached(connection, payload);
     const durable = offset !== undefined && !snapshot;
@@ -76,6 +79,10 @@ export class Stream {
     await this.#hooks.emit('message', message);
     for (const handler of this.#handlers.of(type)) {
       await this.#guard(() => handler(type, payload, message));
+    }
+    if (key !== undefined) {
+      this.#values?.delete(type + ' ' + key);
+      if (!message.deleted) this.#values?.set(type + ' ' + key, { type, key });
     }
     if (durable && this.#position.epoch !== undefined) this.#advance(connection, offset);
   }
@@ -109,6 +116,7 @@ export class Stream {
     const { outcome, epoch, offset, head } = resume;
     this.#head = head;
     if (outcome !== 'resumed') this.snapshotDue = true;
+    this.#values = this.snapshotDue ? new Map() : undefined;
     if (!this.#position.start(epoch, offset, outcome === 'resumed'))
       return connection.fail('moved');
     if (outcome === 'reset') await this.#hooks.emit('reset', { epoch, offset });
@@ -121,6 +129,9 @@ export class Stream {
     this.snapshotDue = false;
     this.#advance(connection, position.offset, position.epoch);
     if (!connection.over) this.#hooks.reached(this.live);
+    const values = this.#values;
+    this.#values = undefined;
+    if (values) await this.#hooks.emit('snapshot', [...values.values()]);
     await this.#hooks.emit('position', position);
   }
 

@@ -145,6 +145,7 @@ function seeded(state) {
 const EVENTS = [
   'status',
   'resume',
+  'snapshot',
   'reset',
   'message',
   'position',

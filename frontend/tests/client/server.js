@@ -7,6 +7,7 @@
  *     server.fetch(url)                      the same for GET /v1/auth/session
  *     server.store('note.text', 1)           a durable message, to all connections and later ones
  *     server.push('note.text', 1)            an ephemeral one
+ *     server.store('a.b', 1, { key: 'k' })   a latest value; server.remove('a.b', 'k') deletes it
  *     server.close(4002, 'too_slow')         closes all, with `goaway` if one is given
  *     server.cut()                           the network is gone: closes arrive as 1006
  *
@@ -76,12 +77,24 @@ export class FakeServer {
   }
 
   /** A message is kept and sent; returns its offset. */
-  store(type, payload = null, { key, snapshotOnly = false } = {}) {
+  store(type, payload = null, { key, snapshotOnly = false, deleted } = {}) {
     const offset = ++this.#head;
     if (key) this.stream = this.stream.filter((row) => row.key !== key);
-    this.stream.push({ offset, key, message: { type, payload, offset } });
+    const message = { type, payload, offset, time: Date.now(), key, deleted };
+    this.stream.push({ offset, key, message });
     if (!snapshotOnly) this.#deliver();
     return offset;
+  }
+
+  /** The value of this key is deleted; returns the offset of the deletion. */
+  remove(type, key) {
+    return this.store(type, null, { key, deleted: true });
+  }
+
+  /** What was kept up to here is too old: deletions and messages go, values stay. */
+  prune() {
+    this.stream = this.stream.filter(({ key, message }) => key && !message.deleted);
+    this.floor = this.#head;
   }
 
   push(type, payload = null, more = {}) {
@@ -177,10 +190,10 @@ export class FakeServer {
     return { type: 'ok', payload: { delivered: [] } };
   }
 
-  #sendDevice({ type, payload, store, message_id: id }) {
+  #sendDevice({ type, payload, store, key, delete: deleted, message_id: id }) {
     if (!store || store === 'none') return { type: 'ok', payload: { delivered: [] } };
     const prior = this.#stored.get(id);
-    const offset = prior ?? this.store(type, payload);
+    const offset = prior ?? this.store(type, payload, { key, deleted });
     this.#stored.set(id, offset);
     const answer = { delivered: [], epoch: this.epoch, offset };
     return { type: 'ok', payload: prior ? { ...answer, duplicate: true } : answer };
@@ -231,7 +244,7 @@ export class FakeServer {
 
   #snapshot(peer) {
     for (const { key, message } of this.stream) {
-      if (key) peer.tell({ ...message, snapshot: true });
+      if (key && !message.deleted) peer.tell({ ...message, snapshot: true });
     }
   }
 
