@@ -9,13 +9,18 @@ import { useAuth } from './auth.js';
 
 /**
  * @typedef {object} Arrival a message that came in
- * @property {number} key unique here
- * @property {number} at when it came, in milliseconds since 1970
+ * @property {number} number unique here
+ * @property {number} at when the server took it, or when it came if it is not kept, in milliseconds
+ *   since 1970
+ * @property {number} cameAt when it came here
  * @property {string} type
  * @property {unknown} payload
  * @property {string} json the payload as one line of JSON
  * @property {{device_id: number, instance: string}} [from]
  * @property {number} [offset]
+ * @property {number} [time] of a kept message, as the server told it
+ * @property {string} [key] of a latest value
+ * @property {boolean} deleted whether the value is gone
  * @property {boolean} snapshot
  *
  * @typedef {import('../components/playground/draft.js').Parcel} Parcel
@@ -67,7 +72,7 @@ function useFeed() {
   const held = shallowRef(/** @type {Arrival[]} */ ([]));
   const heldCount = ref(0);
   const paused = ref(false);
-  let lastKey = 0;
+  let last = 0;
 
   /**
    * Keeps a message that arrived; while paused, aside.
@@ -76,9 +81,9 @@ function useFeed() {
    */
   function receive(message) {
     if (message.reply_to !== undefined || SERVERS_OWN.includes(message.type.split('.')[0])) return;
-    lastKey += 1;
+    last += 1;
     const target = paused.value ? held : arrivals;
-    target.value = [arrivalOf(message, lastKey), ...target.value].slice(0, FEED_LIMIT);
+    target.value = [arrivalOf(message, last), ...target.value].slice(0, FEED_LIMIT);
     if (paused.value) heldCount.value += 1;
   }
 
@@ -105,18 +110,23 @@ function useFeed() {
 
 /**
  * @param {import('../../client/requests.js').Message} message
- * @param {number} key
+ * @param {number} number
  * @returns {Arrival}
  */
-function arrivalOf(message, key) {
+function arrivalOf(message, number) {
+  const cameAt = Date.now();
   return {
-    key,
-    at: Date.now(),
+    number,
+    at: message.time ?? cameAt,
+    cameAt,
     type: message.type,
     payload: message.payload,
     json: JSON.stringify(message.payload ?? null),
     from: message.from,
     offset: message.offset,
+    time: message.time,
+    key: message.key,
+    deleted: message.deleted === true,
     snapshot: message.snapshot === true,
   };
 }
@@ -203,8 +213,8 @@ async function ask({ type, payload, to }) {
 
 /** @param {SendRecord} record */
 function keep({ parcel, messageId }) {
-  const { type, payload, to, store, key, ttl } = parcel;
-  return sendMessage(type, payload, { to, store, key, ttl, messageId, durable: true });
+  const { type, payload, ...target } = parcel;
+  return sendMessage(type, payload, { ...target, messageId, durable: true });
 }
 
 /**

@@ -34,6 +34,16 @@ export function clockTime(at) {
 }
 
 /**
+ * The time of day, with the day if that is another one than `now`'s.
+ * @param {number} at milliseconds since 1970
+ * @param {number} now milliseconds since 1970
+ */
+export function momentTime(at, now) {
+  const sameDay = new Date(at).toDateString() === new Date(now).toDateString();
+  return sameDay ? clockTime(at) : fullTime(at);
+}
+
+/**
  * "45 s", "3 min 5 s", "2 h 10 min".
  * @param {number} seconds
  */

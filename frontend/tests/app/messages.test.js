@@ -53,6 +53,20 @@ describe('the feed', () => {
     ]);
   });
 
+  it('has the time when the server took a kept message, and else that of its arrival', async () => {
+    const { messages } = await playing();
+    const before = Date.now();
+    const value = { key: 'kitchen', offset: 7, time: before - 86_400_000 };
+    server.push({ type: 'a.one', ...value, deleted: true });
+    server.push({ type: 'b.two' });
+    await received(messages, 2);
+    const [now, kept] = messages.arrivals;
+    expect(kept).toMatchObject({ at: value.time, key: 'kitchen', deleted: true });
+    expect(kept.cameAt).toBeGreaterThanOrEqual(before);
+    expect(now).toMatchObject({ at: now.cameAt, deleted: false });
+    expect(now.key).toBeUndefined();
+  });
+
   it('leaves out the server’s own messages and answers', async () => {
     const { messages, websocket } = await playing();
     server.push({ type: 'presence.changed', payload: { device_id: 2, connections: 1 } });
@@ -155,6 +169,15 @@ describe('a send', () => {
     websocket.goOnline();
     expect(await sending).toMatchObject({ status: 'delivered', offset: 1, waited: true });
     expect(server.sent).toHaveLength(1);
+  });
+
+  it('that deletes a value goes out as a deletion, once', async () => {
+    const { messages } = await playing();
+    const parcel = { to: /** @type {const} */ ('user'), type: 'a.b', payload: null };
+    const deletion = { store: /** @type {const} */ ('latest'), key: 'k', delete: true };
+    const record = await messages.send({ ...parcel, ...deletion });
+    expect(record).toMatchObject({ status: 'delivered', offset: 1 });
+    expect(server.sent).toEqual([{ ...parcel, ...deletion, message_id: record.messageId }]);
   });
 
   it('that got no answer before the connection was lost waits, and goes out again', async () => {

@@ -52,6 +52,19 @@ describe('a draft', () => {
     expect(judged({ store: 'latest', key: '😀'.repeat(129) }).faults.key).toMatch(/At most 128/);
   });
 
+  it('that deletes a value has its key, and neither payload nor ttl, whatever they hold', () => {
+    const filled = { store: /** @type {const} */ ('delete'), ttl: 'x', payload: '{' };
+    expect(judged({ ...filled, key: '' }).faults).toEqual({ key: expect.any(String) });
+    expect(judged({ ...filled, key: 'volume' }).parcel).toEqual({
+      to: 'others',
+      store: 'latest',
+      delete: true,
+      type: 'note.text',
+      payload: null,
+      key: 'volume',
+    });
+  });
+
   it.each(['0', '-1', '1.5', 'x', '31622401'])('refuses the lifetime %j', (ttl) => {
     expect(judged({ store: 'log', ttl }).faults.ttl).toMatch(/whole number of seconds/);
   });

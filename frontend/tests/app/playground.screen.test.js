@@ -99,6 +99,34 @@ it('asks for the key of latest only when one tries to send without', async () =>
   expect(server.sent[0]).toMatchObject({ store: 'latest', key: 'volume' });
 });
 
+it('deletes a latest value, which needs its key alone', async () => {
+  const { screen } = await playground();
+  await field(screen, 'Kept').setValue('delete');
+  expect(screen.findAll('label').map((label) => label.text())).not.toContain('Payload');
+  await field(screen, 'Key').setValue('volume');
+  await screen.get('form').trigger('submit');
+  await says(screen, 'Deleted as offset 1.');
+  expect(screen.get('[data-testid=send]').text()).toContain('delete volume');
+  expect(server.sent[0]).toMatchObject({ key: 'volume', delete: true, payload: null });
+});
+
+it('shows when a message was sent that came after an absence, with the day', async () => {
+  const { screen } = await playground();
+  const sent = new Date(2026, 0, 2, 3, 4, 5);
+  server.push({ type: 'note.text', payload: 1, offset: 3, time: sent.getTime() });
+  server.push({ type: 'audio.volume', offset: 4, time: Date.now(), key: 'hall', deleted: true });
+  await until(() => screen.findAll('[data-testid=message]').length === 2);
+  const [deletion, note] = screen.findAll('[data-testid=message]');
+  expect(note.get('time').attributes('datetime')).toBe(sent.toISOString());
+  expect(note.get('time').text()).toContain('2026');
+  expect(note.get('time').attributes('title')).toMatch(/^Sent .*2026.*, came /);
+  expect(deletion.text()).toContain('hall');
+  expect(deletion.text()).toContain('deleted');
+  expect(deletion.get('time').text()).not.toContain('2026');
+  await field(screen, 'Filter').setValue('HALL');
+  expect(screen.findAll('[data-testid=message]')).toHaveLength(1);
+});
+
 it('sends on Ctrl+Enter from any field', async () => {
   const { screen } = await playground();
   await field(screen, 'Payload').trigger('keydown', { key: 'Enter', ctrlKey: true });
@@ -159,14 +187,16 @@ it('counts what arrives while paused, and shows it on going on', async () => {
 it('copies the feed as JSON, oldest first, as it was on the wire', async () => {
   const { screen } = await playground();
   const writeText = vi.spyOn(navigator.clipboard, 'writeText').mockResolvedValue();
-  server.push({ type: 'a.one', payload: 1, offset: 3 });
+  server.push({ type: 'a.one', payload: 1, offset: 3, time: 5, key: 'k' });
   server.push({ type: 'b.two', snapshot: true, from: { device_id: 2, instance: 'x' } });
   await until(() => screen.findAll('[data-testid=message]').length === 2);
   await button(screen, 'Copy all').trigger('click');
   const copied = JSON.parse(writeText.mock.calls[0][0]);
   expect(copied).toMatchObject([
-    { type: 'a.one', payload: 1, offset: 3 },
+    { type: 'a.one', payload: 1, offset: 3, time: 5, key: 'k' },
     { type: 'b.two', payload: null, snapshot: true, from: { device_id: 2, instance: 'x' } },
   ]);
   expect(copied[0]).not.toHaveProperty('snapshot');
+  expect(copied[1]).not.toHaveProperty('deleted');
+  expect(Date.now() - Date.parse(copied[0].received_at)).toBeLessThan(86_400_000);
 });

@@ -3,7 +3,7 @@ import { deviceName, osInfo } from '../../src/services/thisDevice.js';
 import { deviceKind, deviceTitle } from '../../src/words/devices.js';
 import { chartPath, latencyWords, summary } from '../../src/words/latency.js';
 import { statusWords } from '../../src/words/status.js';
-import { ago, duration } from '../../src/words/time.js';
+import { ago, clockTime, duration, fullTime, momentTime } from '../../src/words/time.js';
 
 const LINUX = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)';
 
@@ -109,5 +109,17 @@ describe('times', () => {
 
   test('durations name two units at most', () => {
     expect([5, 65, 7260].map(duration)).toEqual(['5 s', '1 min 5 s', '2 h 1 min']);
+  });
+});
+
+describe('the time of a message', () => {
+  const noon = new Date(2026, 4, 6, 12).getTime();
+
+  test('of today is that of the clock', () => {
+    expect(momentTime(noon, noon + 3_600_000)).toBe(clockTime(noon));
+  });
+
+  test.each([86_400_000, -86_400_000, 366 * 86_400_000])('of %i ms away has its day', (away) => {
+    expect(momentTime(noon + away, noon)).toBe(fullTime(noon + away));
   });
 });

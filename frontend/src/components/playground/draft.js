@@ -5,10 +5,12 @@ import { readJson } from './jsonText.js';
 /**
  * @typedef {'none' | 'log' | 'latest'} Store
  *
+ * @typedef {Store | 'delete'} Way how a draft is kept; with `delete` it removes a latest value
+ *
  * @typedef {object} Draft
  * @property {string} to a device id in digits, 'others' or 'user'
- * @property {Store} store
- * @property {string} key with `latest` only
+ * @property {Way} store
+ * @property {string} key with `latest` and `delete` only
  * @property {string} ttl seconds in digits, or blank
  * @property {string} type
  * @property {string} payload JSON text; blank counts as null
@@ -20,6 +22,7 @@ import { readJson } from './jsonText.js';
  * @property {Store} store
  * @property {string} [key]
  * @property {number} [ttl] seconds
+ * @property {true} [delete] the latest value of the key is gone
  * @property {string} type
  * @property {unknown} payload
  */
@@ -70,14 +73,14 @@ export function emptyDraft() {
  */
 export function judge(draft, maxMessageBytes) {
   const most = (maxMessageBytes ?? MAX_MESSAGE_BYTES) - ENVELOPE_BYTES;
-  const { value, fault } = readJson(draft.payload);
+  const { value, fault } = readJson(draft.store === 'delete' ? '' : draft.payload);
   /** @type {Faults} */
   const faults = {};
   note(faults, 'to', targetFault(draft.to));
   note(faults, 'type', typeFault(draft.type));
   note(faults, 'payload', fault ? `Line ${fault.line}: ${fault.text}.` : sizeFault(value, most));
-  if (draft.store === 'latest') note(faults, 'key', keyFault(draft.key));
-  if (draft.store !== 'none') note(faults, 'ttl', ttlFault(draft.ttl));
+  if (hasKey(draft.store)) note(faults, 'key', keyFault(draft.key));
+  if (hasTtl(draft.store)) note(faults, 'ttl', ttlFault(draft.ttl));
   if (Object.keys(faults).length > 0) return { faults };
   return { faults, parcel: parcelOf(draft, value) };
 }
@@ -89,11 +92,23 @@ export function judge(draft, maxMessageBytes) {
  */
 function parcelOf(draft, payload) {
   const to = draft.to === 'others' || draft.to === 'user' ? draft.to : Number(draft.to);
+  const store = draft.store === 'delete' ? 'latest' : draft.store;
   /** @type {Parcel} */
-  const parcel = { to, store: draft.store, type: draft.type, payload };
-  if (draft.store === 'latest') parcel.key = draft.key;
-  if (draft.store !== 'none' && draft.ttl.trim() !== '') parcel.ttl = Number(draft.ttl);
+  const parcel = { to, store, type: draft.type, payload };
+  if (draft.store === 'delete') parcel.delete = true;
+  if (hasKey(draft.store)) parcel.key = draft.key;
+  if (hasTtl(draft.store) && draft.ttl.trim() !== '') parcel.ttl = Number(draft.ttl);
   return parcel;
+}
+
+/** @param {Way} way */
+export function hasKey(way) {
+  return way === 'latest' || way === 'delete';
+}
+
+/** @param {Way} way */
+export function hasTtl(way) {
+  return way === 'log' || way === 'latest';
 }
 
 /**

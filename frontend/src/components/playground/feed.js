@@ -6,7 +6,7 @@ export function featureOf(type) {
 }
 
 /**
- * Returns the arrivals of this feature whose type or payload has the text.
+ * Returns the arrivals of this feature whose type, key or payload has the text.
  *
  * @param {Arrival[]} arrivals
  * @param {string} text blank finds all
@@ -15,9 +15,9 @@ export function featureOf(type) {
 export function filtered(arrivals, text, feature) {
   const sought = text.trim().toLowerCase();
   return arrivals.filter(
-    ({ type, json }) =>
+    ({ type, json, key = '' }) =>
       (!feature || featureOf(type) === feature) &&
-      (!sought || type.includes(sought) || json.toLowerCase().includes(sought)),
+      (!sought || [type, json, key].some((one) => one.toLowerCase().includes(sought))),
   );
 }
 
@@ -26,12 +26,15 @@ export function filtered(arrivals, text, feature) {
  *
  * @param {Arrival} arrival
  */
-export function asRecord({ at, type, payload, offset, from, snapshot }) {
+export function asRecord({ cameAt, type, payload, offset, time, key, deleted, from, snapshot }) {
   return {
-    received_at: new Date(at).toISOString(),
+    received_at: new Date(cameAt).toISOString(),
     type,
     payload: payload ?? null,
     ...(offset === undefined ? {} : { offset }),
+    ...(time === undefined ? {} : { time }),
+    ...(key === undefined ? {} : { key }),
+    ...(deleted ? { deleted } : {}),
     ...(from ? { from } : {}),
     ...(snapshot ? { snapshot } : {}),
   };

@@ -75,7 +75,8 @@ function takers(record, nameOf) {
 
 /** @param {SendRecord} record */
 function kept(record) {
-  return record.offset === undefined ? '' : ` Kept as offset ${record.offset}.`;
+  if (record.offset === undefined) return '';
+  return ` ${record.parcel.delete ? 'Deleted' : 'Kept'} as offset ${record.offset}.`;
 }
 
 /** @param {string[]} names */
