@@ -1,4 +1,4 @@
-"""Any order of sends, acks, stalls, disconnects, resumes, prunes, compactions and restarts.
+"""Any order of sends, deletions, acks, stalls, disconnects, resumes, prunes and restarts.
 
 At a restart a copy of all that was kept may be put back.
 
@@ -78,6 +78,7 @@ class Tab:
                 self.text = told["epoch"]
                 self.position = Position(self.text, told["offset"])
             elif message.get("snapshot"):
+                assert "deleted" not in message
                 self.snapshots[message["payload"]["key"]] = message["offset"]
             elif "offset" in message:
                 offset = message["offset"]
@@ -143,13 +144,22 @@ class Interleavings(RuleBasedStateMachine):
         tab=tabs,
         receiver=devices,
         key=st.sampled_from([None, None, "x", "y"]),
+        delete=st.sampled_from([False, False, True]),
         message_id=st.sampled_from([None, None, None, "m1", "m2"]),
         turns=st.integers(0, 9),
     )
     def send(
-        self, where: Any, tab: Any, receiver: int, key: Any, message_id: Any, turns: int
+        self,
+        where: Any,
+        tab: Any,
+        receiver: int,
+        key: Any,
+        delete: bool,
+        message_id: Any,
+        turns: int,
     ) -> None:
-        keep = Keep("latest" if key else "log", key, message_id=message_id)
+        store, gone = ("latest", delete) if key else ("log", False)
+        keep = Keep(store, key, message_id=message_id, delete=gone)
         source = Source(*tab) if where == "others" else None
         to: dict[str, Address] = {
             "user": ToUser(1),
