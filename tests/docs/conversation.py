@@ -22,6 +22,7 @@ VOLATILE = frozenset(
         "epoch",
         "server_version",
         "created_at",
+        "time",
         "started_at",
         "heard_seconds",
         "last_seen",
