@@ -150,7 +150,11 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 async def _streams(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     limits = StreamLimits(
-        settings.retention_days, settings.retention_rows, settings.max_keys_per_user
+        settings.retention_days,
+        settings.retention_rows,
+        settings.max_keys_per_user,
+        ids_per_user=settings.message_ids_per_user,
+        ids_per_key=settings.message_ids_per_key,
     )
     guard = settings.data_dir / GUARD_NAME
     streams = app[STREAMS] = await SqlStreamLog.open(app[DATABASE], guard, limits)

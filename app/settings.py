@@ -245,6 +245,21 @@ class Settings(BaseSettings):
         ge=1,
         le=1_000_000,
     )
+    message_ids_per_user: int = option(
+        100_000,
+        "Message ids that all devices of a user may add in 24 hours, since the server remembers "
+        "each for a day at least; 0 = no limit.",
+        unit="ids",
+        ge=0,
+        le=100_000_000,
+    )
+    message_ids_per_key: int = option(
+        0,
+        "Message ids that one API key may add in 24 hours; 0 = no limit.",
+        unit="ids",
+        ge=0,
+        le=1_000_000_000,
+    )
     durable_prefixes: Prefixes = option(
         ("*",), "Type prefixes of which devices may send durable messages; * is all, none is empty."
     )

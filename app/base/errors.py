@@ -65,16 +65,27 @@ class Problem(SwitchboardError):
     """A request is refused: an HTTP status, a stable `code` and a sentence for people.
 
     Over HTTP it becomes an application/problem+json answer (RFC 9457); on the control socket and on
-    a WebSocket, an error with the same code.
+    a WebSocket, an error with the same code. `retry_after` is in seconds, for the HTTP header;
+    `retry_after_ms` is for a time that is known exactly, and is told wherever the problem is.
     """
 
     def __init__(
-        self, status: int, code: str, detail: str, *, retry_after: int | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        retry_after_ms: int | None = None,
     ) -> None:
         self.status = status
         self.code = code
         self.detail = detail
+        if retry_after_ms is not None and retry_after is None:
+            # Rounded up: a second earlier it would be refused again.
+            retry_after = -(-retry_after_ms // 1000)
         self.retry_after = retry_after
+        self.retry_after_ms = retry_after_ms
         super().__init__(detail)
 
 

@@ -89,6 +89,7 @@ class Metrics(Collector):
         self.messages_waiting = 0
         self.appends = 0
         self.commits = 0
+        self.ids_refused = 0
         self.latency = Histogram(LATENCY_BUCKETS)
         self.lag = Histogram(LAG_BUCKETS)
         self._handlers: dict[str, Histogram] = {}
@@ -153,6 +154,11 @@ class Metrics(Collector):
         )
         yield CounterMetricFamily(
             "switchboard_commits", "Transactions in which they were stored.", value=self.commits
+        )
+        yield CounterMetricFamily(
+            "switchboard_message_ids_refused",
+            "Messages refused since their sender has added as many message ids as it may.",
+            value=self.ids_refused,
         )
         yield _labelled("connections_refused", "Upgrades refused.", "reason", self.refused)
         yield _labelled("connections_closed", "Connections closed.", "code", self.closed)

@@ -143,6 +143,7 @@ def _figures(found: StreamInfo) -> Iterator[tuple[str, object]]:
     yield "of everyone", f"{found.everyone_rows}, above {found.everyone_floor}"
     yield "users with a floor", found.users_with_floor
     yield "oldest message", when(found.oldest_at)
+    yield "message ids", found.message_ids
     yield "database", f"{found.bytes} bytes"
     if (user := found.user) is not None:
         yield "user", user.user_handle or f"id={user.user_id}"
@@ -150,6 +151,8 @@ def _figures(found: StreamInfo) -> Iterator[tuple[str, object]]:
         yield "floor", user.floor
         yield "kept for them", user.rows
         yield "latest values", user.keys
+        most = f" of {user.max_new_ids}" if user.max_new_ids else ""
+        yield "new message ids", f"{user.new_ids}{most} in 24 hours"
 
 
 def _print_devices(devices: list[DeviceStanding]) -> None:

@@ -13,9 +13,7 @@ from app.publishing.publisher import (
     UserTarget,
     sent,
 )
-
-OWNER = "operator"
-"""Owns the ids of messages that commands send: a repeat of one is told by owner and id."""
+from app.streams.ids import OPERATOR
 
 
 _KEEP_FIELDS: Final = {"store", "key", "ttl", "message_id", "delete", "payload"}
@@ -57,7 +55,7 @@ async def _send(operations: Operations, arguments: NewMessage) -> SendResult:
     publisher = operations.running_publisher()
     keep = keep_of(arguments.model_dump(include=_KEEP_FIELDS))
     publisher.check(arguments.type, arguments.payload)
-    draft = Draft(_target(arguments), arguments.type, arguments.payload, keep, OWNER)
+    draft = Draft(_target(arguments), arguments.type, arguments.payload, keep, OPERATOR)
     outcome = await sent(publisher.hand_over(await publisher.address(draft)))
     delivery = SendResult(delivered=outcome.delivered, failed=outcome.failed)
     if outcome.stored is None:

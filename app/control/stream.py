@@ -17,6 +17,7 @@ from app.storage.devices import devices_of
 from app.storage.users import User
 from app.streams.base import EVERYONE, StreamLog
 from app.streams.generation import GUARD_NAME
+from app.streams.ids import HOUR_MS, ids_by_hour
 from app.streams.sql import SqlStreamLog, StreamLimits
 
 PAGE_ROWS: Final = 500
@@ -58,7 +59,11 @@ class DeviceStanding(Result):
 
 
 class UserStream(Result):
-    """One user's stream: their own rows and those of everyone."""
+    """One user's stream: their own rows and those of everyone.
+
+    `new_ids` are the message ids that the user's devices have added in the last 24 hours, of which
+    they may add `max_new_ids`; 0 is no limit.
+    """
 
     user_id: int
     user_handle: str | None
@@ -66,11 +71,16 @@ class UserStream(Result):
     floor: int
     rows: int
     keys: int
+    new_ids: int
+    max_new_ids: int
     devices: list[DeviceStanding]
 
 
 class StreamInfo(Result):
-    """Figures of all streams; `bytes` is the size of the database, times are in ms since 1970."""
+    """Figures of all streams; `bytes` is the size of the database, times are in ms since 1970.
+
+    `message_ids` are those of which the server recognises a repeat.
+    """
 
     epoch: str
     last: int
@@ -81,6 +91,7 @@ class StreamInfo(Result):
     everyone_floor: int
     users_with_floor: int
     oldest_at: int | None
+    message_ids: int
     user: UserStream | None = None
 
 
@@ -138,6 +149,7 @@ async def _info(operations: Operations, arguments: WhichStream) -> StreamInfo:
         everyone_floor=whole.everyone_floor,
         users_with_floor=whole.users_with_floor,
         oldest_at=whole.oldest_at,
+        message_ids=whole.message_ids,
         user=stream,
     )
 
@@ -153,8 +165,16 @@ async def _user_stream(
         floor=stream.floor,
         rows=stream.rows,
         keys=stream.keys,
+        new_ids=await _new_ids(connection, user.id),
+        max_new_ids=operations.settings.message_ids_per_user,
         devices=await _standings(operations, connection, user.id, epoch),
     )
+
+
+async def _new_ids(connection: AsyncConnection, user_id: int) -> int:
+    hour = _now() // HOUR_MS
+    found = await connection.run_sync(ids_by_hour, [f"user:{user_id}"], hour)
+    return sum(ids for _, _, ids in found)
 
 
 async def _standings(
@@ -243,7 +263,11 @@ async def _log(operations: Operations) -> AsyncIterator[StreamLog]:
     """Give the log of a folder that no server uses."""
     settings = operations.settings
     limits = StreamLimits(
-        settings.retention_days, settings.retention_rows, settings.max_keys_per_user
+        settings.retention_days,
+        settings.retention_rows,
+        settings.max_keys_per_user,
+        ids_per_user=settings.message_ids_per_user,
+        ids_per_key=settings.message_ids_per_key,
     )
     guard = settings.data_dir / GUARD_NAME
     log = await SqlStreamLog.open(operations.database, guard, limits)

@@ -108,13 +108,15 @@ class DeviceFeature:
             raise MessageError("invalid_message", "device.send needs an object as its payload")
         keep = keep_of(body)
         type_ = check_device_type(body.get("type"), self._owned)
+        identified = keep.message_id is not None
         return Publication(
             _address(connection, body.get("to")),
             type_,
             body.get("payload"),
             keep,
             Source(connection.device_id, connection.instance),
-            f"device:{connection.device_id}" if keep.message_id is not None else "",
+            f"device:{connection.device_id}" if identified else "",
+            f"user:{connection.user_id}" if identified else "",
         )
 
 

@@ -128,8 +128,9 @@ def _answer_stored(connection: Connection, reply_to: str | None, outcome: Stored
 
 
 def _refusal(refusal: MessageError | Problem, reply_to: str | None) -> ServerMessage:
-    text = refusal.detail if isinstance(refusal, Problem) else refusal.message
-    return error(refusal.code, text, reply_to)
+    if isinstance(refusal, Problem):
+        return error(refusal.code, refusal.detail, reply_to, refusal.retry_after_ms)
+    return error(refusal.code, refusal.message, reply_to)
 
 
 def who(connection: Connection) -> dict[str, dict[str, object]]:

@@ -30,6 +30,7 @@ from app.protocol.position import Query
 from app.protocol.publication import Publication, ToDevice, ToEveryone, ToOthers, ToUser
 from app.streams.base import ANY, EVERYONE, Append, StreamLog
 from app.streams.committer import Committer, Done
+from app.streams.ids import HASH_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -231,9 +232,9 @@ class Node:
     def append(self, publication: Publication, done: Done) -> None:
         """Have the message stored and handed to those connected; `done` gets what came of it.
 
-        It is on disk by then, unless `done` gets a Problem: `too_many_keys`, `id_conflict`, or
-        StorageUnavailable, after which it may be there all the same. Raises Problem 503
-        `overloaded`.
+        It is on disk by then, unless `done` gets a Problem: `too_many_keys`, `too_many_ids`,
+        `id_conflict`, or StorageUnavailable, after which it may be there all the same. Raises
+        Problem 503 `overloaded`.
         """
         self.committer.submit(to_append(publication), done)
 
@@ -339,12 +340,13 @@ def to_append(publication: Publication) -> Append:
         case unreachable:
             assert_never(unreachable)
     payload = b"null" if keep.delete else orjson.dumps(publication.payload)
-    digest = b""
+    digest, sender = b"", ""
     if keep.message_id is not None:
         # Not the instance: a device that repeats a message may have come back as another one.
         asked = (user_id, publication.type, target_device, without_device)
         text = orjson.dumps((*asked, keep.key, keep.ttl, "delete" if keep.delete else keep.store))
-        digest = sha256(text + payload).digest()
+        digest = sha256(text + payload).digest()[:HASH_BYTES]
+        sender = publication.sender or f"{publication.owner}:{user_id}"
     return Append(
         user_id=user_id,
         type=publication.type,
@@ -358,6 +360,7 @@ def to_append(publication: Publication) -> Append:
         ttl=keep.ttl,
         deleted=keep.delete,
         owner=publication.owner,
+        sender=sender,
         message_id=keep.message_id,
         digest=digest,
     )

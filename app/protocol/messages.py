@@ -178,9 +178,17 @@ def position(epoch: str, offset: int, *, live: bool) -> ServerMessage:
     return ServerMessage("position", {"epoch": epoch, "offset": offset, "live": live})
 
 
-def error(code: str, message: str, reply_to: str | None = None) -> ServerMessage:
-    """Return the answer to a message that was refused."""
-    return ServerMessage("error", {"code": code, "message": message}, reply_to=reply_to)
+def error(
+    code: str, message: str, reply_to: str | None = None, retry_after_ms: int | None = None
+) -> ServerMessage:
+    """Return the answer to a message that was refused.
+
+    `retry_after_ms` tells when it is of use to repeat the message, where that is known.
+    """
+    payload: dict[str, Any] = {"code": code, "message": message}
+    if retry_after_ms is not None:
+        payload["retry_after_ms"] = retry_after_ms
+    return ServerMessage("error", payload, reply_to=reply_to)
 
 
 def goaway(reason: str, *, reconnect: bool, after_ms: int) -> ServerMessage:

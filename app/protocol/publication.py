@@ -48,6 +48,8 @@ class Publication:
     """A message, where it goes, how it is kept, and from which device and instance it comes.
 
     `owner` is who may repeat a durable one by its `message_id`: `device:7`, `key:3`, `operator`.
+    `sender` is whose id it counts as: `user:5` for all devices of a user, `key:3`; without one, the
+    owner's own for this user.
     """
 
     to: Address
@@ -56,3 +58,4 @@ class Publication:
     keep: Keep = NOT_KEPT
     source: Source | None = None
     owner: str = ""
+    sender: str = ""

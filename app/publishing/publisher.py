@@ -62,7 +62,11 @@ Target = UserTarget | DeviceTarget | OthersTarget | EveryoneTarget
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message whose target is still a name; `owner` is who may repeat it by its message id."""
+    """A message whose target is still a name.
+
+    `owner` is who may repeat it by its message id, and whose ids are counted: an API key or the
+    operator.
+    """
 
     target: Target
     type: str
@@ -110,7 +114,8 @@ class Publisher:
         StorageUnavailable.
         """
         to = await self._address_of(draft.target, make=draft.keep.durable)
-        return Publication(to, draft.type, draft.payload, draft.keep, owner=draft.owner)
+        owner = draft.owner
+        return Publication(to, draft.type, draft.payload, draft.keep, owner=owner, sender=owner)
 
     def remembered_owner(self, device_id: int) -> int | None:
         """Return the id of the device's user, 0 if there is none; None if memory does not know."""
@@ -209,7 +214,7 @@ def appended(
 async def sent(handed: Handed) -> Sent:
     """Return what became of the message, once it is on disk if it is durable.
 
-    Raises Problem: 409 `too_many_keys`, 409 `id_conflict`, StorageUnavailable.
+    Raises Problem: 409 `too_many_keys`, 409 `id_conflict`, 429 `too_many_ids`, StorageUnavailable.
     """
     if isinstance(handed, Delivered):
         return Sent(handed.taken, handed.failed)

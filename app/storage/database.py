@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.base.errors import SettingsError
+from app.base.logs import fields
 from app.base.tasks import complete
 from app.storage.schema import meta
 from app.storage.worker import Worker
@@ -33,6 +35,8 @@ READERS = 4
 SNAPSHOT_READERS = 2
 # Other processes (a backup, a shell) may hold the lock for a moment.
 BUSY_MILLISECONDS = 5000
+
+log = logging.getLogger(__name__)
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -155,7 +159,15 @@ def migrate(connection: Connection) -> None:
         raise SettingsError(
             ["The database was written by a newer version of Switchboard: run that version."]
         )
+    if current is None:
+        command.upgrade(config, "head")
+        return
+    # Millions of rows may take minutes, in which nobody can connect.
+    log.info("database is brought to a newer schema", extra=fields(schema=current))
+    began = time.monotonic()
     command.upgrade(config, "head")
+    took = round(time.monotonic() - began, 1)
+    log.info("database has the newest schema", extra=fields(seconds=took))
 
 
 def _create_private(path: Path) -> None:

@@ -187,17 +187,29 @@ Index(
 message_ids = Table(
     "message_ids",
     metadata,
-    # `device:7`, `key:3` or `operator`.
-    Column("owner", Text, primary_key=True),
-    Column("message_id", Text, primary_key=True),
-    # SHA-256 of the whole request.
+    # Of the message that it stored. Rows of it are appended, and walked in the order of their age.
+    Column("offset", Integer, primary_key=True),
+    # Of owner and message id, 16 bytes (`app.storage.message_ids`).
+    Column("hash", LargeBinary, nullable=False),
+    # Of the whole request, 16 bytes.
     Column("digest", LargeBinary, nullable=False),
-    Column("offset", Integer, nullable=False),
     Column("created_at", Integer, nullable=False),
-    sqlite_with_rowid=False,
 )
 
-Index("message_ids_offset", message_ids.c.offset)
+Index("message_ids_hash", message_ids.c.hash, unique=True)
+
+# How many ids were added in each hour. The hour comes first, so that the rows that are written are
+# close together, and those to remove too.
+message_id_counts = Table(
+    "message_id_counts",
+    metadata,
+    # Hours since 1970.
+    Column("hour", Integer, primary_key=True),
+    # `user:7` for all devices of the user, `key:3` or `operator`.
+    Column("sender", Text, primary_key=True),
+    Column("ids", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 # What each device has acknowledged.
 cursors = Table(

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, distinct, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.storage.schema import floors, messages, meta
+from app.storage.schema import floors, message_ids, messages, meta
 
 _EVERYONE = 0
 
@@ -25,6 +25,7 @@ class AllFigures:
     everyone_floor: int
     users_with_floor: int
     oldest_at: int | None
+    message_ids: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ async def figures(connection: AsyncConnection) -> AllFigures:
         )
         or 0,
         oldest_at=await connection.scalar(oldest),
+        message_ids=await connection.scalar(select(func.count()).select_from(message_ids)) or 0,
     )
 
 

@@ -19,7 +19,7 @@ ANY: Final = 0
 MAX_TIME: Final = (1 << 63) - 1
 """The last millisecond that a database can hold."""
 
-Refusal = Literal["too_many_keys", "id_conflict"]
+Refusal = Literal["too_many_keys", "too_many_ids", "id_conflict"]
 
 
 @dataclass(slots=True)
@@ -28,7 +28,8 @@ class Append:
 
     `payload` is JSON text. Of messages with the same `key` only the newest is kept; a `deleted` one
     says that the key has no value any more. `ttl` is in seconds. The log remembers `message_id`
-    together with `digest` for its `owner` (`device:7`, `key:3`).
+    together with `digest`, 16 bytes, for its `owner` (`device:7`, `key:3`), and counts it among the
+    ids of `sender` (`user:5` for all devices of the user, `key:3`), which are limited.
     """
 
     user_id: int
@@ -44,6 +45,7 @@ class Append:
     ttl: int | None = None
     deleted: bool = False
     owner: str = ""
+    sender: str = ""
     message_id: str | None = None
     digest: bytes = b""
 
@@ -62,9 +64,13 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The outcome of a message of which nothing was stored."""
+    """The outcome of a message of which nothing was stored.
+
+    The log would take it in `retry_after_ms` milliseconds; None if time alone changes nothing.
+    """
 
     code: Refusal
+    retry_after_ms: int | None = None
 
 
 @dataclass(slots=True)

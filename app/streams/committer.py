@@ -31,8 +31,9 @@ Deliver = Callable[[Sequence[Row]], Awaitable[list[list[int]]]]
 """Hands committed rows to connections; returns, for each row, the devices that took it."""
 
 _REFUSALS: Final = {
-    "too_many_keys": "This user has as many keys as are kept; use one that is there.",
-    "id_conflict": "This message_id was used for another message.",
+    "too_many_keys": (409, "This user has as many keys as are kept; use one that is there."),
+    "too_many_ids": (429, "As many new message ids as are allowed in 24 hours were used already."),
+    "id_conflict": (409, "This message_id was used for another message."),
 }
 
 
@@ -47,7 +48,10 @@ class Stored:
 
 
 Done = Callable[[Stored | Problem], None]
-"""Takes what came of an append; the Problem is `too_many_keys`, `id_conflict` or one of storage."""
+"""Takes what came of an append: a message that is on disk, or the Problem that keeps it from it.
+
+That is `too_many_keys`, `too_many_ids`, `id_conflict` or one of storage.
+"""
 
 _Waiting = tuple[Append, Done]
 
@@ -194,7 +198,8 @@ class Committer:
         epoch = self._log.epoch
         for (_, done), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Refused):
-                _answer(done, Problem(409, outcome.code, _REFUSALS[outcome.code]))
+                self._metrics.ids_refused += outcome.code == "too_many_ids"
+                _answer(done, _problem(outcome))
             else:
                 devices = [] if outcome.duplicate else next(taken)
                 _answer(done, Stored(epoch, outcome.offset, outcome.duplicate, devices))
@@ -219,6 +224,15 @@ def _has_gap(before: int, outcomes: Sequence[Appended | Refused]) -> bool:
         if isinstance(one, Appended) and not one.duplicate:
             return one.offset > before + 1
     return False
+
+
+def _problem(refused: Refused) -> Problem:
+    status, detail = _REFUSALS[refused.code]
+    wait = refused.retry_after_ms
+    if wait is not None:
+        # Minutes, since it may be most of a day.
+        detail = f"{detail} Send it again in {-(-wait // 60_000)} minutes."
+    return Problem(status, refused.code, detail, retry_after_ms=wait)
 
 
 def _fail(batch: Sequence[_Waiting], refusal: Problem) -> None:

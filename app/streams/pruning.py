@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from app.streams.base import Pruned
+from app.streams.ids import HOUR_MS, WINDOW_HOURS
 
 STEP_ROWS: Final = 500
 """Rows that one step removes at most: some 5 ms in which no message is stored."""
@@ -59,11 +60,14 @@ INSERT INTO floors (user_id, "offset") VALUES (?, ?)
 ON CONFLICT (user_id) DO UPDATE SET "offset" = max("offset", excluded."offset")
 """
 _IDS: Final = """
-SELECT i.owner, i.message_id, i."offset", i.created_at, m."offset" FROM message_ids AS i
+SELECT i."offset", i.created_at, m."offset" FROM message_ids AS i
 LEFT JOIN messages AS m ON m."offset" = i."offset"
 WHERE i."offset" > ? ORDER BY i."offset" LIMIT ?
 """
-_DELETE_ID: Final = "DELETE FROM message_ids WHERE owner = ? AND message_id = ?"
+_DELETE_ID: Final = 'DELETE FROM message_ids WHERE "offset" = ?'
+_PAST_COUNTS: Final = "SELECT hour, sender FROM message_id_counts WHERE hour <= ? LIMIT ?"
+_FUTURE_COUNTS: Final = "SELECT hour, sender FROM message_id_counts WHERE hour > ? LIMIT ?"
+_DELETE_COUNT: Final = "DELETE FROM message_id_counts WHERE hour = ? AND sender = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,8 @@ class Retention:
 
     def remove(self, connection: Connection, counted: Counted, now: int) -> Step:
         """Remove a few rows in this transaction; `now` is in milliseconds since 1970."""
-        if now - self._ids_began > MESSAGE_ID_MS:
+        # Also after the clock was put back.
+        if not 0 <= now - self._ids_began <= MESSAGE_ID_MS:
             self._ids_began, self._ids_upto = now, 0
         step = Step(old_upto=self._old_upto, ids_upto=self._ids_upto)
         _remove_expired(connection, step, now)
@@ -173,6 +178,7 @@ class Retention:
             _remove_excess(connection, step)
         if step.left > 0:
             _remove_ids(connection, step, now - MESSAGE_ID_MS)
+            _remove_counts(connection, step, now // HOUR_MS)
         if step.floors:
             connection.exec_driver_sql(_RAISE, list(step.floors.items()))
         return step
@@ -248,14 +254,23 @@ def _remove_excess(connection: Connection, step: Step) -> None:
 
 def _remove_ids(connection: Connection, step: Step, before: int) -> None:
     found = connection.exec_driver_sql(_IDS, (step.ids_upto, STEP_ROWS)).all()
-    old: list[tuple[str, str]] = []
-    for owner, message_id, offset, created_at, row_offset in found:
+    old: list[tuple[int]] = []
+    for offset, created_at, row_offset in found:
         if created_at >= before:
             break
         step.ids_upto = offset
         if row_offset is None:
-            old.append((owner, message_id))
+            old.append((offset,))
     else:
         step.more = step.more or len(found) == STEP_ROWS
     if old:
         connection.exec_driver_sql(_DELETE_ID, old)
+
+
+def _remove_counts(connection: Connection, step: Step, hour: int) -> None:
+    """Remove the counts of hours that are over, or so far ahead that the clock was wrong then."""
+    for query, limit in ((_PAST_COUNTS, hour - WINDOW_HOURS), (_FUTURE_COUNTS, hour + 1)):
+        found = connection.exec_driver_sql(query, (limit, STEP_ROWS)).all()
+        if found:
+            connection.exec_driver_sql(_DELETE_COUNT, [tuple(row) for row in found])
+        step.more = step.more or len(found) == STEP_ROWS

@@ -90,9 +90,15 @@ WHERE epoch <> excluded.epoch OR "offset" < excluded."offset"
 
 
 def insert_rows(
-    connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+    connection: Connection,
+    table: str,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    conflict: str = "",
 ) -> None:
     """Insert rows, whose values are in the order of `columns`, with few statements.
+
+    `conflict` is the clause for rows that are there already, if any may be.
 
     `executemany` would release the interpreter for each row and wait to get it back. The numbers
     of rows are powers of two, so that the driver keeps all statements prepared. An error leaves
@@ -102,7 +108,7 @@ def insert_rows(
     while left:
         size = min(MAX_INSERT, 1 << (left.bit_length() - 1))
         values = tuple(chain.from_iterable(rows[done : done + size]))
-        connection.exec_driver_sql(_insert(table, columns, size), values)
+        connection.exec_driver_sql(_insert(table, columns, size) + conflict, values)
         done, left = done + size, left - size
 
 

@@ -31,6 +31,7 @@ from app.streams.base import (
     Standing,
 )
 from app.streams.generation import Begun, Guard, Mark, State, begin, read_last, read_state
+from app.streams.ids import IdLimits, IdQuota
 from app.streams.latest import LatestQuota
 from app.streams.pruning import Retention
 
@@ -47,11 +48,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """How long and how much the log stores; rows and keys are of one user, or of everyone."""
+    """How long and how much the log stores; rows and keys are of one user, or of everyone.
+
+    `ids_per_user` and `ids_per_key` are message ids that all devices of a user, and one API key,
+    may add in 24 hours; 0 is no limit.
+    """
 
     retention_days: float
     retention_rows: int
     max_keys_per_user: int
+    ids_per_user: int = 0
+    ids_per_key: int = 0
 
 
 class SqlStreamLog:
@@ -70,6 +77,7 @@ class SqlStreamLog:
         self._state = State(numbering=Numbering("", [Generation("", 1)]), last=0)
         self._in_doubt = True
         self._quota = LatestQuota(limits.max_keys_per_user)
+        self._id_quota = IdQuota(IdLimits(devices=limits.ids_per_user, key=limits.ids_per_key))
         self._retention = Retention(
             max_age_ms=int(limits.retention_days * DAY_MS), max_rows=limits.retention_rows
         )
@@ -138,6 +146,8 @@ class SqlStreamLog:
             self._in_doubt = False
             if stored.latest is not None:
                 self._quota.committed(stored.latest)
+            if stored.ids is not None:
+                self._id_quota.committed(stored.ids)
             self._retention.added(stored.log_users)
         return stored.outcomes
 
@@ -246,6 +256,7 @@ class SqlStreamLog:
         """Read the state from the database, now if possible, else before the next append."""
         self._in_doubt = True
         self._quota.forget()
+        self._id_quota.forget()
         await complete(self._recall())
 
     async def _recall(self) -> None:
@@ -258,7 +269,14 @@ class SqlStreamLog:
 
     def _store(self, connection: Connection, appends: Sequence[Append]) -> StoredBatch:
         last = read_last(connection) if self._in_doubt else self._state.last
-        return store(connection, appends, last=last, now=self._now(), quota=self._quota)
+        return store(
+            connection,
+            appends,
+            last=last,
+            now=self._now(),
+            quota=self._quota,
+            id_quota=self._id_quota,
+        )
 
     def _note(self, stored: StoredBatch) -> None:
         try:

@@ -173,6 +173,9 @@ class RefusedOutcome(Answer):
     status: int
     code: str
     detail: str
+    retry_after_ms: int | Absent = Field(
+        None, description="Milliseconds until it is of use to try again, where that is known."
+    )
     errors: list[FieldFault] | Absent = None
 
 

@@ -169,7 +169,13 @@ async def _outcome(pending: Awaitable[dict[str, Any]] | Problem) -> dict[str, An
 
 
 def _refused(problem: Problem) -> dict[str, Any]:
-    refused = {"status": problem.status, "code": problem.code, "detail": sentence(problem.detail)}
+    refused: dict[str, Any] = {
+        "status": problem.status,
+        "code": problem.code,
+        "detail": sentence(problem.detail),
+    }
+    if problem.retry_after_ms is not None:
+        refused["retry_after_ms"] = problem.retry_after_ms
     if isinstance(problem, InvalidBody) and problem.errors:
         return {**refused, "errors": problem.errors}
     return refused
@@ -206,6 +212,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             "404 device_not_found",
             "409 too_many_keys",
             "409 id_conflict",
+            "429 too_many_ids",
             "503 overloaded",
             "503 storage_unavailable",
         ),

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 import orjson
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
+from pydantic import Field
 
 from app.base.errors import Problem, sentence
 from app.web.bodies import Absent, Answer, InvalidBody
@@ -50,6 +51,9 @@ class ProblemAnswer(Answer):
     status: int
     detail: str
     code: str
+    retry_after_ms: int | Absent = Field(
+        None, description="Milliseconds until it is of use to try again, where that is known."
+    )
     errors: list[FieldFault] | Absent = None
 
 
@@ -62,6 +66,8 @@ def problem_body(problem: Problem) -> bytes:
         "detail": sentence(problem.detail),
         "code": problem.code,
     }
+    if problem.retry_after_ms is not None:
+        body["retry_after_ms"] = problem.retry_after_ms
     if isinstance(problem, InvalidBody) and problem.errors:
         body["errors"] = problem.errors
     return orjson.dumps(body)

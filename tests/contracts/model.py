@@ -1,5 +1,6 @@
 """What a StreamLog must answer, computed in memory in the plainest way."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from app.streams.sql import StreamLimits
 from tests.memory_log import hides, replaces
 
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
 
 LatestKey = tuple[int, str, str, int, int]
 Outcome = Appended | Refused
@@ -34,6 +36,8 @@ class Model:
     limits: StreamLimits
     rows: dict[int, Row] = field(default_factory=dict)
     ids: dict[tuple[str, str], Known] = field(default_factory=dict)
+    added: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """How many ids each sender has added, by hour."""
     floors: dict[int, int] = field(default_factory=dict)
     cursors: dict[int, Position] = field(default_factory=dict)
     last: int = 0
@@ -51,12 +55,25 @@ class Model:
                 return
             assert known.offset not in self.rows, "a repeat of a message that is kept is known"
             assert now - known.at > DAY_MS, "a repeat within a day is known"
+        if append.message_id is not None and (wait := self._wait(append.sender, now)):
+            assert outcome == Refused("too_many_ids", wait)
+            return
         if append.key is not None and not append.deleted and not self._has_room(append, now):
             assert outcome == Refused("too_many_keys")
             return
         assert isinstance(outcome, Appended)
         assert not outcome.duplicate
         self._take(append, outcome.offset, now)
+
+    def _wait(self, sender: str, now: int) -> int | None:
+        """Return in how many milliseconds the sender may add an id again; None if it may now."""
+        limits, hour = self.limits, now // HOUR_MS
+        kind, _, _ = sender.partition(":")
+        limit = {"user": limits.ids_per_user, "key": limits.ids_per_key}.get(kind)
+        hours = [at for of, at in self.added if of == sender and hour - 24 < at <= hour]
+        if not limit or sum(self.added[sender, at] for at in hours) < limit:
+            return None
+        return (min(hours) + 24) * HOUR_MS - now
 
     def _has_room(self, append: Append, now: int) -> bool:
         values = [row for row in self.rows.values() if is_value(row) and alive(row, now)]
@@ -86,6 +103,7 @@ class Model:
         self.rows[offset] = row
         if append.message_id is not None:
             self.ids[append.owner, append.message_id] = Known(append.digest, offset, now)
+            self.added[append.sender, now // HOUR_MS] += 1
 
     def stream(self, user_id: int, now: int) -> list[Row]:
         """Return the rows of the user and of everyone that have not expired."""

@@ -29,7 +29,9 @@ from tests.effort import examples
 
 T = TypeVar("T")
 
-LIMITS = StreamLimits(retention_days=3, retention_rows=3, max_keys_per_user=3)
+LIMITS = StreamLimits(
+    retention_days=3, retention_rows=3, max_keys_per_user=3, ids_per_user=2, ids_per_key=1
+)
 USERS = (0, 1, 2)
 DEVICES = {11: 1, 12: 1, 21: 2}
 ALL_ROWS = ReadLimits(rows=10_000, bytes=1 << 30)
@@ -57,7 +59,6 @@ messages = st.builds(
     source_instance=st.sampled_from(["", "tab"]),
     key=st.sampled_from([None, None, *KEYS]),
     ttl=st.sampled_from([None, None, 10, 200_000]),
-    owner=st.sampled_from(["device:12", "key:3"]),
     message_id=st.sampled_from([None, None, None, "m1", "m2", "m3"]),
     digest=st.sampled_from([b"1" * 32, b"1" * 32, b"2" * 32]),
 )
@@ -69,14 +70,25 @@ deletions = st.builds(
     ttl=st.none(),
     deleted=st.just(True),
 )
-batches = st.lists(messages | deletions, min_size=1, max_size=8)
+# Two devices of one user, a key, and the operator, who may add as many ids as there are.
+senders = st.sampled_from(
+    [("device:11", "user:1"), ("device:12", "user:1"), ("key:3", "key:3"), ("operator", "operator")]
+)
+sent = st.builds(
+    lambda append, by: replace(append, owner=by[0], sender=by[1]),
+    by=senders,
+    append=messages | deletions,
+)
+batches = st.lists(sent, min_size=1, max_size=8)
 read_limits = st.builds(
     ReadLimits,
     rows=st.sampled_from([1, 2, 3, 100]),
     bytes=st.sampled_from([1, 99, 100, 101, 10_000]),
 )
 # Just below and above a ttl, a day and the retention time; never backwards.
-pauses = st.sampled_from([1, 9.999, 10, 10.001, 3600, 86_400, 86_401, 199_999, 259_200.001])
+pauses = st.sampled_from(
+    [1, 9.999, 10, 10.001, 3600, 7200, 82_800, 86_400, 86_401, 199_999, 259_200.001]
+)
 
 
 class Machine(RuleBasedStateMachine):
