@@ -100,6 +100,7 @@ class Listener:
         self._acknowledged: Position | None = None
         self._welcome = asyncio.Event()
         self._moved = asyncio.Event()
+        self._held = asyncio.Event()
 
     async def run(self) -> None:
         """Show what arrives until `count` messages have; without a count, for ever.
@@ -161,10 +162,15 @@ class Listener:
         """
         self._welcome.clear()
         self._moved.clear()
+        self._held.clear()
+        self._typed.release()
         self._silence = None
         # A server that was killed may have lost the last acknowledgement.
         self._acknowledged = None
-        sending = [asyncio.create_task(self._send_typed(socket))]
+        sending = [
+            asyncio.create_task(self._send_typed(socket)),
+            asyncio.create_task(self._send_held(socket)),
+        ]
         if self._listening.acknowledge:
             sending.append(asyncio.create_task(self._acknowledge_regularly(socket)))
         try:
@@ -200,6 +206,8 @@ class Listener:
         answered = self._typed.answer(message)
         if answered is not None:
             self._screen.state(answered)
+            if self._typed.hold_seconds is not None:
+                self._held.set()
         elif self._progress.is_new(message):
             self._screen.message(text, message)
             # Only after it was shown: an unshown message must not be acknowledged.
@@ -246,15 +254,35 @@ class Listener:
         """Send line after line; a line that could not be sent waits for the next connection."""
         await self._welcome.wait()
         with contextlib.suppress(ConnectionError):
-            for message in list(self._typed.unanswered.values()):
-                await socket.send_str(message)
-                if message == self._unsent:
-                    self._unsent = None
+            await self._send_unanswered(socket)
             while True:
                 if self._unsent is None:
                     self._unsent = self._typed.message_of(await self._next_line())
                 if self._unsent is not None:
-                    await socket.send_str(self._unsent)
+                    if not self._typed.has_to_wait(self._unsent):
+                        await socket.send_str(self._unsent)
+                    self._unsent = None
+
+    async def _send_held(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Send the notes for which the server had no room again, when it said it would have."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await self._held.wait()
+                await self._sleep(self._typed.hold_seconds or 0)
+                self._held.clear()
+                # What is typed meanwhile still waits, so that it comes behind these.
+                await self._send_unanswered(socket)
+                if not self._held.is_set():
+                    self._typed.release()
+
+    async def _send_unanswered(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Send every durable note that was not answered, those that are typed meanwhile too."""
+        sent: set[str] = set()
+        while notes := [one for one in self._typed.unanswered.values() if one not in sent]:
+            for message in notes:
+                await socket.send_str(message)
+                sent.add(message)
+                if message == self._unsent:
                     self._unsent = None
 
     async def _acknowledge_regularly(self, socket: aiohttp.ClientWebSocketResponse) -> None:

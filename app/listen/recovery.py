@@ -139,7 +139,8 @@ class Typed:
     """Turns typed lines into messages, and keeps the durable ones until the server has answered.
 
     A durable note has a `message_id`, so that sending it again on the next connection is harmless.
-    `unanswered` holds such notes by the id of their request.
+    `unanswered` holds such notes by the id of their request. `hold_seconds` is set when the server
+    has said after what time it takes more of them: until `release`, they wait.
     """
 
     def __init__(self, kept: Kept = "none") -> None:
@@ -148,6 +149,15 @@ class Typed:
         # Notes of another run of the program must not be taken for repeats of ours.
         self._run = secrets.token_hex(8)
         self.unanswered: dict[str, str] = {}
+        self.hold_seconds: float | None = None
+
+    def release(self) -> None:
+        """Have durable notes wait no longer: their time has come, or another connection."""
+        self.hold_seconds = None
+
+    def has_to_wait(self, message: str) -> bool:
+        """Tell whether the message is a durable note, and the server takes none now."""
+        return self.hold_seconds is not None and message in self.unanswered.values()
 
     def message_of(self, line: str) -> str | None:
         """Return the message to send for a line: the line if it is one, else a note to the others.
@@ -168,9 +178,13 @@ class Typed:
         number = message.get("reply_to")
         if not isinstance(number, str) or not number.startswith(_TYPED_ID):
             return None
-        self.unanswered.pop(number, None)
         payload = message.get("payload")
         fields = payload if isinstance(payload, dict) else {}
+        wait = fields.get("retry_after_ms")
+        if isinstance(wait, int) and message["type"] == "error" and number in self.unanswered:
+            self.hold_seconds = wait / 1000
+            return f"{fields.get('message', 'Not now.')} This note goes out by itself then."
+        self.unanswered.pop(number, None)
         if message["type"] == "ok":
             return _accepted(fields)
         said = f"Refused: {fields.get('message', message['type'])}."

@@ -9,7 +9,7 @@ import { Link } from './link.js';
 import { Listeners } from './listeners.js';
 import { Outbox } from './outbox.js';
 import { Position } from './position.js';
-import { Requests } from './requests.js';
+import { Requests, refusal } from './requests.js';
 import { askSession } from './session.js';
 import { Shelf } from './shelf.js';
 import { Stream } from './stream.js';
@@ -18,9 +18,6 @@ import { Token } from './token.js';
 /** Milliseconds that an answer may take; that of a disk may take longer. */
 const TIMEOUT = 10_000;
 const STORE_TIMEOUT = 30_000;
-
-/** Milliseconds that a durable message waits: the server knows its id for as long, at least. */
-const EXPIRES = 86_400_000;
 
 /**
  * Errors that do not name what they answer when the server did not read so far. They may be the answer
@@ -86,6 +83,7 @@ export class Client {
     this.#outbox = new Outbox(environment, shelf('outbox'), {
       ask: (body) => this.#ask('device.send', body, STORE_TIMEOUT),
       changed: (change) => this.#emit('outbox', change),
+      held: report,
     });
     const disown = () => this.#outbox.disown();
     this.#instance = new Instance(environment, key, shelf('instance'), disown);
@@ -296,7 +294,7 @@ export class Client {
     if (message.reply_to !== undefined) this.#requests.answer(message);
     else if (type === 'goaway') this.#emit('goaway', payload);
     else if (type === 'error') {
-      const error = new SwitchboardError(payload.code, payload.message);
+      const error = refusal(payload);
       if (UNNAMED.includes(error.code)) this.#requests.blame(error);
       this.#emit('error', error);
     } else this.#stream.take(connection, message);
@@ -320,7 +318,7 @@ export class Client {
     this.#connections++;
     this.#token.begin(connection.facts.expires_in);
     this.#link.greeted();
-    this.#outbox.flush();
+    this.#outbox.resume();
   }
 
   /**
@@ -351,7 +349,7 @@ export class Client {
    * @param {unknown} payload
    * @param {Target & { expires?: number }} options
    */
-  async #sendDurable(type, payload, { expires = EXPIRES, ...target }) {
+  async #sendDurable(type, payload, { expires, ...target }) {
     if (target.to === undefined) throw new TypeError('a durable message needs `to`');
     const messageId = target.messageId ?? uniqueName(this.#environment.random);
     const store = target.delete ? 'latest' : 'log';

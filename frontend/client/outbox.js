@@ -11,13 +11,18 @@ const PASSING = [
   'busy',
   'timed_out',
   'timeout',
+  'too_many_ids',
 ];
+
+/** Milliseconds that a message waits: the server knows its id for as long, at least. */
+const EXPIRES = 86_400_000;
 
 /**
  * @typedef {object} Entry
  * @property {string} id its `message_id`
  * @property {string} body the payload of `device.send` as text: a repeat must be the same to the byte
  * @property {number} until milliseconds since 1970
+ * @property {boolean} [lasting] the app did not say how long it may wait
  */
 
 /**
@@ -42,6 +47,9 @@ export class Outbox {
   /** @type {number | undefined} */
   #timer;
 
+  /** @type {number | undefined} until it fires, nothing goes out on this connection */
+  #held;
+
   #environment;
   #shelf;
   #hooks;
@@ -54,6 +62,7 @@ export class Outbox {
    * @param {(body: string) => Promise<import('./requests.js').Message>} hooks.ask rejects with
    *   `not_connected` or `disconnected` when it must wait for the next connection
    * @param {(change: { size: number, messageId?: string, error?: Error }) => void} hooks.changed
+   * @param {(error: SwitchboardError) => void} hooks.held the server has said when it takes more
    */
   constructor(environment, shelf, hooks) {
     this.#environment = environment;
@@ -89,12 +98,14 @@ export class Outbox {
    *
    * @param {string} id
    * @param {string} body
-   * @param {number} expires milliseconds from now
+   * @param {number} [expires] milliseconds from now
    * @returns {Promise<import('./client.js').Stored>} the payload of the `ok`
    */
   add(id, body, expires) {
     const known = this.#entries.find((entry) => entry.id === id);
-    if (!known) this.#entries.push({ id, body, until: this.#environment.now() + expires });
+    const lasting = expires === undefined || undefined;
+    const until = this.#environment.now() + (expires ?? EXPIRES);
+    if (!known) this.#entries.push({ id, body, until, lasting });
     else if (known.body !== body) throw new SwitchboardError('id_conflict');
     return new Promise((...waiting) => {
       this.#waiting.set(id, [...(this.#waiting.get(id) ?? []), waiting]);
@@ -104,11 +115,18 @@ export class Outbox {
     });
   }
 
+  /** Sends what waits, without waiting any longer: this may be another connection, or its time. */
+  resume() {
+    this.#environment.clearTimeout(this.#held);
+    this.#held = undefined;
+    this.flush();
+  }
+
   /** Sends the first that waits, if none is on its way; the others follow. */
   async flush() {
     this.#expire();
     const entry = this.#entries[0];
-    if (!entry || this.#sending) return;
+    if (!entry || this.#sending || this.#held !== undefined) return;
     this.#sending = entry;
     try {
       const { payload } = await this.#hooks.ask(entry.body);
@@ -130,16 +148,32 @@ export class Outbox {
 
   /** @param {Entry} entry @param {SwitchboardError} error */
   #refused(entry, error) {
-    if (error.code === 'disconnected' || error.code === 'not_connected') {
-      this.#sending = undefined;
-      this.#watch();
-    } else if (PASSING.includes(error.code)) {
-      const again = () => {
-        if (this.#sending === entry) this.#sending = undefined;
-        this.flush();
-      };
-      this.#environment.setTimeout(again, this.#backoff.next());
-    } else this.#settle(entry, error);
+    const { code, retryAfter = 0 } = error;
+    const lost = code === 'disconnected' || code === 'not_connected';
+    if (!lost && !PASSING.includes(code)) return this.#settle(entry, error);
+    if (this.#sending === entry) this.#sending = undefined;
+    if (!lost) {
+      const wait = retryAfter + this.#backoff.next();
+      this.#environment.clearTimeout(this.#held);
+      this.#held = this.#environment.setTimeout(() => this.resume(), wait);
+    }
+    if (retryAfter) this.#last(retryAfter, error);
+    this.#watch();
+  }
+
+  /**
+   * The server takes nothing new for a while, and knows none of these ids: their time begins then.
+   *
+   * @param {number} wait milliseconds
+   * @param {SwitchboardError} error
+   */
+  #last(wait, error) {
+    const until = this.#environment.now() + wait + EXPIRES;
+    for (const entry of this.#entries) {
+      if (entry.lasting) entry.until = Math.max(entry.until, until);
+    }
+    this.#changed();
+    this.#hooks.held(error);
   }
 
   /** @param {Entry} entry @param {unknown} outcome @param {boolean} [next] */

@@ -66,6 +66,11 @@ class Question {
   }
 }
 
+/** @param {{ code: string, message: string, retry_after_ms?: number }} payload of an `error` */
+export function refusal({ code, message, retry_after_ms: retryAfter }) {
+  return new SwitchboardError(code, message, retryAfter);
+}
+
 /** What was asked and is not answered yet. */
 export class Requests {
   /** @type {Map<string, Question>} */
@@ -111,9 +116,8 @@ export class Requests {
    */
   answer(message) {
     const { type, payload, reply_to } = message;
-    this.#open
-      .get(reply_to ?? '')
-      ?.take(type === 'error' ? new SwitchboardError(payload.code, payload.message) : message);
+    const answer = type === 'error' ? refusal(payload) : message;
+    this.#open.get(reply_to ?? '')?.take(answer);
   }
 
   /**

@@ -58,7 +58,7 @@ class Screen:
 class World:
     """A server whose n-th visitor meets the n-th visit, and a listener that visits it.
 
-    `on_pause` is called whenever the listener waits before it comes back.
+    `on_pause` is called whenever the listener waits, and `during_pause` is how long that takes.
     """
 
     def __init__(self) -> None:
@@ -69,6 +69,7 @@ class World:
         self.screen = Screen()
         self.pauses: list[float] = []
         self.on_pause: Callable[[], None] = lambda: None
+        self.during_pause: Callable[[], Awaitable[None]] | None = None
         app = web.Application()
         app.router.add_get("/v1/ws", self._visited)
         self.server = TestServer(app)
@@ -109,6 +110,8 @@ class World:
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
         self.on_pause()
+        if self.during_pause is not None:
+            await self.during_pause()
 
     # Visits
 

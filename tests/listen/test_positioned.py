@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from app.listen.signing import ListenEnded
-from tests.listen.conftest import World, note, position, started
+from tests.listen.conftest import World, connected, note, position, started
 
 GONE = (1001, b"shutting_down")
 OVER = (1000, b"signed_out")
@@ -179,6 +179,45 @@ async def test_a_kept_note_is_sent_again_with_its_id_until_it_is_answered(world:
     assert json.loads(first)["payload"]["message_id"]
     assert json.loads(third)["payload"]["payload"] == {"text": "late"}
     assert "Kept at 7. No other device is connected." in world.screen.states
+
+
+async def test_notes_wait_as_long_as_the_server_says_and_keep_their_order(world: World) -> None:
+    full = {"code": "too_many_ids", "message": "Full.", "retry_after_ms": 5_400_000}
+
+    async def visit(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json(connected())
+        for _ in range(2):
+            world.received.put_nowait(await socket.receive_str())
+        for number in ("typed-1", "typed-2"):
+            await socket.send_json({"type": "error", "reply_to": number, "payload": full})
+        for _ in range(4):
+            world.received.put_nowait(await socket.receive_str())
+        await socket.send_json(note())
+        return socket
+
+    def typed_meanwhile() -> None:
+        world.lines.put_nowait('{"type":"ping"}')
+        world.lines.put_nowait("3")
+
+    async def until_typed() -> None:
+        # It is sent while the notes wait, since it is none.
+        while world.received.qsize() < 3 or len(world.screen.states) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    world.on_pause = typed_meanwhile
+    world.during_pause = until_typed
+    world.meets(visit)
+    for text in ("1", "2"):
+        world.lines.put_nowait(text)
+    await world.listen(count=1, kept="log")
+    heard = [json.loads(world.received.get_nowait()) for _ in range(6)]
+    assert [one["payload"]["payload"]["text"] for one in heard[:2]] == ["1", "2"]
+    assert heard[2]["type"] == "ping"
+    assert heard[3:5] == heard[:2]
+    assert heard[5]["payload"]["payload"]["text"] == "3"
+    assert world.pauses == [5400]
 
 
 async def test_its_own_frames_are_given_to_the_screen_apart(world: World) -> None:

@@ -209,6 +209,31 @@ def test_a_refused_note_is_not_sent_again() -> None:
     assert not typed.unanswered
 
 
+def full(number: str, milliseconds: int = 5_400_000) -> dict[str, Any]:
+    told = {"code": "too_many_ids", "message": "Full.", "retry_after_ms": milliseconds}
+    return {"type": "error", "reply_to": number, "payload": told}
+
+
+def test_a_note_for_which_there_is_no_room_yet_is_kept_and_so_are_those_behind_it() -> None:
+    typed = Typed("log")
+    first = sent(typed, "1")
+    assert typed.answer(full(first["id"])) == "Full. This note goes out by itself then."
+    assert typed.hold_seconds == 5400
+    second = sent(typed, "2")
+    waiting = list(typed.unanswered.values())
+    assert [json.loads(one) for one in waiting] == [first, second]
+    assert all(map(typed.has_to_wait, waiting))
+    assert not typed.has_to_wait('{"type":"ping"}')
+    typed.release()
+    assert not any(map(typed.has_to_wait, waiting))
+
+
+def test_a_note_that_is_not_kept_does_not_wait_for_room() -> None:
+    typed = Typed()
+    assert typed.answer(full(sent(typed)["id"])) == "Refused: Full.."
+    assert typed.hold_seconds is None
+
+
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [

@@ -237,6 +237,28 @@ async def test_one_key_too_many_is_refused_and_a_known_one_is_not(serve) -> None
     assert (await answer_to(sender))["payload"]["code"] == "too_many_keys"
 
 
+async def test_new_ids_of_a_user_are_refused_above_the_limit_and_told_until_when(serve) -> None:
+    server = await serve(message_ids_per_user=2)
+    phone, laptop = [await server.device(name) for name in ("phone", "laptop")]
+    sender = await server.connect(phone)
+    first = await store(sender, 1, message_id="a")
+    await store(await server.connect(laptop), 2, message_id="a")
+    await sender.send("device.send", note(3, message_id="b"), id="ask")
+    refusal = (await answer_to(sender))["payload"]
+    assert refusal["code"] == "too_many_ids"
+    # The first hour may have been over by the time of the refusal, never 24.
+    assert 22 * 3_600_000 < refusal["retry_after_ms"] <= 24 * 3_600_000
+    again = await store(sender, 1, message_id="a")
+    assert again == {**first, "duplicate": True, "delivered": []}
+    # What has no id needs none.
+    await store(sender, 4)
+    assert server.app[NODE].metrics.ids_refused == 1
+    # Who removes a device and signs in with another has no more than before.
+    tablet = await server.connect(await server.device("tablet"))
+    await tablet.send("device.send", note(5, message_id="a"), id="ask")
+    assert (await answer_to(tablet))["payload"]["code"] == "too_many_ids"
+
+
 async def test_the_reader_does_not_wait_for_the_disk_but_stops_at_its_limit(serve) -> None:
     server = await serve(messages_per_second=0, bytes_per_second=0, durable_per_second=0)
     phone = await server.device("phone")

@@ -1,6 +1,7 @@
 """POST /v1/messages: who gets it, how it is kept, what is refused."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from app.keys import ACCOUNTS, DATABASE, NODE
 from app.storage.users import add_outside_user
 from app.streams.base import ReadLimits
-from app.web.message_bodies import SentAnswer
+from app.web.message_bodies import RefusedOutcome, SentAnswer
+from app.web.problems import ProblemAnswer
 from tests.web.api import Api, Start, problem
 from tests.web.backend import Shop, acknowledge, receive, shop
 
@@ -304,6 +306,30 @@ async def test_an_idempotency_key_that_makes_no_sense_is_refused(
 async def test_the_header_and_the_body_may_name_the_same_id(sender: Shop) -> None:
     body = {**NOTE, "store": "log", "message_id": "a"}
     assert (await sender.post(body, headers={"Idempotency-Key": "a"})).status == 200
+
+
+async def test_a_key_may_add_as_many_ids_as_it_likes_unless_it_has_a_limit(start: Start) -> None:
+    free = await shop(await start(message_ids_per_user=1), "send")
+    for number in range(5):
+        await free.send({"user": "ada"}, store="log", message_id=f"{number}")
+
+
+async def test_a_new_id_above_the_limit_of_a_key_is_refused_for_a_time(start: Start) -> None:
+    sender = await shop(await start(message_ids_per_key=1), "send")
+    message = {"store": "log", "message_id": "order-1"}
+    await sender.send({"user": "ada"}, **message)
+    answer = await sender.post({**NOTE, **message, "message_id": "order-2"})
+    problem = ProblemAnswer.model_validate(await answer.json())
+    assert (answer.status, problem.code) == (429, "too_many_ids")
+    wait = problem.retry_after_ms
+    assert isinstance(wait, int)
+    assert int(answer.headers["Retry-After"]) == math.ceil(wait / 1000)
+    assert 22 * 3600 < wait / 1000 <= 24 * 3600
+    assert (await sender.send({"user": "ada"}, **message))["duplicate"] is True
+    [outcome] = await sender.batch({**NOTE, **message, "message_id": "order-3"})
+    RefusedOutcome.model_validate(outcome)
+    assert (outcome["status"], outcome["code"]) == (429, "too_many_ids")
+    assert 0 < outcome["retry_after_ms"] <= wait
 
 
 async def test_one_key_more_than_a_user_may_have_is_refused(start: Start) -> None:

@@ -32,12 +32,12 @@ import { useAuth } from './auth.js';
  * @property {import('../components/playground/draft.js').Store} store
  * @property {string} [messageId] of a kept message
  * @property {'sending' | 'waiting' | 'delivered' | 'refused'} status
- * @property {boolean} waited whether it was in the outbox while offline
+ * @property {boolean} waited whether it was in the outbox, while offline or for the server
  * @property {number[]} [delivered] ids of the devices that took it
  * @property {number} [offset]
  * @property {boolean} [duplicate]
  * @property {number} [tookMs]
- * @property {string} [fault] why it was refused, in words
+ * @property {string} [fault] why it was refused, or has to wait, in words
  */
 
 /** How many arrivals to keep: as many as a person can look through. */
@@ -134,11 +134,23 @@ function arrivalOf(message, number) {
 function useSends() {
   const records = ref(/** @type {SendRecord[]} */ ([]));
   const waiting = computed(() => records.value.filter(isOpen));
+  /** Why nothing that is kept goes out on this connection, in words. */
+  const hold = ref(/** @type {string | undefined} */ (undefined));
   let lastKey = 0;
 
-  watch(wsConnected, (connected) => {
-    for (const record of waiting.value) settleWaiting(record, connected);
+  watch([wsConnected, hold], settleAll);
+  watch(wsConnected, release);
+  on('error', ({ code, message }) => {
+    if (code === 'too_many_ids') hold.value = faultText(code, message);
   });
+
+  function settleAll() {
+    for (const record of waiting.value) settleWaiting(record, wsConnected.value, hold.value);
+  }
+
+  function release() {
+    hold.value = undefined;
+  }
 
   /**
    * Sends a parcel; resolves, and never rejects, when it is known what became of it.
@@ -153,6 +165,7 @@ function useSends() {
     try {
       const answer = parcel.store === 'none' ? await ask(parcel) : await keep(record);
       Object.assign(record, answered(answer));
+      if (record.messageId) release();
     } catch (error) {
       const fault = /** @type {Error & {code?: string}} */ (error);
       record.status = 'refused';
@@ -177,7 +190,7 @@ function useSends() {
     });
     drop();
     const record = records.value[0];
-    settleWaiting(record, wsConnected.value);
+    settleWaiting(record, wsConnected.value, hold.value);
     return record;
   }
 
@@ -198,11 +211,12 @@ function isOpen(record) {
   return record.status === 'sending' || record.status === 'waiting';
 }
 
-/** @param {SendRecord} record @param {boolean} connected */
-function settleWaiting(record, connected) {
+/** @param {SendRecord} record @param {boolean} connected @param {string} [hold] */
+function settleWaiting(record, connected, hold) {
   if (record.store === 'none') return;
-  record.status = connected ? 'sending' : 'waiting';
-  if (!connected) record.waited = true;
+  record.status = connected && !hold ? 'sending' : 'waiting';
+  record.fault = connected ? hold : undefined;
+  if (record.status === 'waiting') record.waited = true;
 }
 
 /** @param {Parcel} parcel */

@@ -194,6 +194,27 @@ describe('a send', () => {
     expect(server.sent[1]).toEqual(server.sent[0]);
   });
 
+  it('that the server has no room for says why it waits, and so does the next', async () => {
+    const { messages, websocket } = await playing();
+    server.full = true;
+    const sending = [messages.send(LOG)];
+    await until(() => messages.sends[0].status === 'waiting');
+    sending.push(messages.send(LOG));
+    expect(messages.sends.map(({ fault }) => fault)).toEqual([
+      expect.stringMatching(/room again/),
+      expect.stringMatching(/room again/),
+    ]);
+    server.full = false;
+    websocket.goOffline();
+    await until(() => messages.sends[0].fault === undefined);
+    websocket.goOnline();
+    const delivered = await Promise.all(sending);
+    expect(delivered.map(({ status, offset }) => [status, offset])).toEqual([
+      ['delivered', 1],
+      ['delivered', 2],
+    ]);
+  });
+
   it('that still waits is never dropped from the list', async () => {
     const { messages, websocket } = await playing();
     websocket.goOffline();

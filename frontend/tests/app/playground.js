@@ -16,6 +16,9 @@ export class PlaygroundServer extends FakeServer {
   /** Whether what is sent gets no answer. */
   silent = false;
 
+  /** Whether new message ids are refused. */
+  full = false;
+
   install() {
     super.install();
     const server = this;
@@ -40,6 +43,10 @@ export class PlaygroundServer extends FakeServer {
     if (to === 99) return { type: 'error', payload: { code: 'device_not_found', message: 'no' } };
     if (!store || store === 'none') return { type: 'ok', payload: { delivered: [2] } };
     const known = this.kept.get(messageId);
+    if (this.full && known === undefined) {
+      const payload = { code: 'too_many_ids', message: 'full', retry_after_ms: 3_600_000 };
+      return { type: 'error', payload };
+    }
     const offset = known ?? this.kept.size + 1;
     this.kept.set(messageId, offset);
     const duplicate = known === undefined ? {} : { duplicate: true };

@@ -6,6 +6,8 @@ import { FakeServer } from './server.js';
 useFakeTime();
 
 const refusal = (code) => Object.assign(new Error('refused'), { code });
+const HOUR = 3_600_000;
+const full = (hours) => Object.assign(refusal('too_many_ids'), { retryAfter: hours * HOUR });
 const durable = { to: 'others', durable: true };
 const sends = (server) =>
   server.seen.filter(({ type }) => type === 'device.send').map(({ payload }) => payload);
@@ -281,6 +283,115 @@ describe('a durable message', () => {
     answer();
     await settle();
     expect(outcome.value).toEqual({ offset: 1 });
+  });
+});
+
+describe('when the server remembers no more ids', () => {
+  const refusing = async (hours) => {
+    const scene = await connected();
+    scene.server.replies.set('device.send', () => full(hours));
+    return scene;
+  };
+
+  it('all that waits is kept, sent when the server said, and in order', async () => {
+    const { server, client } = await refusing(3);
+    const outcomes = [1, 2, 3].map((payload) => fate(client.send('note.text', payload, durable)));
+    await pass(3 * HOUR - 1000);
+    expect(sends(server)).toHaveLength(1);
+    expect(outcomes).toEqual([{}, {}, {}]);
+    server.replies.clear();
+    await pass(2000);
+    expect(outcomes.map(({ value }) => value.offset)).toEqual([1, 2, 3]);
+    expect(stored(server)).toEqual([1, 2, 3]);
+    expect(new Set(sends(server).map((payload) => payload.message_id)).size).toBe(3);
+  });
+
+  it('what is sent meanwhile comes behind it', async () => {
+    const { server, client } = await refusing(3);
+    client.send('note.text', 1, durable);
+    await pass(HOUR);
+    client.send('note.text', 2, durable);
+    await pass(HOUR);
+    expect(sends(server)).toHaveLength(1);
+    server.replies.clear();
+    await pass(HOUR + 1000);
+    expect(stored(server)).toEqual([1, 2]);
+  });
+
+  it('the app is told, and until when', async () => {
+    const { client, page } = await refusing(3);
+    client.send('note.text', 1, durable);
+    await settle();
+    expect(page.told('error')).toEqual([
+      expect.objectContaining({ code: 'too_many_ids', retryAfter: 3 * HOUR }),
+    ]);
+    expect(client.outboxSize).toBe(1);
+  });
+
+  it('another connection is tried at once, since the server may have another limit', async () => {
+    const { server, client } = await refusing(20);
+    const outcome = fate(client.send('note.text', 1, durable));
+    await pass(HOUR);
+    server.replies.clear();
+    server.cut();
+    await pass(2000);
+    expect(outcome.value.offset).toBe(1);
+  });
+
+  it('the wait of a connection ends with it', async () => {
+    const { server, client } = await refusing(1);
+    client.send('note.text', 1, durable);
+    await settle();
+    server.cut();
+    server.replies.set('device.send', () => full(5));
+    await pass(2 * HOUR);
+    expect(sends(server)).toHaveLength(2);
+  });
+
+  it('a message outlives the wait although its own day ends before', async () => {
+    const { server, client, tab } = await refusing(20);
+    client.disconnect();
+    const outcome = fate(client.send('note.text', 1, durable));
+    fate(client.send('note.text', 2, durable));
+    await pass(10 * HOUR);
+    client.connect();
+    await pass(15 * HOUR);
+    expect(outcome).toEqual({});
+    const next = tab.reload();
+    server.replies.clear();
+    next.connect();
+    await settle();
+    expect(stored(server)).toEqual([1, 2]);
+  });
+
+  it('a message of which the app has said how long it is good for expires then', async () => {
+    const { server, client } = await refusing(3);
+    const outcome = fate(client.send('note.text', 1, { ...durable, expires: 60_000 }));
+    const other = fate(client.send('note.text', 2, durable));
+    await pass(59_000);
+    expect(outcome).toEqual({});
+    await pass(2000);
+    expect(outcome.error.code).toBe('expired');
+    server.replies.clear();
+    await pass(3 * HOUR);
+    expect(stored(server)).toEqual([2]);
+    expect(other.value.offset).toBe(1);
+  });
+
+  it('another user does not wait for it', async () => {
+    const { server, client } = await refusing(20);
+    const outcome = fate(client.send('note.text', 1, durable));
+    await settle();
+    client.disconnect({ forget: true });
+    await settle();
+    expect(outcome.error.code).toBe('signed_out');
+    server.replies.clear();
+    server.user = 2;
+    client.connect();
+    await settle();
+    const theirs = fate(client.send('note.text', 2, durable));
+    await settle();
+    expect(theirs.value.offset).toBe(1);
   });
 });
 

@@ -13,7 +13,8 @@
  *
  * To have it answer another type, give `server.replies.set('weather.today', (message, peer) => …)`:
  * what that returns is sent with `reply_to`; `undefined` sends nothing. An `Error` with a `code`
- * becomes an `error`. `server.seen` has every message that came, `server.urls` every upgrade.
+ * becomes an `error`, with `retry_after_ms` if it has `retryAfter`. `server.seen` has every message that
+ * came, `server.urls` every upgrade.
  * What a server refuses is set with `refusing` (upgrades fail), `silent` (nothing is answered, as of
  * a stopped process) and `session` (what /v1/auth/session answers).
  */
@@ -360,7 +361,8 @@ class FakeWebSocket {
 
 function asReply(reply) {
   if (!(reply instanceof Error)) return reply;
-  return { type: 'error', payload: { code: reply.code, message: reply.message } };
+  const { code, message, retryAfter: retry_after_ms } = reply;
+  return { type: 'error', payload: { code, message, retry_after_ms } };
 }
 
 function hang(signal) {

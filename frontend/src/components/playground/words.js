@@ -18,6 +18,8 @@ const FAULTS = {
   timed_out: 'The server took too long and gave up. Nobody knows whether this was done.',
   device_not_found: 'There is no such device of yours. It may have been signed out.',
   too_many_keys: 'As many latest values are kept for you as the server allows. Use an old key.',
+  too_many_ids:
+    'You have sent as many kept messages as the server tells apart in a day. It goes out when there is room again.',
   id_conflict: 'This message_id was used for another message, so the server refused it.',
   too_large: 'The message is larger than the server takes.',
   overloaded: 'The server has too much to store just now; nothing of this is kept. Try again.',
@@ -57,7 +59,7 @@ export function targetText(to, nameOf) {
 export function outcomeText(record, nameOf) {
   if (record.status === 'sending') return 'Sending…';
   if (record.status === 'waiting')
-    return 'Waiting in the outbox. It goes out when you are online again.';
+    return record.fault ?? 'Waiting in the outbox. It goes out when you are online again.';
   if (record.status === 'refused') return record.fault ?? 'Refused.';
   if (record.duplicate)
     return `The server had it already, as offset ${record.offset}: it counts once.`;
