@@ -264,7 +264,7 @@ class Listener:
                     self._unsent = None
 
     async def _send_held(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        """Send the notes for which the server had no room again, when it said it would have."""
+        """Send the notes for which the server had no space again, when it said it would have."""
         with contextlib.suppress(ConnectionError):
             while True:
                 await self._held.wait()

@@ -146,7 +146,7 @@ class _Counts:
         self.bounds = numbers
 
     def full_since(self, sender: str) -> int | None:
-        """Return the first hour whose ids fill the sender's limit; None if there is room."""
+        """Return the first hour whose ids fill the sender's limit; None if there are fewer."""
         if sender not in self._limits or self.bounds[sender] < self._limits[sender]:
             return None
         return self._oldest[sender]

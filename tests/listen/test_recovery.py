@@ -214,7 +214,7 @@ def full(number: str, milliseconds: int = 5_400_000) -> dict[str, Any]:
     return {"type": "error", "reply_to": number, "payload": told}
 
 
-def test_a_note_for_which_there_is_no_room_yet_is_kept_and_so_are_those_behind_it() -> None:
+def test_a_note_for_which_there_is_no_space_yet_is_kept_and_so_are_those_behind_it() -> None:
     typed = Typed("log")
     first = sent(typed, "1")
     assert typed.answer(full(first["id"])) == "Full. This note goes out by itself then."
@@ -228,7 +228,7 @@ def test_a_note_for_which_there_is_no_room_yet_is_kept_and_so_are_those_behind_i
     assert not any(map(typed.has_to_wait, waiting))
 
 
-def test_a_note_that_is_not_kept_does_not_wait_for_room() -> None:
+def test_a_note_that_is_not_kept_does_not_wait_for_space() -> None:
     typed = Typed()
     assert typed.answer(full(sent(typed)["id"])) == "Refused: Full.."
     assert typed.hold_seconds is None

@@ -1,4 +1,4 @@
-"""How many message ids a sender may add, and how much room each takes."""
+"""How many message ids a sender may add, and how much space each takes."""
 
 import asyncio
 import logging
@@ -147,7 +147,7 @@ async def test_a_message_that_is_refused_otherwise_uses_no_id_up(streams: SqlStr
 # When
 
 
-async def test_room_comes_back_with_the_hour_that_leaves_and_not_a_millisecond_before(
+async def test_a_sender_may_go_on_with_the_hour_that_leaves_and_not_a_millisecond_before(
     streams: SqlStreamLog, clock: Any
 ) -> None:
     clock.seconds += 1800
@@ -180,7 +180,7 @@ async def test_ids_of_any_day_are_at_most_as_many_as_are_allowed(
         assert sum(hour <= one < hour + 24 for one in at) <= PER_USER
 
 
-async def test_a_restart_gives_no_room(
+async def test_a_restart_makes_no_difference(
     database: Database, streams: SqlStreamLog, folder: Path, clock: Any
 ) -> None:
     await fill(streams)
@@ -265,11 +265,11 @@ async def test_who_reaches_the_limit_is_logged_once_an_hour(
     assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 2
 
 
-# Room
+# Space
 
 
 @pytest.mark.parametrize("length", [16, 36, 128])
-async def test_an_id_takes_little_room_however_long_it_is(
+async def test_an_id_takes_little_space_however_long_it_is(
     database: Database, folder: Path, clock: Any, length: int
 ) -> None:
     limits = replace(LIMITS, ids_per_user=0)
@@ -279,10 +279,34 @@ async def test_an_id_takes_little_room_however_long_it_is(
         texts = [str(one).zfill(length) for one in range(start, start + 500)]
         await streams.append([named(text) for text in texts])
     await streams.close()
-    assert room(folder / "switchboard.db") / number < MAX_BYTES_PER_ID
+    assert space(folder / "switchboard.db") / number < MAX_BYTES_PER_ID
 
 
-def room(path: Path) -> int:
+async def test_a_user_at_the_limit_for_days_has_the_ids_of_two_days_at_most(
+    database: Database, folder: Path, clock: Any
+) -> None:
+    limits = replace(LIMITS, retention_rows=10, ids_per_user=120)
+    streams = await SqlStreamLog.open(database, folder / GUARD_NAME, limits, clock)
+    number, most = 0, 0
+    for _ in range(5 * 24):
+        appends = [named(f"m{number + one}") for one in range(130)]
+        outcomes = await streams.append(appends)
+        number += sum(isinstance(one, Appended) for one in outcomes)
+        while (await streams.prune()).more:
+            pass
+        most = max(most, await remembered(database))
+        clock.seconds += HOUR
+    assert number == 5 * 120
+    assert 120 <= most <= 2 * 120 + limits.retention_rows
+    await streams.close()
+
+
+async def remembered(database: Database) -> int:
+    query = "SELECT count(*) FROM message_ids"
+    return int(await database.snapshot(lambda one: one.exec_driver_sql(query).scalar_one()))
+
+
+def space(path: Path) -> int:
     """Return the bytes of the pages that hold message ids."""
     connection = sqlite3.connect(path)
     try:

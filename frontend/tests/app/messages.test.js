@@ -194,15 +194,15 @@ describe('a send', () => {
     expect(server.sent[1]).toEqual(server.sent[0]);
   });
 
-  it('that the server has no room for says why it waits, and so does the next', async () => {
+  it('that the server has no space for says why it waits, and so does the next', async () => {
     const { messages, websocket } = await playing();
     server.full = true;
     const sending = [messages.send(LOG)];
     await until(() => messages.sends[0].status === 'waiting');
     sending.push(messages.send(LOG));
     expect(messages.sends.map(({ fault }) => fault)).toEqual([
-      expect.stringMatching(/room again/),
-      expect.stringMatching(/room again/),
+      expect.stringMatching(/space again/),
+      expect.stringMatching(/space again/),
     ]);
     server.full = false;
     websocket.goOffline();

@@ -19,7 +19,7 @@ const FAULTS = {
   device_not_found: 'There is no such device of yours. It may have been signed out.',
   too_many_keys: 'As many latest values are kept for you as the server allows. Use an old key.',
   too_many_ids:
-    'You have sent as many kept messages as the server tells apart in a day. It goes out when there is room again.',
+    'You have sent as many kept messages as the server tells apart in a day. It goes out when there is space again.',
   id_conflict: 'This message_id was used for another message, so the server refused it.',
   too_large: 'The message is larger than the server takes.',
   overloaded: 'The server has too much to store just now; nothing of this is kept. Try again.',
