@@ -67,6 +67,21 @@ async def test_the_figures_of_all_streams(operations: Operations) -> None:
     assert info.user is None
 
 
+async def test_the_ids_that_are_remembered_and_those_that_a_user_has_added_are_counted(
+    operations: Operations,
+) -> None:
+    ada, bob = await add(operations), await add(operations, "bob")
+    for number, (user, device) in enumerate([(ada, 1), (ada, 2), (bob, 3)]):
+        named = {"owner": f"device:{device}", "message_id": f"m{number}"}
+        await keep(operations, user, sender=f"user:{user}", **named)
+    await keep(operations, ada, owner="key:1", sender="key:1", message_id="m")
+    await keep(operations, ada)
+    info = await stream.INFO.run(operations, WhichStream(user="ada"))
+    assert info.user is not None
+    assert (info.message_ids, info.user.new_ids) == (4, 2)
+    assert info.user.max_new_ids == operations.settings.message_ids_per_user
+
+
 async def test_an_empty_database_has_no_oldest_message(operations: Operations) -> None:
     info = await stream.INFO.run(operations, WhichStream())
     assert (info.last, info.rows, info.oldest_at) == (0, 0, None)
