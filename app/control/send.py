@@ -15,7 +15,6 @@ from app.publishing.publisher import (
 )
 from app.streams.ids import OPERATOR
 
-
 _KEEP_FIELDS: Final = {"store", "key", "ttl", "message_id", "delete", "payload"}
 
 
