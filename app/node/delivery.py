@@ -16,7 +16,7 @@ from app.base.metrics import Metrics
 from app.node.connection import Connection
 from app.node.registry import ConnectionManager
 from app.protocol.close import INTERNAL, TOO_SLOW
-from app.protocol.messages import Resume, Source, durable_frame, position
+from app.protocol.messages import Mark, Resume, Source, durable_frame, position
 from app.protocol.position import Position, resume
 from app.storage.database import SNAPSHOT_READERS
 from app.streams.base import ANY, EVERYONE, ReadLimits, Row, Slice, StreamLog
@@ -33,6 +33,9 @@ RETRY_SECONDS: Final = 1.0
 
 MAX_TRIES: Final = 30
 """Reads in a row that may fail before the connection is closed and its client comes back."""
+
+NOTHING: Final = -1
+"""Below every offset: no snapshot, or no row that is replayed."""
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +87,11 @@ class Delivery:
         """
         standing = self.standings.of(connection.user_id, connection.device_id)
         wanted = snapshot if started.outcome == "resumed" else connection.positioned
+        replay_upto = started.head if started.outcome == "reset" else NOTHING
         if standing.keys and wanted:
-            self._start_catching_up(connection, started.head)
+            self._start_catching_up(connection, started.head, replay_upto)
         elif connection.place.behind:
-            self._start_catching_up(connection)
+            self._start_catching_up(connection, replay_upto=replay_upto)
         else:
             self.tell(connection)
 
@@ -199,9 +203,11 @@ class Delivery:
 
     # Catching up
 
-    def _start_catching_up(self, connection: Connection, snapshot_upto: int = -1) -> None:
+    def _start_catching_up(
+        self, connection: Connection, snapshot_upto: int = NOTHING, replay_upto: int = NOTHING
+    ) -> None:
         connection.place.behind = True
-        task = asyncio.create_task(self._catch_up(connection, snapshot_upto))
+        task = asyncio.create_task(self._catch_up(connection, snapshot_upto, replay_upto))
         self._tasks[connection] = task
         task.add_done_callback(lambda _: self._forget(connection, task))
 
@@ -212,33 +218,41 @@ class Delivery:
             log.error("catching up failed", exc_info=task.exception())
             connection.disconnect(INTERNAL)
 
-    async def _catch_up(self, connection: Connection, snapshot_upto: int) -> None:
-        """Hand over what the connection lacks, and turn it live in the step in which it has all."""
-        if snapshot_upto >= 0:
+    async def _catch_up(self, connection: Connection, snapshot_upto: int, replay_upto: int) -> None:
+        """Hand over what the connection lacks, and turn it live in the step in which it has all.
+
+        Rows up to `replay_upto`, the head that a `reset` has told, are marked as replayed.
+        """
+        if snapshot_upto > NOTHING:
             await self._send_snapshot(connection, snapshot_upto)
         place = connection.place
+        gone = place.position
         while connection.closing is None:
             await connection.drained()
             page = await self._read(connection)
             if page is None or connection.is_closing():
                 return
-            if page.floor > place.position:
+            if place.position <= gone and page.floor <= replay_upto:
+                # `reset` has told it of a gap, which grows as long as no row has come after it.
+                gone = page.floor
+            if page.floor > max(gone, place.position):
                 # Rows that it lacks were pruned meanwhile: it is told so when it comes back.
                 self.standings.raise_floors({connection.user_id: page.floor})
                 connection.disconnect(TOO_SLOW)
                 return
             for row in page.rows:
                 if row.offset > place.position:
-                    self._hand_over(connection, row)
+                    mark: Mark | None = "replayed" if row.offset <= replay_upto else None
+                    self._hand_over(connection, row, mark)
             place.position = max(place.position, page.through)
             if page.through >= self.standings.head(connection.user_id):
                 place.behind = False
                 self.tell(connection)
                 return
 
-    def _hand_over(self, connection: Connection, row: Row) -> None:
+    def _hand_over(self, connection: Connection, row: Row, mark: Mark | None) -> None:
         if row.is_for(connection.device_id, connection.instance):
-            connection.reply(_frame(row))
+            connection.reply(_frame(row, mark))
             connection.place.last = row.offset
         connection.place.position = row.offset
 
@@ -263,7 +277,7 @@ class Delivery:
                 return
             for row in found.rows:
                 if row.is_for(connection.device_id, connection.instance):
-                    connection.reply(_frame(row, snapshot=True))
+                    connection.reply(_frame(row, "snapshot"))
             after = found.through
 
     async def _ask(
@@ -290,7 +304,7 @@ class Delivery:
         )
 
 
-def _frame(row: Row, *, snapshot: bool = False) -> bytes:
+def _frame(row: Row, mark: Mark | None = None) -> bytes:
     source = None
     if row.source_device != ANY:
         source = Source(row.source_device, row.source_instance)
@@ -302,5 +316,5 @@ def _frame(row: Row, *, snapshot: bool = False) -> bytes:
         key=row.key,
         deleted=bool(row.deleted),
         source=source,
-        snapshot=snapshot,
+        mark=mark,
     )

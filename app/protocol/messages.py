@@ -38,6 +38,10 @@ _MAX_DIGITS = len(str(-(1 << 63)))
 _EVERY_SIXTH_OF_IT = re.compile(r"[0-9]{3}")
 
 
+Mark = Literal["snapshot", "replayed"]
+"""How a durable message comes that is not new: as a value of a snapshot, or again after `reset`."""
+
+
 class MessageError(Exception):
     """Refuses a message; `code` and the text go into the `error` that answers it."""
 
@@ -96,7 +100,8 @@ class ServerMessage:
 class Resume:
     """Where a connection starts: from `offset` on, with `head` the newest one.
 
-    `epoch` is the text that names the epoch and its newest generation.
+    `epoch` is the text that names the epoch and its newest generation. After a `reset` below
+    `head`, messages up to `head` follow as replayed ones.
     """
 
     outcome: Literal["resumed", "live", "reset"]
@@ -215,7 +220,7 @@ def durable_frame(
     key: str | None = None,
     deleted: bool = False,
     source: Source | None = None,
-    snapshot: bool = False,
+    mark: Mark | None = None,
 ) -> bytes:
     """Return the frame of a message that is kept; `payload` is its JSON text, taken as it is.
 
@@ -233,8 +238,8 @@ def durable_frame(
         text += b',"deleted":true'
     if source is not None:
         text += b',"from":' + orjson.dumps(_origin(source))
-    if snapshot:
-        text += b',"snapshot":true'
+    if mark is not None:
+        text += b',"%b":true' % mark.encode()
     return frame(text + b"}")
 
 

@@ -95,12 +95,13 @@ def resume(
 ) -> Start:
     """Return where a connection that has `wanted` starts, in a stream kept from `floor` on.
 
-    `head` is the stream's newest offset, `last` the newest that was ever given out. A position
-    that says nothing about what is kept is `reset`: the connection starts at the head, and the
-    state has to be fetched again.
+    `head` is the stream's newest offset, `last` the newest that was ever given out. With `reset`
+    the state has to be fetched again. A position of another history says nothing about what is
+    kept, so the connection starts at the head. One below the floor lacks only what was removed:
+    the connection starts there, and gets what is still kept.
     """
     if wanted is None:
         return Start("live", head)
-    if not numbering.holds(wanted, last) or wanted.offset < floor:
+    if not numbering.holds(wanted, last):
         return Start("reset", head)
-    return Start("resumed", wanted.offset)
+    return Start("reset" if wanted.offset < floor else "resumed", wanted.offset)

@@ -88,7 +88,8 @@ async def test_what_was_pruned_is_a_reset(node: Node, streams: MemoryLog) -> Non
     pruned = await streams.prune()
     node.delivery.standings.raise_floors(pruned.floors)
     early, late = Peer(node, 1), Peer(node, 2)
-    assert (await early.connect(Position("epoch-1", 14))).outcome == "reset"
+    start = await early.connect(Position("epoch-1", 14))
+    assert (start.outcome, start.offset, start.head) == ("reset", 14, 20)
     assert (await late.connect(Position("epoch-1", 15))).outcome == "resumed"
     assert late.offsets() == [16, 17, 18, 19, 20]
 

@@ -1,5 +1,8 @@
 """Any order of sends, deletions, acks, stalls, disconnects, resumes, prunes and restarts.
 
+Every message that is kept and above a tab's position comes, in order. After a `reset` none comes
+twice as a new one, and nothing above the head that it told is missing.
+
 At a restart a copy of all that was kept may be put back.
 
 A model knows what each tab must have seen; the tabs behave as clients are told to.
@@ -48,23 +51,40 @@ class Tab:
     taken: dict[int, Row] = field(default_factory=dict)
     """By its offset, each message as it was kept when it came."""
     text: str = ""
+    head: int = 0
+    """The one of the last `reset`: what comes up to here is no news, on later connections too."""
+    news: dict[int, Row] = field(default_factory=dict)
+    """By its offset, each message that came as a new one."""
+    resets: bool = False
+    """Whether this connection began with `reset`."""
     read: int = 0
     snapshots: dict[str, int] = field(default_factory=dict)
 
-    def enter(self, node: Node, *, by_cursor: bool, live: bool, snapshot: bool) -> None:
+    def enter(
+        self, node: Node, *, by_cursor: bool, live: bool, snapshot: bool, stalled: bool
+    ) -> None:
         wanted = None if by_cursor or live else self.position
         self.peer = Peer(node, self.device, self.instance)
+        if stalled:
+            self.peer.stall()
         self.read = 0
         start = self.peer.enter(wanted, live=live, snapshot=snapshot)
         assert start.head >= start.offset
         self.text = start.epoch
-        if wanted is None or start.outcome != "resumed":
-            # A new beginning: its state is fetched, and all it had before is part of that.
-            self.since = start.offset
-            self.taken.clear()
-            self.position = None
-        if start.outcome == "resumed" and wanted is not None:
+        self.resets = start.outcome == "reset"
+        if start.outcome != "resumed":
+            self.head = start.head
+        if wanted is not None and node.log.numbering.holds(wanted, node.log.last):
+            # It goes on from where it is, though after a `reset` something is gone.
             assert start.offset == wanted.offset
+            return
+        assert wanted is None or start.offset == start.head
+        # A new beginning: its state is fetched, and all it had before is part of that.
+        self.since = start.offset
+        self.taken.clear()
+        self.position = None
+        if not self.resets:
+            self.news.clear()
 
     def take(self, history: Mapping[int, Row]) -> None:
         """Read what has arrived, dropping what is not above the position, snapshots apart."""
@@ -85,9 +105,18 @@ class Tab:
                 assert offset > max(self.taken, default=0), "out of order, or twice"
                 assert self.position is None or offset > self.position.offset
                 self.taken[offset] = history[offset]
+                self.note(message, history[offset])
                 if self.position is not None:
                     self.position = Position(self.text, offset)
         self.read = len(messages)
+
+    def note(self, message: Mapping[str, Any], row: Row) -> None:
+        """Check how the message is marked, and that none is new twice."""
+        marked, offset = message.get("replayed", False), row.offset
+        assert marked is (self.resets and offset <= self.head)
+        if offset > self.head:
+            assert self.news.get(offset) is not row, "new twice"
+            self.news[offset] = row
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -175,15 +204,20 @@ class Interleavings(RuleBasedStateMachine):
         send = Publication(ToUser(1), "note.x", {"pad": "." * 300}, Keep("log"))
         self.run(self.submit(send, number, turns))
 
-    @rule(tab=tabs, by_cursor=rarely, live=rarely, snapshot=rarely)
+    @rule(tab=tabs, by_cursor=rarely, live=rarely, snapshot=rarely, stalled=rarely)
     def connect(
-        self, tab: Any, by_cursor: bool, live: bool = False, snapshot: bool = False
+        self,
+        tab: Any,
+        by_cursor: bool,
+        live: bool = False,
+        snapshot: bool = False,
+        stalled: bool = False,
     ) -> None:
         async def enter() -> None:
             one = self.tabs[tab]
             await self.node.delivery.standings.prepare(1, one.device)
             self.leave(one)
-            one.enter(self.node, by_cursor=by_cursor, live=live, snapshot=snapshot)
+            one.enter(self.node, by_cursor=by_cursor, live=live, snapshot=snapshot, stalled=stalled)
 
         self.run(enter())
 
@@ -204,6 +238,13 @@ class Interleavings(RuleBasedStateMachine):
     def stall(self, tab: Any) -> None:
         if (peer := self.tabs[tab].peer) is not None:
             peer.stall()
+
+    @rule(number=st.integers(1, 12))
+    def overtake(self, number: int) -> None:
+        """Store and remove messages while nobody who has stalled reads on."""
+        self.burst(number=number, turns=0)
+        self.run(self.node.committer.drain())
+        self.prune()
 
     @rule(tab=tabs, back=st.integers(0, 3))
     def acknowledge(self, tab: Any, back: int) -> None:
@@ -277,6 +318,8 @@ class Interleavings(RuleBasedStateMachine):
             missing = [row.offset for row in owed if row.offset not in tab.taken]
             kept = {row.offset for row in self.streams.rows}
             assert not [offset for offset in missing if offset in kept], "something was lost"
+            log = {row.offset for row in owed if row.key is None}
+            assert not [one for one in missing if one in log and one > tab.head], "a silent gap"
             assert set(tab.taken) <= {row.offset for row in owed}, "something was not its own"
             of_the_log = [self.streams.history[offset] for offset in tab.taken]
             assert [*tab.taken.values()] == of_the_log, "resumed over a gap"

@@ -54,12 +54,17 @@ def test_a_cursor_needs_no_generation() -> None:
     [
         (None, Start("live", 8)),
         (Position("e.1", 5), Start("resumed", 5)),
-        (Position("e.1", 4), Start("reset", 8)),
+        (Position("e.1", 4), Start("reset", 4)),
+        (Position("e", 2), Start("reset", 2)),
         (Position("e.1", 9), Start("resumed", 9)),
         (Position("e.1", 10), Start("reset", 8)),
         (Position("e", 5), Start("reset", 8)),
+        (Position("f", 4), Start("reset", 8)),
     ],
-    ids=["none", "at the floor", "below the floor", "at the last", "above", "ended before"],
+    ids=[
+        *("none", "at the floor", "below the floor", "below it in an older generation"),
+        *("at the last", "above", "ended before", "below the floor of another epoch"),
+    ],
 )
 def test_where_a_connection_starts(wanted: Position | None, start: Start) -> None:
     assert resume(wanted, numbering(3), head=8, floor=5, last=9) == start

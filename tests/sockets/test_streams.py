@@ -11,6 +11,7 @@ from app.keys import DATABASE, NODE
 from app.node.inflow import MAX_OUTSTANDING
 from app.protocol.keep import Keep
 from app.protocol.publication import Publication, ToEveryone
+from app.streams.maintenance import Maintenance
 
 Message = dict[str, Any]
 
@@ -314,6 +315,68 @@ async def test_a_new_epoch_closes_all_and_resets_who_comes_back(
     assert start["outcome"] == "reset"
     assert start["epoch"] == node.log.numbering.text
     assert node.log.epoch != stored["epoch"]
+
+
+async def prune(server: Server) -> None:
+    node = server.app[NODE]
+    await Maintenance(node.log, node.delivery.standings).prune()
+
+
+@pytest.mark.parametrize("by", ["position", "cursor"])
+async def test_a_device_whose_messages_were_removed_is_reset_and_gets_what_is_kept(
+    serve, by: str
+) -> None:
+    server = await serve(retention_rows=3)
+    phone, laptop = await server.device("phone"), await server.device("laptop")
+    away = await server.connect(laptop)
+    sender = await server.connect(phone)
+    await store(sender, 1)
+    assert (await away.receive())["offset"] == 1
+    assert (await away.ask("ack", {"offset": 1}))["type"] == "ok"
+    await away.close()
+    await store(sender, store="latest", key="volume")
+    for number in range(3, 11):
+        await store(sender, number)
+    await prune(server)
+
+    text = server.app[NODE].log.numbering.text
+    query = f"?epoch={text}&offset=1" if by == "position" else "?snapshot=0"
+    back = await server.open(laptop, query)
+    start = (await back.receive())["payload"]["resume"]
+    assert start == {"outcome": "reset", "epoch": text, "offset": 1, "head": 10}
+    kept, position = await upto_position(back)
+    assert [(one["offset"], "snapshot" in one, "replayed" in one) for one in kept] == [
+        (2, True, False),
+        *((offset, False, True) for offset in (2, 8, 9, 10)),
+    ]
+    assert position == {"epoch": text, "offset": 10, "live": True}
+
+
+async def test_a_replay_is_marked_up_to_the_head_that_was_told(serve) -> None:
+    server = await serve(retention_rows=3)
+    sender = await server.connect(await server.device("phone"))
+    for number in range(1, 11):
+        await store(sender, number)
+    await prune(server)
+    text = server.app[NODE].log.numbering.text
+    laptop = await server.device("laptop")
+    peer, start = await resume(server, laptop, text, 4)
+    assert (start["outcome"], start["offset"], start["head"]) == ("reset", 4, 10)
+    kept, position = await upto_position(peer)
+    assert [(one["offset"], one["replayed"]) for one in kept] == [(8, True), (9, True), (10, True)]
+    assert position == {"epoch": text, "offset": 10, "live": True}
+    await store(sender, 11)
+    assert "replayed" not in await peer.receive()
+    await peer.close()
+    # One that broke off in its middle goes on there; what it gets then is not marked.
+    again, start = await resume(server, laptop, text, 8)
+    assert start["outcome"] == "resumed"
+    kept, _ = await upto_position(again)
+    assert [(one["offset"], "replayed" in one) for one in kept] == [
+        (9, False),
+        (10, False),
+        (11, False),
+    ]
 
 
 async def test_what_everyone_gets_is_for_users_that_were_away_too(
