@@ -142,10 +142,11 @@ def _json(value: object) -> str:
 
 
 def _mark(message: dict[str, Any]) -> str:
-    """Return the offset of a durable message, and whether it came in a snapshot."""
+    """Return the offset of a durable message, and whether it came as a snapshot's or a replay."""
     if "offset" not in message:
         return ""
-    return f"[{message['offset']}{' snapshot' if message.get('snapshot') else ''}]  "
+    how = [name for name in ("snapshot", "replayed") if message.get(name)]
+    return f"[{' '.join([str(message['offset']), *how])}]  "
 
 
 def printable(text: str) -> str:

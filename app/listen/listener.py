@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 import orjson
 
-from app.listen.recovery import PLAIN, Kept, Progress, Retry, Start, Typed
+from app.listen.recovery import PLAIN, Kept, Progress, Retry, Start, Typed, older_follow
 from app.listen.signing import ListenEnded, open_session, unreachable
 from app.protocol.close import SESSION_EXPIRED
 from app.protocol.position import Position
@@ -209,6 +209,8 @@ class Listener:
             if self._typed.hold_seconds is not None:
                 self._held.set()
         elif self._progress.is_new(message):
+            if self._progress.is_replay(message):
+                message["replayed"] = True
             self._screen.message(text, message)
             # Only after it was shown: an unshown message must not be acknowledged.
             self._progress.shown(message)
@@ -322,7 +324,12 @@ def _start(resume: dict[str, Any], wanted: Position | None) -> str:
     if resume["outcome"] == "live":
         return f"Live: nothing to resume, the newest is {head}."
     place = f"position {wanted.offset}" if wanted else "the cursor"
+    if older_follow(resume):
+        return (
+            f"Reset: some of what followed {place} was removed. What is kept follows, "
+            f"replayed up to {head}; fetch your state again."
+        )
     return (
-        f"Reset: what follows {place} is not kept, or the numbering is a new one. "
+        f"Reset: {place} is none of this server's, or of a history that it has lost. "
         f"It goes on live from {offset}; fetch your state again."
     )

@@ -42,8 +42,9 @@ class Progress:
     """A listener's place in its stream: `position` is what was shown up to, None until known.
 
     It follows the rules for positioned clients in docs/protocol.md: a snapshot does not move the
-    position, a message at or below the position has been shown before, and the outcome alone tells
-    whether a position held, never the text of the epoch.
+    position, a message at or below the position has been shown before, one at or below the head of
+    the last `reset` is a replay, and the outcome alone tells whether a position held, never the
+    text of the epoch.
     """
 
     def __init__(self, start: Start = PLAIN) -> None:
@@ -51,6 +52,7 @@ class Progress:
         self._start = start
         self._epoch = ""
         self._seen = 0
+        self._reset_head = 0
         self._settled = False
 
     @property
@@ -84,16 +86,20 @@ class Progress:
         if known is None and isinstance(self._start, int):
             self.position = Position(self._epoch, self._start)
             return False
-        if resume["outcome"] == "resumed" and known is not None and self._still_holds(known):
+        outcome = resume["outcome"]
+        if outcome != "resumed":
+            self._reset_head = int(resume["head"]) if outcome == "reset" else 0
+        goes_on = outcome == "resumed" or older_follow(resume)
+        if goes_on and known is not None and self._still_holds(known):
             self._seen = max(self._seen, known.offset)
         return True
 
     def _still_holds(self, known: Position) -> bool:
-        """Tell whether the messages up to the known position are those of the resumed stream.
+        """Tell whether the messages up to the known position are those of the server's stream.
 
-        The server resumed a positioned listener at that very position. A plain one it resumed at
-        its device's cursor, which may lie behind, and only an equal text says that the numbers are
-        the same: after a start of the server a plain listener rather shows a message twice.
+        A positioned listener goes on at that very position. A plain one goes on at its device's
+        cursor, which may lie behind, and only an equal text says that the numbers are the same:
+        after a start of the server a plain listener rather shows a message twice.
         """
         return self.positioned or known.epoch == self._epoch
 
@@ -101,6 +107,16 @@ class Progress:
         """Tell whether to show the message: anything but what is at or below the position."""
         offset = _moves_to(message)
         return offset is None or offset > self._seen
+
+    def is_replay(self, message: Mapping[str, Any]) -> bool:
+        """Tell whether the state fetched after a `reset` may have what this message says.
+
+        The server marks it only on the connection that began with the `reset`.
+        """
+        offset = _moves_to(message)
+        return message.get("replayed") is True or (
+            offset is not None and offset <= self._reset_head
+        )
 
     def shown(self, message: Mapping[str, Any]) -> None:
         """Move the position to this message, which has just been shown."""
@@ -117,6 +133,11 @@ class Progress:
         self._seen = offset
         self._settled = True
         self.position = Position(self._epoch, offset)
+
+
+def older_follow(resume: Mapping[str, Any]) -> bool:
+    """Tell whether messages up to the head follow, as after a `reset` at the own position."""
+    return int(resume["offset"]) < int(resume["head"])
 
 
 def _moves_to(message: Mapping[str, Any]) -> int | None:

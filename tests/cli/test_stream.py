@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from serving import PATIENCE
 
-from tests.cli.conftest import ROOT, CommandLine, Process, Served
+from tests.cli.conftest import ROOT, CommandLine, Process, Served, Spawn
 
 pytestmark = pytest.mark.process
 
@@ -229,7 +229,32 @@ def test_a_listener_in_json_tells_when_a_message_was_taken_and_when_it_came(
 
 def test_an_offset_that_was_never_given_out_is_a_reset(served: Served) -> None:
     listener = served.listen("ada", "--from", "999999")
-    assert started(listener).startswith("Reset: what follows position 999999 is not kept")
+    assert started(listener).startswith("Reset: position 999999 is none of this server's")
+
+
+def test_from_an_offset_whose_messages_were_removed_what_is_kept_is_replayed(
+    run: CommandLine, spawn: Spawn
+) -> None:
+    run.add()
+    folder = ("--data-dir", str(run.data_dir))
+    first = spawn("serve", "--port", "0", *folder)
+    assert first.line()
+    for number in range(5):
+        run("send", "app.n", str(number), "--user", "ada", "--store", "log")
+    assert first.interrupt() == 0
+    assert spawn("serve", "--port", "0", "--retention-rows", "2", *folder).line()
+    while not run.json("stream", "info", "ada")["user"]["floor"]:
+        pass
+    listener = spawn("listen", "ada", "--from", "0", "--count", "2", *folder)
+    assert listener.state().startswith("Connected to ")
+    assert listener.state() == (
+        "Reset: some of what followed position 0 was removed. What is kept follows, "
+        "replayed up to 5; fetch your state again."
+    )
+    assert [listener.line().split("  ", 1)[1] for _ in range(2)] == [
+        "[4 replayed]  app.n  3",
+        "[5 replayed]  app.n  4",
+    ]
 
 
 def test_verbose_shows_positions_and_in_json_as_they_are(served: Served) -> None:

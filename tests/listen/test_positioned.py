@@ -71,6 +71,28 @@ async def test_a_reset_is_told_clearly_and_it_goes_on_from_there(world: World) -
     assert "fetch your state again" in told
 
 
+async def test_after_a_reset_for_age_what_is_kept_is_shown_as_replayed(world: World) -> None:
+    world.meets(
+        world.sends(started("live", 7), position(7), close=GONE),
+        world.sends(started("reset", 7, 20), note("16", offset=16, replayed=True), close=GONE),
+        world.sends(
+            started("resumed", 16, 21),
+            *(note(str(offset), offset=offset) for offset in (17, 20, 21)),
+            close=GONE,
+        ),
+    )
+    await world.listen(count=4, start="live")
+    assert world.queries[1:] == [{"epoch": "e", "offset": "7"}, {"epoch": "e", "offset": "16"}]
+    assert shown(world) == ["16", "17", "20", "21"]
+    marked = [message.get("replayed", False) for message in world.screen.messages]
+    assert marked == [True, True, True, False]
+    [told] = [one for one in world.screen.states if one.startswith("Reset")]
+    assert told == (
+        "Reset: some of what followed position 7 was removed. What is kept follows, "
+        "replayed up to 20; fetch your state again."
+    )
+
+
 @pytest.mark.parametrize(
     ("first", "sentence"),
     [

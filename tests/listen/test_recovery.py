@@ -11,8 +11,8 @@ from app.listen.recovery import PLAIN, Progress, Start, Typed
 from app.protocol.position import Position
 
 
-def resume(outcome: str, offset: int, epoch: str = "e") -> dict[str, Any]:
-    return {"outcome": outcome, "epoch": epoch, "offset": offset, "head": offset}
+def resume(outcome: str, offset: int, epoch: str = "e", head: int = 0) -> dict[str, Any]:
+    return {"outcome": outcome, "epoch": epoch, "offset": offset, "head": max(head, offset)}
 
 
 def durable(offset: int, **more: Any) -> dict[str, Any]:
@@ -136,6 +136,46 @@ def test_a_reset_keeps_the_old_position_until_the_new_one_is_told() -> None:
     progress.reached({"epoch": "new", "offset": 4, "live": True})
     assert progress.position == progress.acknowledgeable == Position("new", 4)
     assert progress.is_new(durable(5))
+
+
+def test_a_reset_for_age_goes_on_at_its_own_position_and_tells_replays_from_news() -> None:
+    progress = at(7)
+    assert progress.connected(resume("reset", 7, "e.2", head=20))
+    assert progress.position == Position("e", 7)
+    assert not progress.is_new(durable(7))
+    assert not progress.is_replay(durable(3, snapshot=True))
+    assert progress.acknowledgeable is None
+    replayed = durable(16, replayed=True)
+    assert progress.is_new(replayed)
+    assert progress.is_replay(replayed)
+    progress.shown(replayed)
+    assert progress.position == progress.acknowledgeable == Position("e.2", 16)
+    assert not progress.is_replay(durable(21))
+
+
+def test_a_replay_that_broke_off_goes_on_as_one_until_the_head_that_was_told() -> None:
+    progress = at(7)
+    progress.connected(resume("reset", 7, head=20))
+    progress.shown(durable(16, replayed=True))
+    progress.connected(resume("resumed", 16, "e.3", head=25))
+    assert [progress.is_replay(durable(offset)) for offset in (17, 20, 21)] == [True, True, False]
+
+
+@pytest.mark.parametrize("outcome", ["live", "reset"])
+def test_after_another_beginning_nothing_is_a_replay(outcome: str) -> None:
+    progress = at(7)
+    progress.connected(resume("reset", 7, head=20))
+    progress.connected(resume(outcome, 4, "new"))
+    assert not progress.is_replay(durable(5))
+
+
+def test_a_plain_one_that_a_cursor_resets_takes_nothing_twice() -> None:
+    progress = Progress()
+    progress.connected(resume("live", 5))
+    progress.shown(durable(7))
+    progress.connected(resume("reset", 5, head=9))
+    assert not progress.is_new(durable(7, replayed=True))
+    assert progress.is_new(durable(9, replayed=True))
 
 
 def test_after_a_reset_within_the_epoch_lower_offsets_are_new() -> None:
