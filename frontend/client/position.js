@@ -1,3 +1,5 @@
+/** @typedef {{ outcome: string, epoch: string, offset: number, head: number }} Resume */
+
 /**
  * Up to where this tab has everything: an offset of an epoch, for one user and device. It is stored
  * at each step, so a reload goes on from there. The epoch is whatever text the server gave last, and
@@ -11,6 +13,9 @@ export class Position {
   epoch;
 
   offset = 0;
+
+  /** What comes up to here is a replay: the state fetched at the last `reset` may have it. */
+  head = 0;
 
   #shelf;
 
@@ -31,20 +36,21 @@ export class Position {
   }
 
   /**
-   * A connection starts here; one that goes on from where we were takes nothing back.
+   * A connection starts here; one that goes on from where we were takes nothing back. That may also be
+   * one that was `reset` below the head.
    *
    * False if a handler has moved us since the server was asked, and the server has started anew since
    * the message came: then the server has to be asked about where we are now.
    *
-   * @param {string} epoch
-   * @param {number} offset
-   * @param {boolean} resumed
+   * @param {Resume} resume
    */
-  start(epoch, offset, resumed) {
-    const moved = resumed && offset < this.offset;
-    if (moved) return epoch === this.epoch;
+  start({ outcome, epoch, offset, head }) {
+    const resumed = outcome === 'resumed';
+    const moved = (resumed || offset < head) && offset < this.offset;
+    if (moved && epoch !== this.epoch) return false;
     this.epoch = epoch;
-    this.#move(offset);
+    if (!resumed) this.head = head;
+    this.#move(moved ? this.offset : offset);
     return true;
   }
 
@@ -62,14 +68,14 @@ export class Position {
 
   forget() {
     this.owner = this.epoch = undefined;
-    this.offset = 0;
+    this.offset = this.head = 0;
     this.#shelf.put(undefined);
   }
 
   /** @param {number} offset */
   #move(offset) {
-    const { owner, epoch } = this;
+    const { owner, epoch, head } = this;
     this.offset = offset;
-    this.#shelf.put({ owner, epoch, offset });
+    this.#shelf.put({ owner, epoch, offset, head });
   }
 }

@@ -10,6 +10,7 @@ import { SwitchboardError } from './errors.js';
  * @property {true} [deleted] the value is gone
  * @property {{ device_id: number, instance: string }} [from]
  * @property {boolean} [snapshot]
+ * @property {boolean} [replayed] after a `reset`: the fetched state may have it already
  * @property {string} [reply_to]
  */
 

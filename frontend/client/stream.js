@@ -76,6 +76,7 @@ export class Stream {
     if (type === 'position') return this.#reached(connection, payload);
     const durable = offset !== undefined && !snapshot;
     if (durable && offset <= this.#position.offset) return;
+    if (durable && offset <= this.#position.head) message.replayed = true;
     await this.#hooks.emit('message', message);
     for (const handler of this.#handlers.of(type)) {
       await this.#guard(() => handler(type, payload, message));
@@ -110,16 +111,15 @@ export class Stream {
    * for until it is complete, so that a connection lost meanwhile needs no second reset.
    *
    * @param {Connection} connection
-   * @param {{ outcome: string, epoch: string, offset: number, head: number }} resume
+   * @param {import('./position.js').Resume} resume
    */
   async #begin(connection, resume) {
     const { outcome, epoch, offset, head } = resume;
     this.#head = head;
     if (outcome !== 'resumed') this.snapshotDue = true;
     this.#values = this.snapshotDue ? new Map() : undefined;
-    if (!this.#position.start(epoch, offset, outcome === 'resumed'))
-      return connection.fail('moved');
-    if (outcome === 'reset') await this.#hooks.emit('reset', { epoch, offset });
+    if (!this.#position.start(resume)) return connection.fail('moved');
+    if (outcome === 'reset') await this.#hooks.emit('reset', { epoch, offset, head });
     await this.#hooks.emit('resume', resume);
   }
 

@@ -22,6 +22,7 @@ import { useAuth } from './auth.js';
  * @property {string} [key] of a latest value
  * @property {boolean} deleted whether the value is gone
  * @property {boolean} snapshot
+ * @property {boolean} replayed whether it is no news, since it came after a reset
  *
  * @typedef {import('../components/playground/draft.js').Parcel} Parcel
  *
@@ -128,6 +129,7 @@ function arrivalOf(message, number) {
     key: message.key,
     deleted: message.deleted === true,
     snapshot: message.snapshot === true,
+    replayed: message.replayed === true,
   };
 }
 

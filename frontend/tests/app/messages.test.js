@@ -46,10 +46,19 @@ describe('the feed', () => {
     const { messages } = await playing();
     server.push({ type: 'a.one', payload: 1, offset: 7, from: { device_id: 2, instance: 'x' } });
     server.push({ type: 'b.two', payload: { text: 'é' }, snapshot: true });
-    await received(messages, 2);
+    server.push({ type: 'c.three', offset: 8, replayed: true });
+    await received(messages, 3);
     expect(messages.arrivals).toMatchObject([
+      { type: 'c.three', offset: 8, snapshot: false, replayed: true },
       { type: 'b.two', json: '{"text":"é"}', snapshot: true },
-      { type: 'a.one', json: '1', offset: 7, from: { device_id: 2 }, snapshot: false },
+      {
+        type: 'a.one',
+        json: '1',
+        offset: 7,
+        from: { device_id: 2 },
+        snapshot: false,
+        replayed: false,
+      },
     ]);
   });
 

@@ -189,14 +189,19 @@ it('copies the feed as JSON, oldest first, as it was on the wire', async () => {
   const writeText = vi.spyOn(navigator.clipboard, 'writeText').mockResolvedValue();
   server.push({ type: 'a.one', payload: 1, offset: 3, time: 5, key: 'k' });
   server.push({ type: 'b.two', snapshot: true, from: { device_id: 2, instance: 'x' } });
-  await until(() => screen.findAll('[data-testid=message]').length === 2);
+  server.push({ type: 'c.three', offset: 4, replayed: true });
+  await until(() => screen.findAll('[data-testid=message]').length === 3);
+  const chips = screen.findAll('[data-testid=message]').map((row) => row.find('.chip').text());
+  expect(chips).toEqual(['replayed', 'snapshot', 'offset 3']);
   await button(screen, 'Copy all').trigger('click');
   const copied = JSON.parse(writeText.mock.calls[0][0]);
   expect(copied).toMatchObject([
     { type: 'a.one', payload: 1, offset: 3, time: 5, key: 'k' },
     { type: 'b.two', payload: null, snapshot: true, from: { device_id: 2, instance: 'x' } },
+    { type: 'c.three', payload: null, offset: 4, replayed: true },
   ]);
   expect(copied[0]).not.toHaveProperty('snapshot');
   expect(copied[1]).not.toHaveProperty('deleted');
   expect(Date.now() - Date.parse(copied[0].received_at)).toBeLessThan(86_400_000);
+  expect(copied[0]).not.toHaveProperty('replayed');
 });

@@ -45,7 +45,7 @@ describe('a start of the server', () => {
     server.putBack(copy);
     server.store('note.text', 'in its place');
     await pass(700);
-    expect(page.told('reset')).toEqual([{ epoch: 'epoch-1.1', offset: 1 }]);
+    expect(page.told('reset')).toEqual([{ epoch: 'epoch-1.1', offset: 1, head: 1 }]);
     server.store('note.text', 'b');
     await settle();
     expect(payloads(page)).toEqual(['lost', 'b']);

@@ -248,7 +248,7 @@ describe('reset', () => {
       server.beginEpoch('epoch-2');
       server.store('note.text', 'unseen');
     });
-    expect(page.told('reset')).toEqual([{ epoch: 'epoch-2', offset: 1 }]);
+    expect(page.told('reset')).toEqual([{ epoch: 'epoch-2', offset: 1, head: 1 }]);
     server.store('note.text', 'b');
     await settle();
     expect(payloads(page)).toEqual(['a', 'b']);
@@ -258,16 +258,16 @@ describe('reset', () => {
   it('is told once when the position is too old', async () => {
     const { page, server } = await away((server) => {
       server.store('note.text', 'removed');
-      server.floor = 2;
+      server.expire(2);
     });
     server.cut();
     await pass(700);
-    expect(page.told('reset')).toEqual([{ epoch: 'epoch-1', offset: 2 }]);
+    expect(page.told('reset')).toEqual([{ epoch: 'epoch-1', offset: 1, head: 2 }]);
   });
 
   it('takes a position back that is above all that was given out', async () => {
     const { page, client, server } = await away((server) => server.beginEpoch('epoch-1'));
-    expect(page.told('reset')).toEqual([{ epoch: 'epoch-1', offset: 0 }]);
+    expect(page.told('reset')).toEqual([{ epoch: 'epoch-1', offset: 0, head: 0 }]);
     server.store('note.text', 'b');
     await settle();
     expect(payloads(page)).toEqual(['a', 'b']);

@@ -8,6 +8,7 @@
  *     server.store('note.text', 1)           a durable message, to all connections and later ones
  *     server.push('note.text', 1)            an ephemeral one
  *     server.store('a.b', 1, { key: 'k' })   a latest value; server.remove('a.b', 'k') deletes it
+ *     server.expire(7)                       retention removes all up to this offset
  *     server.close(4002, 'too_slow')         closes all, with `goaway` if one is given
  *     server.cut()                           the network is gone: closes arrive as 1006
  *
@@ -32,8 +33,7 @@ export class FakeServer {
   /** Each `{offset, message, key, target}` in order. */
   stream = [];
 
-  /** Positions below are `reset`. */
-  floor = 0;
+  #floor = 0;
 
   /** Whether what was stored is held back, so that connections stay behind. */
   holding = false;
@@ -100,6 +100,12 @@ export class FakeServer {
 
   push(type, payload = null, more = {}) {
     for (const peer of this.peers) peer.tell({ type, payload, ...more });
+  }
+
+  /** Retention: what is kept up to here is gone, values apart, and positions below are `reset`. */
+  expire(upto) {
+    this.#floor = upto;
+    this.stream = this.stream.filter(({ offset, key }) => key || offset > upto);
   }
 
   /** Closes all connections, or those of one instance, as our code would. */
@@ -207,6 +213,7 @@ export class FakeServer {
     this.peers.add(peer);
     const resume = this.#resume(peer.query);
     peer.position = resume.offset;
+    if (resume.outcome === 'reset') peer.replayUpto = this.#head;
     peer.tell({ type: 'connected', payload: this.#facts(peer, resume) });
     if (resume.outcome !== 'resumed' || resume.fromCursor || peer.query.get('snapshot') === '1') {
       this.#snapshot(peer);
@@ -239,8 +246,8 @@ export class FakeServer {
     }
     const offset = Number(query.get('offset'));
     const end = given === this.text ? this.#head + 1 : (this.#ends.get(given) ?? 0);
-    const known = offset >= this.floor && offset < end;
-    return known ? { outcome: 'resumed', offset } : { outcome: 'reset', offset: this.#head };
+    if (offset >= end) return { outcome: 'reset', offset: this.#head };
+    return { outcome: offset < this.#floor ? 'reset' : 'resumed', offset };
   }
 
   #snapshot(peer) {
@@ -256,7 +263,9 @@ export class FakeServer {
   #catchUp(peer) {
     if (this.holding) return;
     const behind = this.stream.filter(({ offset }) => offset > peer.position);
-    for (const { message } of behind) peer.tell(message);
+    for (const { offset, message } of behind) {
+      peer.tell(offset > peer.replayUpto ? message : { ...message, replayed: true });
+    }
     peer.position = this.#head;
     if (peer.fresh) this.#tellPosition(peer);
     peer.fresh = false;
@@ -284,6 +293,9 @@ export class FakeServer {
 /** One accepted connection, as the server knows it. */
 class Peer {
   position = 0;
+
+  /** What comes up to here is marked as replayed. */
+  replayUpto = 0;
 
   /** Whether no `position` was told yet. */
   fresh = false;

@@ -26,7 +26,8 @@ export function filtered(arrivals, text, feature) {
  *
  * @param {Arrival} arrival
  */
-export function asRecord({ cameAt, type, payload, offset, time, key, deleted, from, snapshot }) {
+export function asRecord(arrival) {
+  const { cameAt, type, payload, offset, time, key, deleted, from, snapshot, replayed } = arrival;
   return {
     received_at: new Date(cameAt).toISOString(),
     type,
@@ -37,6 +38,7 @@ export function asRecord({ cameAt, type, payload, offset, time, key, deleted, fr
     ...(deleted ? { deleted } : {}),
     ...(from ? { from } : {}),
     ...(snapshot ? { snapshot } : {}),
+    ...(replayed ? { replayed } : {}),
   };
 }
 
