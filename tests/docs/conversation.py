@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving import PATIENCE, Device, Peer, Server
+from sqlalchemy import Connection, delete, insert
 
-from app.keys import ACCOUNTS, NODE
+from app.keys import ACCOUNTS, DATABASE, NODE
 from app.protocol.close import CLOSES
 from app.protocol.messages import ClientMessage, decode
 from app.protocol.publication import Publication, ToDevice
+from app.storage.schema import floors, messages
 from tests.docs.pages import Example
 
 VOLATILE = frozenset(
@@ -68,6 +70,18 @@ def epochs(message: dict[str, Any]) -> list[str]:
 def alike(value: Any) -> str:
     """Return the JSON text of what is steady; 25 differs from 25.0, and keys have an order."""
     return json.dumps(steady(value), indent=1)
+
+
+async def remove(server: Server, user_id: int, upto: int) -> None:
+    """Remove the user's messages up to this offset, `latest` values apart, as retention does."""
+    gone = messages.c.user_id == user_id, messages.c.key.is_(None), messages.c.offset <= upto
+
+    def work(connection: Connection) -> None:
+        connection.execute(delete(messages).where(*gone))
+        connection.execute(insert(floors).values(user_id=user_id, offset=upto))
+
+    await server.app[DATABASE].transact(work)
+    server.app[NODE].delivery.standings.raise_floors({user_id: upto})
 
 
 @dataclass
@@ -132,6 +146,8 @@ class Frames:
             left = len(self.server.manager.connections()) - 1
             await self.peers.pop(name).close()
             await self.server.until(lambda: len(self.server.manager.connections()) == left)
+        elif cue.startswith("loses all up to "):
+            await remove(self.server, self.devices[name].user_id, int(cue.rpartition(" ")[2]))
         elif cue == "stops reading":
             await self._stop_reading(name)
         else:

@@ -12,6 +12,7 @@ from serving import Device, Peer, Server
 from app.keys import NODE
 from app.protocol.keep import Keep
 from app.protocol.publication import Publication, ToUser
+from tests.docs.conversation import remove
 from tests.docs.pages import page
 
 Message = dict[str, Any]
@@ -30,11 +31,12 @@ class App:
         self.mine: dict[str, int] = {}
         self.handled: list[int] = []
         self.fetched = 0
-        self.start(None)
+        self.replayed: list[int] = []
+        self.start(None, 0)
 
-    def start(self, position: tuple[str, int] | None) -> None:
+    def start(self, position: tuple[str, int] | None, head: int) -> None:
         """The client's process is a new one, with what was stored."""
-        self.stream = self._class(position, self._fetch, self._handle)
+        self.stream = self._class(position, head, self._fetch, self._handle)
 
     def _fetch(self) -> None:
         self.fetched += 1
@@ -43,6 +45,8 @@ class App:
     def _handle(self, message: Message) -> None:
         self.mine |= message["payload"]
         self.handled.append(message["offset"])
+        if message.get("replayed"):
+            self.replayed.append(message["offset"])
 
     async def change(self, key: str, value: int, keep: Keep | None = None) -> int:
         """The state is another one, and its message is stored; returns the offset."""
@@ -108,6 +112,36 @@ async def test_a_new_epoch_makes_it_fetch_the_state_again(app: App) -> None:
     assert app.mine == app.state
     assert app.fetched == 2
     assert app.stream.position[0] == node.log.numbering.text
+
+
+async def test_after_a_removal_it_fetches_the_state_and_tells_replays_from_news(app: App) -> None:
+    await app.visit(2)
+    for number in range(5):
+        await app.change("abc"[number % 3], 10 + number)
+    await remove(app.server, app.device.user_id, 5)
+    await app.visit(1)
+    assert app.mine == app.state
+    assert app.fetched == 2
+    assert app.handled == [1, 2, 6, 7, 8]
+    assert app.replayed == [6, 7]
+
+
+async def test_a_replay_that_breaks_off_goes_on_as_one_in_another_process(app: App) -> None:
+    await app.visit(2)
+    for number in range(5):
+        await app.change("a", number)
+    await remove(app.server, app.device.user_id, 4)
+    peer = await app.open()
+    for _ in range(2):
+        app.stream.receive(await peer.receive())
+    assert app.replayed == [5]
+    await peer.drop()
+    app.start(app.stream.position, app.stream.head)
+    await app.visit(1)
+    assert app.mine == app.state
+    assert app.handled == [1, 2, 5, 6, 7, 8]
+    assert app.replayed == [5, 6, 7]
+    assert app.fetched == 2
 
 
 async def test_a_position_frame_gives_the_text_for_the_messages_after_it(app: App) -> None:
