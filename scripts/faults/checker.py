@@ -1,10 +1,11 @@
 """The checker: tells from the devices' journals alone whether they have what they are owed.
 
-    python -m scripts.faults.checker [--expect MESSAGES] JOURNAL...
+    python -m scripts.faults.checker [--expect MESSAGES] [--removes] JOURNAL...
 
 Each instance of a device is owed every stored message that is for it and lies above the position
 where it started. A message is stored if the server told its sender so, or if any device received
-it. The exit status is 1 if there is a fault.
+it. Where the server removes old messages, a device need not have those between its own position at
+a `reset` and the first message after that. The exit status is 1 if there is a fault.
 """
 
 import argparse
@@ -24,7 +25,7 @@ MEANING: Final[Mapping[FaultKind, str]] = {
     "doubled": "received or kept more than once",
     "out of order": "not in the order in which it was sent and acknowledged",
     "foreign": "received by one whom it was not for, or changed on its way",
-    "reset": "a position that did not hold",
+    "reset": "a position that did not hold, or a replay that was not marked, or a mark on another",
     "refused": "an error for a message, or an ack, that had no fault",
     "unfinished": "a device that never caught up",
 }
@@ -46,9 +47,14 @@ class Verdict:
         return not self.faults
 
 
-def check(records: Iterable[Record], expect: int | None = None) -> Verdict:
-    """Return the verdict; `expect` is how many messages must have been stored."""
-    ledger = Ledger(records)
+def check(
+    records: Iterable[Record], expect: int | None = None, *, removes: bool = False
+) -> Verdict:
+    """Return the verdict; `expect` is how many messages must have been stored.
+
+    `removes` tells whether the server removes old messages.
+    """
+    ledger = Ledger(records, removes=removes)
     kept = [one for one in ledger.messages.values() if one.offset is not None]
     for message in kept:
         _check_message(ledger, message)
@@ -69,7 +75,7 @@ def _check_message(ledger: Ledger, message: Message) -> None:
         ledger.fault(kind, f"{message.name} has the offsets {sorted(offsets)}")
     offset = min(offsets)
     for peer in ledger.audience(message):
-        if message.name in peer.received:
+        if message.name in peer.received or offset in peer.gaps:
             continue
         if peer.start is None or peer.start < offset:
             known = "acknowledged" if message.acknowledged else "received by others"
@@ -105,6 +111,8 @@ def _counts(ledger: Ledger, kept: Sequence[Message]) -> dict[str, int]:
         "received": seen["received"],
         "connections": seen["connected"],
         "resumed": seen["resumed"],
+        "told reset": seen["reset"],
+        "replayed": seen["replayed"],
     }
 
 
@@ -125,10 +133,11 @@ def main(arguments: Sequence[str]) -> int:
     """Check and print; returns the exit status."""
     parser = argparse.ArgumentParser(prog="checker", description=__doc__)
     parser.add_argument("--expect", type=int, help="how many messages must have been kept")
+    parser.add_argument("--removes", action="store_true", help="the server removes old messages")
     parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL")
     options = parser.parse_args(arguments)
     records = chain.from_iterable(read(path) for path in options.journals)
-    verdict = check(records, options.expect)
+    verdict = check(records, options.expect, removes=options.removes)
     print(show(verdict))
     return 0 if verdict.good else 1
 

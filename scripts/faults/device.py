@@ -145,10 +145,10 @@ class Device:
         asked = None if self._came_by_cursor or self.position is None else self.position.offset
         self._epoch = resume["epoch"]
         number, epoch, offset = self.account.number, resume["epoch"], resume["offset"]
-        self.journal.write(Connected(number, asked, resume["outcome"], epoch, offset))
-        reset = resume["outcome"] == "reset"
-        if reset or (resume["outcome"] == "resumed" and self.position is None):
-            # After a reset its state is the one that it would fetch now.
+        outcome, head = resume["outcome"], resume["head"]
+        self.journal.write(Connected(number, asked, outcome, epoch, offset, head))
+        if (outcome == "reset" and offset == head) or (self.position is None and outcome != "live"):
+            # After such a reset its state is the one that it would fetch now.
             self.position = Position(epoch, offset)
         self.author.connected()
 
@@ -181,6 +181,7 @@ class Device:
             *(self.account.number, payload["message"], message["offset"]),
             *(source["device_id"], source["instance"]),
             is_whole(payload),
+            message.get("replayed", False),
         )
 
 

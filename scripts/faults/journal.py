@@ -33,6 +33,7 @@ class Connected:
     outcome: str
     epoch: str
     offset: int
+    head: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message above the device's position came; `whole` if it was unchanged."""
+    """A message above the device's position came; `whole` if it was unchanged.
+
+    `replayed` is the mark that the server gave it.
+    """
 
     what: ClassVar = "received"
     by: int
@@ -88,6 +92,7 @@ class Received:
     device: int
     instance: str
     whole: bool
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from scripts.faults.gaps import Gaps
 from scripts.faults.journal import (
     Acknowledged,
     Connected,
@@ -69,6 +70,9 @@ class Peer:
     newest: int = 0
     """The highest offset that it received, or that the server told it as its position."""
     received: dict[str, int] = field(default_factory=dict)
+    gaps: Gaps = field(default_factory=Gaps)
+    marked_upto: int = 0
+    """What comes on its connection up to this offset is marked as replayed, and nothing else is."""
     finished: bool = False
 
     def __str__(self) -> str:
@@ -85,9 +89,13 @@ class Peer:
 
 
 class Ledger:
-    """Takes the records in order, and notes the faults that a single record shows."""
+    """Takes the records in order, and notes the faults that a single record shows.
 
-    def __init__(self, records: Iterable[Record]) -> None:
+    With `removes`, the server may remove old messages. A `reset` at the own position tells of that.
+    """
+
+    def __init__(self, records: Iterable[Record], *, removes: bool = False) -> None:
+        self._removes = removes
         self.peers: dict[int, Peer] = {}
         self.messages: dict[str, Message] = {}
         self.faults: list[Fault] = []
@@ -137,9 +145,16 @@ class Ledger:
 
     def _connected(self, peer: Peer, record: Connected) -> None:
         self.counts[record.outcome] += 1
-        if record.outcome == "resumed" and peer.start is None:
+        removed = self._removes and record.outcome == "reset" and record.offset < record.head
+        peer.gaps.lost_connection()
+        peer.marked_upto = record.head if removed else 0
+        if removed:
+            peer.gaps.told(max(record.offset, peer.newest), record.head)
+        if (removed or record.outcome == "resumed") and peer.start is None:
             peer.start = record.offset
-        if record.outcome == "reset" or (record.asked is not None and record.outcome == "live"):
+        if (record.outcome == "reset" and not removed) or (
+            record.asked is not None and record.outcome == "live"
+        ):
             self.fault("reset", f"{peer} came with {record.asked} and was told {record.outcome!r}")
         elif record.asked is not None and record.offset != record.asked:
             text = f"{peer} came with {record.asked} and was put at {record.offset}"
@@ -157,6 +172,7 @@ class Ledger:
         self._same_epoch(peer, record.epoch)
         if peer.start is None:
             peer.start = record.offset
+        peer.gaps.came(record.offset + 1)
         if record.offset < peer.newest:
             text = f"{peer} was told position {record.offset} after {peer.newest}"
             self.fault("out of order", text)
@@ -187,6 +203,11 @@ class Ledger:
             self.fault("out of order", text)
         if record.message in peer.received:
             self.fault("doubled", f"{peer} got {record.message} twice")
+        peer.gaps.came(record.offset)
+        self.counts["replayed"] += record.replayed
+        if record.replayed != (record.offset <= peer.marked_upto):
+            text = f"{peer} got {record.message} with the mark {record.replayed}"
+            self.fault("reset", text)
         if not record.whole:
             self.fault("foreign", f"{peer} got {record.message}, which had changed on its way")
         peer.newest = max(peer.newest, record.offset)

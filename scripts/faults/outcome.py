@@ -33,10 +33,15 @@ class Outcome:
 
 
 def run_checker(
-    journals: Sequence[Path], expect: int | None = None, checker: str = "checker"
+    journals: Sequence[Path],
+    expect: int | None = None,
+    *,
+    checker: str = "checker",
+    removes: bool = False,
 ) -> bool:
     """Run the checker, which prints its table; return whether it found no fault."""
     wanted = ["--expect", str(expect)] if expect is not None else []
+    wanted += ["--removes"] if removes else []
     command = [sys.executable, "-m", f"scripts.faults.{checker}", *wanted, *map(str, journals)]
     print(flush=True)
     status = subprocess.run(command, cwd=ROOT, check=False).returncode

@@ -22,6 +22,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--most", type=int, default=400, help="messages that a device may miss")
     parser.add_argument("--window", type=int, default=5, help="seconds in which all come back")
     parser.add_argument(
+        "--rows", type=int, help="messages that are kept for a user; all if left out"
+    )
+    parser.add_argument(
         "--how",
         choices=("kill", "stop"),
         default="kill",
@@ -34,7 +37,11 @@ def run(options: argparse.Namespace, folder: Path) -> Outcome:
     allow_descriptors(options.devices + 1000)
     rng = random.Random(options.seed)
     users = -(-options.devices // DEVICES_EACH)
-    with Server(folder / "data", {"HEARTBEAT_SECONDS": "25"}) as server:
+    settings = {"HEARTBEAT_SECONDS": "25"}
+    removes = options.rows is not None
+    if removes:
+        settings["RETENTION_ROWS"] = str(options.rows)
+    with Server(folder / "data", settings) as server:
         tokens = asyncio.run(populate(server.database, users, DEVICES_EACH))[: options.devices]
         do = {"most": options.most, "seconds": options.window, "by_cursor": options.how == "stop"}
         people = accounts(tokens, DEVICES_EACH)
@@ -46,7 +53,7 @@ def run(options: argparse.Namespace, folder: Path) -> Outcome:
             facts = _storm(program, server, options)
         server.stop()
         errors = server.errors()
-    checked = run_checker([journal], expect=users * (options.most + 1))
+    checked = run_checker([journal], expect=users * (options.most + 1), removes=removes)
     faults = [f"the server logged an error: {line[:300]}" for line in errors[:5]]
     return Outcome(facts, faults, checked)
 

@@ -211,6 +211,54 @@ def test_an_error_for_what_had_no_fault_is_one(message: str) -> None:
     assert kinds([*story(), Refused(PHONE, message, "internal_error")]) == {"refused"}
 
 
+# The laptop was away for long: the server has removed `b` and what came before it, not `d` and `e`.
+REMOVED: dict[str, Record] = {
+    "laptop is back": Connected(LAPTOP, 3, "reset", "e", 3, 9),
+    "send d": Sent(PHONE, "d", 12),
+    "d is kept": stored("d", 7),
+    "send e": Sent(PHONE, "e", 12),
+    "e is kept": stored("e", 9),
+    "laptop has d": replace(got(LAPTOP, "d", 7), replayed=True),
+    "laptop has e": replace(got(LAPTOP, "e", 9), replayed=True),
+    "laptop is live": Positioned(LAPTOP, "e", 9),
+}
+
+
+def late(*without: str, removes: bool = True, **changed: Record) -> set[str]:
+    """Return the kinds of faults of the story in which the laptop comes back late."""
+    told = {name: one for name, one in STORY.items() if not name.startswith("laptop ")}
+    told |= {"laptop has a": STORY["laptop has a"], **REMOVED}
+    told |= {name.replace("_", " "): one for name, one in changed.items()}
+    assert set(without) <= set(told)
+    records = [*began(), *(one for name, one in told.items() if name not in without), *ended()]
+    # The tab is the same device, and gets what is for it.
+    tabs = [Received(TAB, name, offset, 11, "main", True) for name, offset in (("d", 7), ("e", 9))]
+    return {fault.kind for fault in check([*records, *tabs], removes=removes).faults}
+
+
+def test_what_was_removed_before_a_device_came_back_is_not_owed() -> None:
+    assert late() == set()
+    assert late("laptop has d") == set(), "the gap ends with the first that comes"
+
+
+def test_what_is_above_the_first_message_after_a_reset_is_owed() -> None:
+    assert late("laptop has e") == {"lost"}
+
+
+def test_without_removing_a_reset_is_a_fault() -> None:
+    assert "reset" in late(removes=False)
+
+
+def test_a_reset_away_from_the_own_position_is_a_fault() -> None:
+    assert "reset" in late(laptop_is_back=Connected(LAPTOP, 3, "reset", "e", 9, 9))
+    assert "reset" in late(laptop_is_back=Connected(LAPTOP, 3, "reset", "e", 5, 9))
+
+
+def test_a_replay_has_to_be_marked_and_nothing_else() -> None:
+    assert late(laptop_has_e=got(LAPTOP, "e", 9)) == {"reset"}
+    assert late(laptop_is_back=Connected(LAPTOP, 3, "reset", "e", 3, 8)) == {"reset"}
+
+
 def test_another_generation_of_the_same_epoch_is_no_reset() -> None:
     again = {"laptop_is_back": Connected(LAPTOP, 5, "resumed", "e.2", 5)}
     assert kinds(story(**again, laptop_is_live=Positioned(LAPTOP, "e.2", 5))) == set()
