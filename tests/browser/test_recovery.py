@@ -136,3 +136,21 @@ def test_a_page_that_comes_back_from_the_back_forward_cache_has_missed_nothing(
     keep(server.run, "after")
     has_once_and_in_order(tab, "first", "while-away", "after")
     until(lambda: server.sockets() == 1, "one connection")
+
+
+def test_a_page_that_was_away_for_too_long_gets_what_is_left_as_no_news(
+    tab: Tab, server: ServerProcess, start_server: StartServer, folder: Path
+) -> None:
+    context = tab.page.context
+    context.set_offline(True)
+    tab.lost_status("connected")
+    keep(server.run, "removed", "removed-too", "left", "left-too")
+    server.signal(signal.SIGTERM)
+    assert server.process.wait() == 0
+    again = start_server(folder, port=server.port, heartbeat_seconds=HEARTBEAT, retention_rows=2)
+    until(lambda: again.run.json("stream", "info", "ada")["rows"] == 2, "messages to be removed")
+    context.set_offline(False)
+    tab.has_status("connected")
+    keep(again.run, "after")
+    has_once_and_in_order(tab, "first", "left", "left-too", "after")
+    assert ["replayed" in row for row in tab.feed()] == [False, True, True, False]
