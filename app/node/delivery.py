@@ -89,7 +89,7 @@ class Delivery:
         wanted = snapshot if started.outcome == "resumed" else connection.positioned
         replay_upto = started.head if started.outcome == "reset" else NOTHING
         if standing.keys and wanted:
-            self._start_catching_up(connection, started.head, replay_upto)
+            self._start_catching_up(connection, started.head, replay_upto=replay_upto)
         elif connection.place.behind:
             self._start_catching_up(connection, replay_upto=replay_upto)
         else:
