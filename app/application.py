@@ -8,6 +8,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -20,6 +22,7 @@ from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import DAY_SECONDS, Sessions
+from app.base.errors import DatabaseLost, SettingsError, StorageUnavailable
 from app.base.logs import fields
 from app.base.metrics import Metrics
 from app.features.accepted import AcceptedFeature
@@ -64,10 +67,11 @@ from app.publishing.receipts import Receipts
 from app.requests.cookies import cookie_storage, load_fernet_keys
 from app.requests.peer import request_peer
 from app.settings import Settings
-from app.storage.database import DATABASE_NAME, Database
+from app.storage.database import Database
 from app.storage.lock import DataDirLock
 from app.streams.generation import GUARD_NAME
 from app.streams.maintenance import Maintenance
+from app.streams.opening import has_database, open_database, set_aside
 from app.streams.sql import SqlStreamLog, StreamLimits
 from app.web import access
 from app.web.documentation import DOCUMENTATION, Documentation
@@ -87,11 +91,12 @@ FLUSH_SECONDS: Final = 30
 log = logging.getLogger(__name__)
 
 
-def build_application(settings: Settings) -> web.Application:
+def build_application(settings: Settings, *, new_database: bool = False) -> web.Application:
     """Return the whole server as one application; its resources open when it starts.
 
-    Raises SettingsError when a key, a feature or the web app cannot be used; starting it raises
-    DataDirBusy when another process holds the data folder.
+    With `new_database` it takes the place of a lost database with an empty one. Raises
+    SettingsError when a key, a feature or the web app cannot be used; starting it raises
+    DataDirBusy when another process holds the data folder, and DatabaseLost.
     """
     cookies = cookie_storage(
         load_fernet_keys(settings, settings.data_dir),
@@ -126,7 +131,16 @@ def build_application(settings: Settings) -> web.Application:
     app[DOCUMENTATION] = Documentation(ROUTES)
     add_routes(app, HTTP_ROUTES, middlewares(settings, cookies))
     app.cleanup_ctx.extend(
-        [_lock, _database, _streams, _node, _accounts, _publishing, _door, _flushing]
+        [
+            _lock,
+            partial(_database, new=new_database),
+            _streams,
+            _node,
+            _accounts,
+            _publishing,
+            _door,
+            _flushing,
+        ]
     )
     app.on_shutdown.append(_close_sockets)
     return app
@@ -141,10 +155,39 @@ async def _lock(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-async def _database(app: web.Application) -> AsyncIterator[None]:
-    database = app[DATABASE] = await Database.open(app[SETTINGS].data_dir / DATABASE_NAME)
-    yield
+async def _database(app: web.Application, *, new: bool) -> AsyncIterator[None]:
+    data_dir = app[SETTINGS].data_dir
+    opening = _open_new(data_dir) if new else open_database(data_dir)
+    database = app[DATABASE] = await opening
+    app[METRICS].watch(
+        "database_in_place",
+        "1 if the database's files are in their place, 0 if they are gone.",
+        lambda: database.fault is None,
+    )
+    async with _background(app, database.watch(), "watch"):
+        yield
     await database.close()
+
+
+async def _open_new(data_dir: Path) -> Database:
+    """Return an empty database in the place of one that is lost."""
+    if not has_database(data_dir):
+        aside = set_aside(data_dir)
+    else:
+        try:
+            database = await open_database(data_dir)
+        except DatabaseLost:
+            aside = set_aside(data_dir)
+        else:
+            await database.close()
+            raise SettingsError(
+                [
+                    f"There is a database in {data_dir}: --new-database is for a folder that has "
+                    "lost its own. Leave it out, or move that database away."
+                ]
+            )
+    log.warning("new database", extra=fields(former=str(aside) if aside else None))
+    return await open_database(data_dir)
 
 
 async def _streams(app: web.Application) -> AsyncIterator[None]:
@@ -275,7 +318,7 @@ async def _if_the_disk_takes_it(writing: Awaitable[None]) -> None:
     """Await the write of last-seen times; a full disk must not stop the server for them."""
     try:
         await writing
-    except (OSError, SQLAlchemyError) as error:
+    except (OSError, SQLAlchemyError, StorageUnavailable) as error:
         log.warning("last-seen times not written", extra=fields(reason=type(error).__name__))
 
 

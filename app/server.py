@@ -63,17 +63,23 @@ class Serving:
     url: str
 
 
-async def serve(settings: Settings, *, on_ready: Callable[[Serving], Awaitable[None]]) -> int:
+async def serve(
+    settings: Settings,
+    *,
+    on_ready: Callable[[Serving], Awaitable[None]],
+    new_database: bool = False,
+) -> int:
     """Serve until SIGTERM or SIGINT and return the exit status: 0, or 1 if a task of ours died.
 
     `on_ready` is awaited once the server answers. SIGHUP reloads the certificate; without TLS it
     stops a server that runs on a terminal, and does nothing otherwise. A second signal to stop
-    ends the process at once. Raises SettingsError when it cannot listen, and
-    DataDirBusy when another process holds the data folder.
+    ends the process at once. With `new_database` an empty database takes the place of a lost one.
+    Raises SettingsError when it cannot listen, DataDirBusy when another process holds the data
+    folder, and DatabaseLost.
     """
     allow_descriptors(settings.max_connections + SPARE_DESCRIPTORS)
     tls = tls_context(settings)
-    app = build_application(settings)
+    app = build_application(settings, new_database=new_database)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=CLEANUP_SECONDS / 2)
     stop = asyncio.Event()
     with _signals(stop, settings, tls):

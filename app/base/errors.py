@@ -4,6 +4,7 @@ SwitchboardError
 ├── SettingsError            the configuration is not usable
 ├── BackupFault              a backup cannot be made or used (app/storage/backup.py)
 ├── DataDirBusy              another process holds the data folder
+├── DatabaseLost             a data folder had a database, and has none
 ├── NoServer                 a command needs a running server
 ├── ListenEnded              coming back would not help (app/listen/signing.py)
 ├── SendError
@@ -11,7 +12,7 @@ SwitchboardError
 │   └── Disconnected         none of its connections could take the message
 └── Problem                  a request is refused; has a stable `code` and an HTTP status
     ├── InvalidBody          a body is JSON, but not what is asked for (app/web/bodies.py)
-    └── StorageUnavailable   nothing was written: the disk is full, or the database locked
+    └── StorageUnavailable   nothing was written: the disk is full, the database locked or gone
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,10 @@ class SettingsError(SwitchboardError):
 
 class DataDirBusy(SwitchboardError):
     """Another process holds the lock of the data folder."""
+
+
+class DatabaseLost(SwitchboardError):
+    """The data folder had a database once, and has none."""
 
 
 class NoServer(SwitchboardError):
@@ -90,10 +95,10 @@ class Problem(SwitchboardError):
 
 
 class StorageUnavailable(Problem):
-    """The message is not stored, as far as is known: the disk is full, or the database locked."""
+    """Nothing is stored, as far as is known: the disk is full, or the database locked or gone."""
 
-    def __init__(self) -> None:
-        detail = "The message could not be stored; nothing of it is kept. Try again."
+    def __init__(self, detail: str | None = None) -> None:
+        detail = detail or "The message could not be stored; nothing of it is kept. Try again."
         super().__init__(503, "storage_unavailable", detail, retry_after=2)
 
 

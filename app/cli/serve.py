@@ -50,8 +50,13 @@ Examples:
 @click.command(help=_HELP)
 @settings_options
 @click.option("--json", "as_json", is_flag=True, help="Announce the start as one JSON document.")
+@click.option(
+    "--new-database",
+    is_flag=True,
+    help="Begin with an empty database in a folder that has lost its own.",
+)
 @click.pass_context
-def serve(context: click.Context, /, as_json: bool, **flags: Any) -> None:
+def serve(context: click.Context, /, as_json: bool, new_database: bool, **flags: Any) -> None:
     """Run the server, and exit with its status."""
     settings = settings_from(flags)
     set_up(settings.log_level, settings.log_format)
@@ -63,7 +68,7 @@ def serve(context: click.Context, /, as_json: bool, **flags: Any) -> None:
         await _announce(serving, settings, as_json)
 
     with expected_errors(), asyncio.Runner(loop_factory=_LOOP_FACTORY) as runner:
-        status = runner.run(run_server(settings, on_ready=on_ready))
+        status = runner.run(run_server(settings, on_ready=on_ready, new_database=new_database))
         # The server has stopped. What is left are tasks and threads of features.
         impatience = threading.Timer(LEFTOVER_SECONDS, _leave, (status,))
         impatience.daemon = True

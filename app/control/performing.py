@@ -23,8 +23,8 @@ from app.base.errors import DataDirBusy, NoServer, Problem
 from app.control.operations import NO_SERVER, A, Command, Offline, Operations, R
 from app.control.server import SOCKET_NAME, short_path
 from app.settings import Settings
-from app.storage.database import DATABASE_NAME, Database
 from app.storage.lock import DataDirLock
+from app.streams.opening import has_database, open_database, refuse_lost
 
 # A server that starts or stops, or another command, holds the lock for a moment.
 WAIT_SECONDS: Final = 5.0
@@ -60,7 +60,9 @@ async def perform(settings: Settings, command: Command[A, R], arguments: A) -> R
 
 def _locked(settings: Settings, command: Command[A, R]) -> DataDirLock:
     """Return the lock to take; raise NoServer rather than make a folder by mistake."""
-    if command.offline is not Offline.CREATES and not (settings.data_dir / DATABASE_NAME).exists():
+    if command.offline is not Offline.NEVER:
+        refuse_lost(settings.data_dir)
+    if command.offline is not Offline.CREATES and not has_database(settings.data_dir):
         raise NoServer(
             NO_SERVER
             if command.offline is Offline.NEVER
@@ -78,7 +80,7 @@ async def _perform_here(settings: Settings, command: Command[A, R], arguments: A
 
 @asynccontextmanager
 async def _operations(settings: Settings) -> AsyncIterator[Operations]:
-    database = await Database.open(settings.data_dir / DATABASE_NAME)
+    database = await open_database(settings.data_dir)
     try:
         passwords = Passwords(settings.password_workers, settings.password_queue)
         try:

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.base.errors import StorageUnavailable
 from app.base.logs import fields
 from app.base.tasks import Batches
 from app.node.node import Node
@@ -15,7 +16,7 @@ from app.storage.cursors import DeviceCursor, count_below, device_cursors
 from app.storage.database import Database
 from app.streams.committer import Stored
 
-_UNREADABLE: Final = (OSError, SQLAlchemyError)
+_UNREADABLE: Final = (OSError, SQLAlchemyError, StorageUnavailable)
 
 log = logging.getLogger(__name__)
 

@@ -4,12 +4,14 @@ import asyncio
 import logging
 import os
 import secrets
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 from alembic import command
 from alembic.config import Config
@@ -19,9 +21,10 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.base.errors import SettingsError
+from app.base.errors import SettingsError, StorageUnavailable
 from app.base.logs import fields
 from app.base.tasks import complete
+from app.storage.files import DatabaseFiles
 from app.storage.schema import meta
 from app.storage.worker import Worker
 
@@ -35,6 +38,8 @@ READERS = 4
 SNAPSHOT_READERS = 2
 # Other processes (a backup, a shell) may hold the lock for a moment.
 BUSY_MILLISECONDS = 5000
+# Between two looks at the files, while nobody reads or writes.
+WATCH_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -49,16 +54,27 @@ _PRAGMAS = (
 
 
 class Database:
-    """An open database at the newest schema."""
+    """An open database at the newest schema.
 
-    def __init__(self, path: Path, busy_milliseconds: int = BUSY_MILLISECONDS) -> None:
-        self.reader = _engine(path, READERS, busy_milliseconds)
-        self.writer = _engine(path, 1, busy_milliseconds)
+    Every use raises StorageUnavailable once the files that were opened are not in their place any
+    more, and works again when the same files are back (`app.storage.files`).
+    """
+
+    def __init__(self, files: DatabaseFiles, busy_milliseconds: int = BUSY_MILLISECONDS) -> None:
+        self._files = files
+        self.reader = _engine(files, READERS, busy_milliseconds)
+        self.writer = _engine(files, 1, busy_milliseconds)
         self._snapshots = Worker(
-            _plain_engine(path, SNAPSHOT_READERS, busy_milliseconds), SNAPSHOT_READERS, "BEGIN"
+            _plain_engine(files, SNAPSHOT_READERS, busy_milliseconds),
+            SNAPSHOT_READERS,
+            "BEGIN",
+            files.check,
         )
-        self._transactions = Worker(_plain_engine(path, 1, busy_milliseconds), 1, "BEGIN IMMEDIATE")
+        self._transactions = Worker(
+            _plain_engine(files, 1, busy_milliseconds), 1, "BEGIN IMMEDIATE", files.check
+        )
         self._writing = asyncio.Lock()
+        self._anchor: sqlite3.Connection | None = None
 
     @classmethod
     async def open(cls, path: Path, busy_milliseconds: int = BUSY_MILLISECONDS) -> "Database":
@@ -68,15 +84,27 @@ class Database:
         database is newer than the code.
         """
         _create_private(path)
-        database = cls(path, busy_milliseconds)
+        database = cls(DatabaseFiles(path), busy_milliseconds)
         try:
             async with database.write() as connection:
                 await connection.run_sync(migrate)
                 await _make_epoch(connection)
+            database._anchor_log()
         except BaseException:
             await database.close()
             raise
         return database
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the files, as far as is known; None while they are in place."""
+        return self._files.fault
+
+    async def watch(self) -> None:
+        """Look at the files from time to time, until cancelled."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.to_thread(self._files.look)
 
     async def epoch(self) -> str:
         """Return the epoch of the streams: an opaque string, made with the database."""
@@ -87,18 +115,20 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection whose statements all see the database as of the first one."""
-        async with self.reader.connect() as connection:
-            await connection.exec_driver_sql("BEGIN")
-            try:
-                yield connection
-            finally:
-                await complete(_finish(connection, "ROLLBACK"))
+        with self._files.in_place():
+            async with self.reader.connect() as connection:
+                await connection.exec_driver_sql("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    await complete(_finish(connection, "ROLLBACK"))
 
     @asynccontextmanager
     async def lookup(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection for one select: half the thread switches of `read`."""
-        async with self.reader.connect() as connection:
-            yield connection
+        with self._files.in_place():
+            async with self.reader.connect() as connection:
+                yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -106,14 +136,17 @@ class Database:
 
         Leaving the block commits it to the disk; an error rolls all of it back.
         """
-        async with self._writing, self.writer.connect() as connection:
-            await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                await complete(_finish(connection, "ROLLBACK"))
-                raise
-            await complete(_finish(connection, "COMMIT"))
+        async with self._writing:
+            with self._files.in_place():
+                self._refuse_if_gone()
+                async with self.writer.connect() as connection:
+                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                    try:
+                        yield connection
+                    except BaseException:
+                        await complete(_finish(connection, "ROLLBACK"))
+                        raise
+                    await complete(_finish(connection, "COMMIT"))
 
     async def snapshot(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` returns; it sees the database as of its first statement.
@@ -131,14 +164,35 @@ class Database:
         there and back. An error of `work` rolls all of it back, one of `then` nothing.
         """
         async with self._writing:
+            self._refuse_if_gone()
             return await self._transactions.run(work, then)
 
     async def close(self) -> None:
-        """Close every connection; the last one folds the write-ahead log into the database."""
+        """Close every connection; the last one folds the write-ahead log into the database.
+
+        None does if the files are not in their place any more.
+        """
+        self._files.keep_log()
         await self._snapshots.close()
         await self._transactions.close()
         await self.reader.dispose()
         await self.writer.dispose()
+        if self._anchor is not None:
+            self._anchor.close()
+        self._files.close()
+
+    def _refuse_if_gone(self) -> None:
+        """Raise StorageUnavailable if the files were last seen to be gone, and still are."""
+        if self._files.fault is not None:
+            self._files.check()
+
+    def _anchor_log(self) -> None:
+        """Hold the write-ahead log open: while a connection does, no other removes it."""
+        self._anchor = sqlite3.connect(_uri(self._files.path), uri=True, isolation_level=None)
+        self._anchor.execute("SELECT count(*) FROM meta").fetchone()
+        # Of a log that an unclean stop has left, so that what changes from now on shows.
+        self._anchor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._files.watch_log()
 
 
 def migrate(connection: Connection) -> None:
@@ -177,6 +231,8 @@ def _create_private(path: Path) -> None:
 
 
 # Statements of this module begin and end transactions: the driver adds none of its own.
+_OPEN_ONLY = {"mode": "rw"}
+
 _OPTIONS: dict[str, Any] = {
     "isolation_level": "AUTOCOMMIT",
     "skip_autocommit_rollback": True,
@@ -185,25 +241,44 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-def _engine(path: Path, connections: int, busy_milliseconds: int) -> AsyncEngine:
+def _engine(files: DatabaseFiles, connections: int, busy_milliseconds: int) -> AsyncEngine:
     # At debug it logs parameters, which hold hashes of passwords and tokens.
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
-    url = URL.create("sqlite+aiosqlite", database=str(path))
+    url = _url("sqlite+aiosqlite", files.path)
     engine = create_async_engine(url, pool_size=connections, **_OPTIONS)
-    event.listen(engine.sync_engine, "connect", partial(_prepare, busy_milliseconds))
+    event.listen(engine.sync_engine, "connect", partial(_prepare, files, busy_milliseconds))
     return engine
 
 
-def _plain_engine(path: Path, connections: int, busy_milliseconds: int) -> Engine:
-    url = URL.create("sqlite+pysqlite", database=str(path))
+def _plain_engine(files: DatabaseFiles, connections: int, busy_milliseconds: int) -> Engine:
+    url = _url("sqlite+pysqlite", files.path)
     # A pooled connection is used by one thread at a time, though not always by the same.
     unbound = {"check_same_thread": False}
     engine = create_engine(url, pool_size=connections, connect_args=unbound, **_OPTIONS)
-    event.listen(engine, "connect", partial(_prepare, busy_milliseconds))
+    event.listen(engine, "connect", partial(_prepare, files, busy_milliseconds))
     return engine
 
 
-def _prepare(busy_milliseconds: int, connection: Any, _record: object) -> None:
+def _url(driver: str, path: Path) -> URL:
+    # A connection that is opened when the file is gone must not make an empty one.
+    return URL.create(
+        driver, database=f"file:{quote(str(path))}", query=_OPEN_ONLY | {"uri": "true"}
+    )
+
+
+def _uri(path: Path) -> str:
+    return f"file:{quote(str(path))}?{urlencode(_OPEN_ONLY)}"
+
+
+def _prepare(
+    files: DatabaseFiles, busy_milliseconds: int, connection: Any, _record: object
+) -> None:
+    try:
+        # Before any statement: a file that came in its place is somebody else's.
+        files.check()
+    except StorageUnavailable:
+        connection.close()
+        raise
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {busy_milliseconds}")
     for pragma in _PRAGMAS:

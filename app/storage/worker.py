@@ -45,12 +45,14 @@ class _Job:
 class Worker:
     """At most `threads` threads with a connection each; `begin` begins their transactions.
 
-    A thread is started for the first transaction for which no other is free.
+    A thread is started for the first transaction for which no other is free. `check` is called in
+    the thread after each transaction, also after one that failed; what it raises is the outcome.
     """
 
-    def __init__(self, engine: Engine, threads: int, begin: str) -> None:
+    def __init__(self, engine: Engine, threads: int, begin: str, check: Callable[[], None]) -> None:
         self._engine = engine
         self._begin = begin
+        self._check = check
         self._most = threads
         self._threads: list[threading.Thread] = []
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -109,7 +111,7 @@ class Worker:
                     connection = self._engine.connect()
                 result = self._transact(connection, job)
             except BaseException as fault:  # noqa: BLE001
-                error = fault
+                error = self._checked(fault)
                 if connection is not None:
                     # The next transaction must find nothing of this one's.
                     connection.close()
@@ -130,9 +132,18 @@ class Worker:
             traceback.clear_frames(fault.__traceback__)
             _roll_back(connection)
             raise
+        self._check()
         if job.then is not None:
             job.then(result)
         return result
+
+    def _checked(self, fault: BaseException) -> BaseException:
+        """Return the fault, or what the check raises after it."""
+        try:
+            self._check()
+        except Exception as found:  # noqa: BLE001
+            return found
+        return fault
 
 
 def _roll_back(connection: Connection) -> None:

@@ -36,6 +36,7 @@ class Maintenance:
         self._standings = standings
         self._clock = clock
         self._prune_at = clock()
+        self._failing = False
 
     async def run(self) -> None:
         """Save cursors and prune when due, until cancelled; what fails is tried again later."""
@@ -46,8 +47,12 @@ class Maintenance:
                 if self._clock() >= self._prune_at:
                     await self.prune()
                     self._prune_at = self._clock() + PRUNE_SECONDS
+                self._failing = False
             except StorageUnavailable as error:
-                log.warning("streams not kept in order", extra=fields(reason=error.code))
+                # A fault may last for a night: one line tells of it.
+                if not self._failing:
+                    log.warning("streams not kept in order", extra=fields(reason=error.code))
+                self._failing = True
 
     async def prune(self) -> int:
         """Remove every row that is too old, too many or expired; return how many.

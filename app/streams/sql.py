@@ -262,7 +262,7 @@ class SqlStreamLog:
     async def _recall(self) -> None:
         try:
             state = await self._database.snapshot(read_state)
-        except (DBAPIError, OSError):
+        except (DBAPIError, OSError, StorageUnavailable):
             return
         self._state = state
         self._in_doubt = False

@@ -54,6 +54,8 @@ class Standings:
         """Load what `of` needs for this device; raises StorageUnavailable."""
         try:
             found = await self._loads.get((user_id, device_id))
+        except StorageUnavailable:
+            raise
         except Exception as error:
             log.warning("standing not read", exc_info=error)
             raise StorageUnavailable from error

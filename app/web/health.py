@@ -7,8 +7,8 @@ from aiohttp import hdrs, web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.auth.peer import Peer
-from app.base.errors import Problem
-from app.keys import METRICS, READINESS, SETTINGS
+from app.base.errors import Problem, StorageUnavailable
+from app.keys import DATABASE, METRICS, READINESS, SETTINGS
 from app.requests.peer import direct_peer, request_peer
 from app.requests.route import Route
 from app.requests.rules import OPEN, AccessRule
@@ -29,8 +29,10 @@ async def health(request: web.Request, peer: Peer) -> web.Response:
 
 
 async def ready(request: web.Request, peer: Peer) -> web.Response:
-    """Answer 200, or 503 while the server stops: send new clients elsewhere."""
+    """Answer 200, or 503 while the server stops or its database is gone."""
     refuse_while_draining(request)
+    if (fault := request.app[DATABASE].fault) is not None:
+        raise StorageUnavailable(fault)
     return json_response({"status": "ready"})
 
 
@@ -96,7 +98,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         tag="Server",
         summary="Does it take new work",
         answer=StatusAnswer,
-        problems=("503 draining",),
+        problems=("503 draining", "503 storage_unavailable"),
     ),
     Route(
         method="GET",

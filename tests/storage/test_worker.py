@@ -157,7 +157,7 @@ async def test_a_cancelled_close_has_closed(database: Database, path: Path) -> N
         isolation_level="AUTOCOMMIT",
         connect_args={"check_same_thread": False},
     )
-    worker = Worker(engine, 1, "BEGIN IMMEDIATE")
+    worker = Worker(engine, 1, "BEGIN IMMEDIATE", lambda: None)
     release = threading.Event()
 
     def wait(connection: Connection) -> None:

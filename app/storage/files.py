@@ -1,0 +1,258 @@
+"""Whether the database's files are still the ones that were opened.
+
+SQLite goes on with a file that was removed, renamed or replaced as if nothing had happened: what it
+commits is gone when the process ends. So the file at the path must be the one that is open, and so
+must the write-ahead log and its index. A file that another program has cut short or written over
+keeps its place. That shows in its length and its header, which change with a checkpoint alone; and
+of checkpoints the index tells (https://www.sqlite.org/walformat.html, section 2).
+"""
+
+import logging
+import mmap
+import os
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from app.base.errors import StorageUnavailable
+from app.base.logs import fields
+
+_MAGIC: Final = b"SQLite format 3\0"
+_HEADER_BYTES: Final = 100
+"""The header of a database's first page."""
+
+_INDEX_BYTES: Final = 136
+_INDEX: Final = struct.Struct("=14xHII8x8s56xI28xI4x")
+"""Page size, newest frame, pages of the database, salts; frames folded, frames begun to fold."""
+
+_TRIES: Final = 5
+"""Looks at the index; it changes under the look only while another thread commits."""
+
+if sys.platform == "linux":
+    import fcntl
+
+    # A connection that is the last to close locks this range, folds the log, and removes it.
+    _LAST_CLOSER: Final = struct.pack(
+        "=hhiqqii", fcntl.F_RDLCK, os.SEEK_SET, 0, 0x40000002, 510, 0, 0
+    )
+
+log = logging.getLogger(__name__)
+
+_Identity = tuple[int, int]
+"""Device and inode."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What of the database changes only when a checkpoint writes to it."""
+
+    size: int
+    header: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What the index of the write-ahead log says of the log, and of its last checkpoint."""
+
+    page_size: int
+    newest: int
+    pages: int
+    salts: bytes
+    folded: int
+    begun: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether no checkpoint is under way or was broken off."""
+        return self.folded == self.begun
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the log is in the database."""
+        return self.settled and self.folded == self.newest
+
+    def may_change(self, former: "_Index") -> bool:
+        """Tell whether a checkpoint has written to the database since the index was `former`."""
+        if (self.salts, self.begun) == (former.salts, former.begun):
+            return False
+        # A log is begun anew once all of it is in the database.
+        return not (self.begun == 0 and former.complete)
+
+    def allows(self, contents: _Contents) -> bool:
+        """Tell whether a checkpoint may have left this behind."""
+        if not contents.header.startswith(_MAGIC):
+            return False
+        return not self.complete or not self.newest or contents.size == self.pages * self.page_size
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The database as our last look found it, and found it good."""
+
+    contents: _Contents
+    index: _Index
+
+
+class DatabaseFiles:
+    """The files of an open database; any thread may ask, and nothing waits.
+
+    It holds descriptors of them. To close one of a file would end the locks that SQLite has on it
+    in this process, so call `close` only after every connection is closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the database that is at `path`; raises OSError."""
+        # SQLite follows links, and puts the other files beside the file that it found.
+        self._path = path.absolute()
+        real = path.resolve()
+        self._log = real.with_name(real.name + "-wal")
+        self._index = real.with_name(real.name + "-shm")
+        self._descriptors = [_open(real)]
+        self._database = _identity(os.fstat(self._descriptors[0]))
+        self._companions: list[tuple[Path, _Identity]] = []
+        self._mapped: mmap.mmap | None = None
+        self._known: _Known | None = None
+        self._noting = threading.Lock()
+        self._unusable: str | None = None
+        self._fault: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the database was opened."""
+        return self._path
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with the files, as far as was seen; None while they are in place."""
+        return self._fault
+
+    def watch_log(self) -> None:
+        """Take the write-ahead log and its index as they are now; a connection is open."""
+        if sys.platform == "win32":
+            # An open file can be neither removed nor replaced there.
+            return
+        for name in (self._log, self._index):
+            self._descriptors.append(_open(name))
+            self._companions.append((name, _identity(os.fstat(self._descriptors[-1]))))
+        self._mapped = mmap.mmap(self._descriptors[-1], _INDEX_BYTES, access=mmap.ACCESS_READ)
+        self._known = _Known(self._look()[1], self._read_index(self._mapped))
+
+    def check(self) -> None:
+        """Raise StorageUnavailable unless the files are in place; log when that has changed."""
+        fault = self._find_fault() or self._unusable
+        if fault != self._fault:
+            self._note(fault)
+        if fault is not None:
+            raise StorageUnavailable(f"{fault} Nothing is stored or read.")
+
+    def look(self) -> None:
+        """Do what `check` does, but raise nothing, and see whether the file may be used at all."""
+        # What is open could be used on, but the next start could not open it.
+        usable = os.access(self._path, os.R_OK | os.W_OK)
+        self._unusable = None if usable else f"{self._path.name} may not be read and written."
+        with suppress(StorageUnavailable):
+            self.check()
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Raise StorageUnavailable when the files are not in place after the block.
+
+        So no error of the block and nothing that it found passes for the database's.
+        """
+        try:
+            yield
+        except Exception:
+            self.check()
+            raise
+        self.check()
+
+    def keep_log(self) -> None:
+        """Have no connection that closes fold the log into a file to which it may not belong."""
+        if sys.platform == "linux" and self._fault is not None:
+            with suppress(OSError):
+                fcntl.fcntl(self._descriptors[0], fcntl.F_OFD_SETLK, _LAST_CLOSER)
+
+    def close(self) -> None:
+        """Close the descriptors; closing again does nothing."""
+        if self._mapped is not None:
+            self._mapped.close()
+            self._mapped = None
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def _find_fault(self) -> str | None:
+        for _ in range(_TRIES):
+            known, mapped = self._known, self._mapped
+            before = self._read_index(mapped) if mapped is not None else None
+            try:
+                found, contents = self._look()
+            except OSError as error:
+                return f"{self._path.name} is gone: {error.strerror}."
+            if found != self._database:
+                return f"{self._path.name} is not the file that was opened."
+            if mapped is None or known is None or before is None:
+                return None
+            # Of the same instant: a checkpoint tells the index before it writes to the database.
+            if self._known is known and self._read_index(mapped) == before:
+                return self._find_foreign_change(known, contents, before) or self._find_lost_log()
+        return self._find_lost_log()
+
+    def _find_foreign_change(self, known: _Known, contents: _Contents, index: _Index) -> str | None:
+        if not index.settled:
+            return None
+        if index.may_change(known.index):
+            good = index.allows(contents)
+        else:
+            good = contents == known.contents
+        if not good:
+            how = "cut short" if contents.size < known.contents.size else "written over"
+            return f"{self._path.name} was {how} by another program."
+        if index != known.index:
+            self._known = _Known(contents, index)
+        return None
+
+    def _find_lost_log(self) -> str | None:
+        for name, identity in self._companions:
+            try:
+                if _identity(name.stat()) != identity:
+                    return f"{name.name} is not the file that was opened."
+            except OSError as error:
+                return f"{name.name} is gone: {error.strerror}."
+        return None
+
+    def _look(self) -> tuple[_Identity, _Contents]:
+        found = self._path.stat()
+        header = os.pread(self._descriptors[0], _HEADER_BYTES, 0)
+        return _identity(found), _Contents(found.st_size, header)
+
+    @staticmethod
+    def _read_index(mapped: mmap.mmap) -> _Index:
+        return _Index(*_INDEX.unpack(mapped[:_INDEX_BYTES]))
+
+    def _note(self, fault: str | None) -> None:
+        with self._noting:
+            before, self._fault = self._fault, fault
+        if fault == before:
+            return
+        where = str(self._path)
+        if fault is None:
+            log.warning("the database is back, and in use again", extra=fields(path=where))
+            return
+        log.critical(
+            "THE DATABASE IS GONE: the server refuses to store and to read until the same files are"
+            " back. Put them back, or stop the server and restore a backup",
+            extra=fields(path=where, reason=fault),
+        )
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+
+
+def _identity(found: os.stat_result) -> _Identity:
+    return found.st_dev, found.st_ino
