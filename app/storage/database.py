@@ -138,11 +138,11 @@ class Database:
         """
         async with self._writing:
             with self._files.in_place():
-                self._refuse_if_gone()
                 async with self.writer.connect() as connection:
                     await connection.exec_driver_sql("BEGIN IMMEDIATE")
                     try:
                         yield connection
+                        self._files.check()
                     except BaseException:
                         await complete(_finish(connection, "ROLLBACK"))
                         raise
@@ -164,7 +164,8 @@ class Database:
         there and back. An error of `work` rolls all of it back, one of `then` nothing.
         """
         async with self._writing:
-            self._refuse_if_gone()
+            if self._files.fault is not None:
+                self._files.check()
             return await self._transactions.run(work, then)
 
     async def close(self) -> None:
@@ -180,11 +181,6 @@ class Database:
         if self._anchor is not None:
             self._anchor.close()
         self._files.close()
-
-    def _refuse_if_gone(self) -> None:
-        """Raise StorageUnavailable if the files were last seen to be gone, and still are."""
-        if self._files.fault is not None:
-            self._files.check()
 
     def _anchor_log(self) -> None:
         """Hold the write-ahead log open: while a connection does, no other removes it."""

@@ -33,6 +33,9 @@ _INDEX: Final = struct.Struct("=14xHII8x8s56xI28xI4x")
 _TRIES: Final = 5
 """Looks at the index; it changes under the look only while another thread commits."""
 
+# `Path.stat` takes twice as long.
+_stat: Final = os.stat
+
 if sys.platform == "linux":
     import fcntl
 
@@ -47,12 +50,8 @@ _Identity = tuple[int, int]
 """Device and inode."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    """What of the database changes only when a checkpoint writes to it."""
-
-    size: int
-    header: bytes
+_Contents = tuple[int, bytes]
+"""What changes only when a checkpoint writes to the database: its length and its header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,11 @@ class _Index:
     salts: bytes
     folded: int
     begun: int
+
+    @classmethod
+    def read(cls, index: bytes) -> "_Index":
+        """Return what the beginning of the index says."""
+        return cls(*_INDEX.unpack(index))
 
     @property
     def settled(self) -> bool:
@@ -85,17 +89,14 @@ class _Index:
 
     def allows(self, contents: _Contents) -> bool:
         """Tell whether a checkpoint may have left this behind."""
-        if not contents.header.startswith(_MAGIC):
+        size, header = contents
+        if not header.startswith(_MAGIC):
             return False
-        return not self.complete or not self.newest or contents.size == self.pages * self.page_size
+        return not self.complete or not self.newest or size == self.pages * self.page_size
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """The database as our last look found it, and found it good."""
-
-    contents: _Contents
-    index: _Index
+_Known = tuple[_Contents, bytes]
+"""The database as our last look found it and found it good, and the beginning of the index."""
 
 
 class DatabaseFiles:
@@ -113,12 +114,11 @@ class DatabaseFiles:
         self._log = real.with_name(real.name + "-wal")
         self._index = real.with_name(real.name + "-shm")
         self._descriptors = [_open(real)]
-        self._database = _identity(os.fstat(self._descriptors[0]))
-        self._companions: list[tuple[Path, _Identity]] = []
+        self._identities = {self._path: _identity(os.fstat(self._descriptors[0]))}
         self._mapped: mmap.mmap | None = None
         self._known: _Known | None = None
         self._noting = threading.Lock()
-        self._unusable: str | None = None
+        self._warning: str | None = None
         self._fault: str | None = None
 
     @property
@@ -136,25 +136,28 @@ class DatabaseFiles:
         if sys.platform == "win32":
             # An open file can be neither removed nor replaced there.
             return
-        for name in (self._log, self._index):
-            self._descriptors.append(_open(name))
-            self._companions.append((name, _identity(os.fstat(self._descriptors[-1]))))
+        for path in (self._log, self._index):
+            self._descriptors.append(_open(path))
+            self._identities[path] = _identity(os.fstat(self._descriptors[-1]))
         self._mapped = mmap.mmap(self._descriptors[-1], _INDEX_BYTES, access=mmap.ACCESS_READ)
-        self._known = _Known(self._look()[1], self._read_index(self._mapped))
+        self._known = self._look_at_contents(), self._mapped[:_INDEX_BYTES]
 
     def check(self) -> None:
         """Raise StorageUnavailable unless the files are in place; log when that has changed."""
-        fault = self._find_fault() or self._unusable
+        fault = self._find_fault() or self._warning
         if fault != self._fault:
             self._note(fault)
         if fault is not None:
             raise StorageUnavailable(f"{fault} Nothing is stored or read.")
 
     def look(self) -> None:
-        """Do what `check` does, but raise nothing, and see whether the file may be used at all."""
-        # What is open could be used on, but the next start could not open it.
+        """Do what `check` does, but raise nothing, and see what a later start would miss too.
+
+        That is the right to open the file, and what other programs need beside it.
+        """
         usable = os.access(self._path, os.R_OK | os.W_OK)
-        self._unusable = None if usable else f"{self._path.name} may not be read and written."
+        barred = None if usable else f"{self._path.name} may not be read and written."
+        self._warning = barred or self._find_lost(self._index)
         with suppress(StorageUnavailable):
             self.check()
 
@@ -162,8 +165,11 @@ class DatabaseFiles:
     def in_place(self) -> Iterator[None]:
         """Raise StorageUnavailable when the files are not in place after the block.
 
-        So no error of the block and nothing that it found passes for the database's.
+        So no error of the block and nothing that it found passes for the database's. If they were
+        last seen to be gone, and still are, the block does not begin.
         """
+        if self._fault is not None:
+            self.check()
         try:
             yield
         except Exception:
@@ -188,51 +194,42 @@ class DatabaseFiles:
     def _find_fault(self) -> str | None:
         for _ in range(_TRIES):
             known, mapped = self._known, self._mapped
-            before = self._read_index(mapped) if mapped is not None else None
-            try:
-                found, contents = self._look()
-            except OSError as error:
-                return f"{self._path.name} is gone: {error.strerror}."
-            if found != self._database:
-                return f"{self._path.name} is not the file that was opened."
-            if mapped is None or known is None or before is None:
+            if (lost := self._find_lost(self._path)) is not None:
+                return lost
+            if known is None or mapped is None:
                 return None
+            index = mapped[:_INDEX_BYTES]
+            contents = self._look_at_contents()
             # Of the same instant: a checkpoint tells the index before it writes to the database.
-            if self._known is known and self._read_index(mapped) == before:
-                return self._find_foreign_change(known, contents, before) or self._find_lost_log()
-        return self._find_lost_log()
+            if self._known is known and mapped[:_INDEX_BYTES] == index:
+                changed = index != known[1] or contents != known[0]
+                fault = self._find_foreign_change(known, contents, index) if changed else None
+                return fault or self._find_lost(self._log)
+        return self._find_lost(self._log)
 
-    def _find_foreign_change(self, known: _Known, contents: _Contents, index: _Index) -> str | None:
+    def _find_lost(self, path: Path) -> str | None:
+        identity = self._identities.get(path)
+        try:
+            if identity is None or _identity(_stat(path)) == identity:
+                return None
+        except OSError as error:
+            return f"{path.name} is gone: {error.strerror}."
+        return f"{path.name} is not the file that was opened."
+
+    def _look_at_contents(self) -> _Contents:
+        database = self._descriptors[0]
+        return os.fstat(database).st_size, os.pread(database, _HEADER_BYTES, 0)
+
+    def _find_foreign_change(self, known: _Known, contents: _Contents, now: bytes) -> str | None:
+        former, index = _Index.read(known[1]), _Index.read(now)
         if not index.settled:
             return None
-        if index.may_change(known.index):
-            good = index.allows(contents)
-        else:
-            good = contents == known.contents
-        if not good:
-            how = "cut short" if contents.size < known.contents.size else "written over"
+        may_change = index.may_change(former)
+        if not (index.allows(contents) if may_change else contents == known[0]):
+            how = "cut short" if contents[0] < known[0][0] else "written over"
             return f"{self._path.name} was {how} by another program."
-        if index != known.index:
-            self._known = _Known(contents, index)
+        self._known = contents, now
         return None
-
-    def _find_lost_log(self) -> str | None:
-        for name, identity in self._companions:
-            try:
-                if _identity(name.stat()) != identity:
-                    return f"{name.name} is not the file that was opened."
-            except OSError as error:
-                return f"{name.name} is gone: {error.strerror}."
-        return None
-
-    def _look(self) -> tuple[_Identity, _Contents]:
-        found = self._path.stat()
-        header = os.pread(self._descriptors[0], _HEADER_BYTES, 0)
-        return _identity(found), _Contents(found.st_size, header)
-
-    @staticmethod
-    def _read_index(mapped: mmap.mmap) -> _Index:
-        return _Index(*_INDEX.unpack(mapped[:_INDEX_BYTES]))
 
     def _note(self, fault: str | None) -> None:
         with self._noting:
