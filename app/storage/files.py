@@ -156,7 +156,7 @@ class DatabaseFiles:
         That is the right to open the file, and what other programs need beside it.
         """
         usable = os.access(self._path, os.R_OK | os.W_OK)
-        barred = None if usable else f"{self._path.name} may not be read and written."
+        barred = None if usable else f"The file {self._path.name} may not be read and written."
         self._warning = barred or self._find_lost(self._index)
         with suppress(StorageUnavailable):
             self.check()
@@ -213,8 +213,8 @@ class DatabaseFiles:
             if identity is None or _identity(_stat(path)) == identity:
                 return None
         except OSError as error:
-            return f"{path.name} is gone: {error.strerror}."
-        return f"{path.name} is not the file that was opened."
+            return f"The file {path.name} is gone: {error.strerror}."
+        return f"The file {path.name} is not the one that was opened."
 
     def _look_at_contents(self) -> _Contents:
         database = self._descriptors[0]
@@ -227,7 +227,7 @@ class DatabaseFiles:
         may_change = index.may_change(former)
         if not (index.allows(contents) if may_change else contents == known[0]):
             how = "cut short" if contents[0] < known[0][0] else "written over"
-            return f"{self._path.name} was {how} by another program."
+            return f"The file {self._path.name} was {how} by another program."
         self._known = contents, now
         return None
 

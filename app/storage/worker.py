@@ -46,7 +46,8 @@ class Worker:
     """At most `threads` threads with a connection each; `begin` begins their transactions.
 
     A thread is started for the first transaction for which no other is free. `check` is called in
-    the thread after each transaction, also after one that failed; what it raises is the outcome.
+    the thread before each commit, and after each transaction, also after one that failed; what it
+    raises is the outcome.
     """
 
     def __init__(self, engine: Engine, threads: int, begin: str, check: Callable[[], None]) -> None:
@@ -126,6 +127,7 @@ class Worker:
         connection.exec_driver_sql(self._begin)
         try:
             result = job.work(connection)
+            self._check()
             connection.exec_driver_sql("COMMIT")
         except BaseException as fault:
             # The frames hold cursors, and an open cursor keeps its snapshot after the rollback.

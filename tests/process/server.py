@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +113,7 @@ class ServerProcess(Program):
         python_path: Path | None = None,
         stderr_to: int | None = None,
         listener: socket.socket | None = None,
+        flags: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         self.data_dir = folder / "data"
@@ -123,6 +124,7 @@ class ServerProcess(Program):
             folder,
             *("-m", "app", "serve", "--json", "--port", str(port)),
             *("--data-dir", str(self.data_dir)),
+            *flags,
             settings=settings,
             lifetime=lifetime,
             python_path=python_path,

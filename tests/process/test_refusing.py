@@ -28,10 +28,10 @@ def obey_modes() -> None:
                 raise OSError("the capability cannot be dropped")
 
 
-def refusal(data_dir: Path, status: int, **settings: object) -> str:
+def refusal(data_dir: Path, status: int, *flags: str, **settings: object) -> str:
     """Start a server that must end with this status; return the one sentence that says why."""
     outcome = subprocess.run(
-        [sys.executable, "-m", "app", "serve", "--data-dir", str(data_dir)],
+        [sys.executable, "-m", "app", "serve", "--data-dir", str(data_dir), *flags],
         cwd=ROOT,
         env=environment({"port": 0, **settings}),
         capture_output=True,

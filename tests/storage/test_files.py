@@ -204,7 +204,7 @@ async def test_what_was_not_acknowledged_is_told_to_nobody(database: Database, p
     assert not told
 
 
-@pytest.mark.parametrize("use", USES[1:5])
+@pytest.mark.parametrize("use", USES[:5])
 async def test_it_goes_on_when_the_same_file_is_back(
     database: Database, path: Path, use: Callable[[Database], Awaitable[object]]
 ) -> None:
@@ -223,6 +223,8 @@ async def test_a_write_that_is_refused_is_not_there_when_the_file_is_back(
     rename(path)
     with pytest.raises(StorageUnavailable):
         await write(database, "a")
+    with pytest.raises(StorageUnavailable):
+        await database.transact(lambda one: insert(one, "a"))
     put_back(path)
     assert "a" not in await lookup(database)
 
