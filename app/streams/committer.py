@@ -179,7 +179,7 @@ class Committer:
                 _fail(batch, StorageUnavailable())
         else:
             self._metrics.commits += 1
-            return _Written(batch, outcomes, _has_gap(before, outcomes))
+            return _Written(batch, outcomes, _has_gap(before, outcomes, self._log.last))
         # If the newest offset has moved, the batch was written although the append failed.
         return _Written([], [], self._log.last != before)
 
@@ -215,15 +215,17 @@ class Committer:
             return [[] for _ in rows]
 
 
-def _has_gap(before: int, outcomes: Sequence[Appended | Refused]) -> bool:
+def _has_gap(before: int, outcomes: Sequence[Appended | Refused], after: int) -> bool:
     """Tell whether the offsets do not follow on `before`, the newest one known before the append.
 
-    Then an earlier append was written although it failed, when the storage could not say so.
+    `after` is the newest one now. If there is a gap, an earlier append was written although it
+    failed, when the storage could not say so.
     """
     for one in outcomes:
         if isinstance(one, Appended) and not one.duplicate:
             return one.offset > before + 1
-    return False
+    # Repeats alone: of what a failed append has written, for example.
+    return after != before
 
 
 def _problem(refused: Refused) -> Problem:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from memory_log import MemoryLog
 
-from app.base.errors import Problem
+from app.base.errors import Problem, StorageUnavailable
 from app.base.metrics import Metrics
 from app.streams.base import Append, Appended, Refused, Row
 from app.streams.committer import MAX_BATCH, SMALL_BATCH, Committer, Stored
@@ -161,6 +161,36 @@ async def test_a_delivery_that_fails_is_answered_and_in_doubt(
         (1, []),
         (2, []),
     ]
+    assert receivers.doubts == 1
+
+
+class Blind(Disk):
+    """A log whose first append is written although it fails, and which cannot tell so then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    async def append(self, appends: Sequence[Append]) -> list[Appended | Refused]:
+        self.last = max(self.seen, self.last)
+        outcomes = await super().append(appends)
+        if not self.seen:
+            self.seen, self.last = self.last, 0
+            raise StorageUnavailable
+        return outcomes
+
+
+async def test_repeats_of_what_a_failed_append_has_written_bring_it_to_everybody() -> None:
+    receivers = Receivers()
+    committer = Committer(Blind(), receivers.deliver, receivers.doubt, Metrics())
+    named = Append(1, "note.x", b"1", owner="device:1", message_id="a")
+    outcomes: list[Stored | Problem] = []
+    for _ in range(2):
+        committer.submit(named, outcomes.append)
+        await committer.drain()
+    assert [type(one) for one in outcomes] == [StorageUnavailable, Stored]
+    assert isinstance(outcomes[1], Stored)
+    assert outcomes[1].duplicate
     assert receivers.doubts == 1
 
 
