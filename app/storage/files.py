@@ -148,16 +148,19 @@ class DatabaseFiles:
         if fault != self._fault:
             self._note(fault)
         if fault is not None:
-            raise StorageUnavailable(f"{fault} Nothing is stored or read.")
+            raise StorageUnavailable(f"{fault} The server can neither store nor read.")
 
     def look(self) -> None:
         """Do what `check` does, but raise nothing, and see what a later start would miss too.
 
         That is the right to open the file, and what other programs need beside it.
         """
-        usable = os.access(self._path, os.R_OK | os.W_OK)
-        barred = None if usable else f"The file {self._path.name} may not be read and written."
-        self._warning = barred or self._find_lost(self._index)
+        # What is open could be used on, but the next start could not open it.
+        self._warning = None
+        if self._find_lost(self._path) is None:
+            self._warning = self._find_lost(self._index)
+            if not os.access(self._path, os.R_OK | os.W_OK):
+                self._warning = f"The file {self._path.name} may not be read and written."
         with suppress(StorageUnavailable):
             self.check()
 
@@ -234,17 +237,15 @@ class DatabaseFiles:
     def _note(self, fault: str | None) -> None:
         with self._noting:
             before, self._fault = self._fault, fault
-        if fault == before:
-            return
         where = str(self._path)
-        if fault is None:
+        if before is None and fault is not None:
+            log.critical(
+                "THE DATABASE IS GONE: the server refuses to store and to read until the same files"
+                " are back. Put them back, or stop the server and restore a backup",
+                extra=fields(path=where, reason=fault),
+            )
+        elif before is not None and fault is None:
             log.warning("the database is back, and in use again", extra=fields(path=where))
-            return
-        log.critical(
-            "THE DATABASE IS GONE: the server refuses to store and to read until the same files are"
-            " back. Put them back, or stop the server and restore a backup",
-            extra=fields(path=where, reason=fault),
-        )
 
 
 def _open(path: Path) -> int:

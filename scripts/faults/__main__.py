@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scripts.faults import backup, crash, hang, repeat, restart, restore, slow, storm, trace
+from scripts.faults import backup, crash, hang, repeat, restart, restore, slow, storm, trace, vanish
 from scripts.faults.outcome import Outcome
 from scripts.faults.program import ProgramFailed
 
@@ -38,6 +38,7 @@ TRIALS: Final = {
     "restart": Trial(restart.__doc__, restart.add_options, restart.run),
     "slow": Trial(slow.__doc__, slow.add_options, slow.run),
     "hang": Trial(hang.__doc__, hang.add_options, hang.run),
+    "vanish": Trial(vanish.__doc__, vanish.add_options, vanish.run),
     "trace": Trial(trace.__doc__, trace.add_options, trace.run),
 }
 

@@ -1,11 +1,12 @@
 """The checker: tells from the devices' journals alone whether they have what they are owed.
 
-    python -m scripts.faults.checker [--expect MESSAGES] [--removes] JOURNAL...
+    python -m scripts.faults.checker [--expect MESSAGES] [--removes] [--wrecked] JOURNAL...
 
 Each instance of a device is owed every stored message that is for it and lies above the position
 where it started. A message is stored if the server told its sender so, or if any device received
 it. Where the server removes old messages, a device need not have those between its own position at
-a `reset` and the first message after that. The exit status is 1 if there is a fault.
+a `reset` and the first message after that. Of a database that was destroyed nobody is owed
+anything. The exit status is 1 if there is a fault.
 """
 
 import argparse
@@ -28,6 +29,7 @@ MEANING: Final[Mapping[FaultKind, str]] = {
     "reset": "a position that did not hold, or a replay that was not marked, or a mark on another",
     "refused": "an error for a message, or an ack, that had no fault",
     "unfinished": "a device that never caught up",
+    "into nothing": "acknowledged although the database was gone",
 }
 
 SHOWN = 10
@@ -48,14 +50,21 @@ class Verdict:
 
 
 def check(
-    records: Iterable[Record], expect: int | None = None, *, removes: bool = False
+    records: Iterable[Record],
+    expect: int | None = None,
+    *,
+    removes: bool = False,
+    wrecked: bool = False,
 ) -> Verdict:
     """Return the verdict; `expect` is how many messages must have been stored.
 
-    `removes` tells whether the server removes old messages.
+    `removes` tells whether the server removes old messages. With `wrecked`, what was stored may be
+    lost.
     """
     ledger = Ledger(records, removes=removes)
     kept = [one for one in ledger.messages.values() if one.offset is not None]
+    if wrecked:
+        return Verdict(ledger.faults, _counts(ledger, kept))
     for message in kept:
         _check_message(ledger, message)
     _check_writers(ledger, kept)
@@ -134,10 +143,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="checker", description=__doc__)
     parser.add_argument("--expect", type=int, help="how many messages must have been kept")
     parser.add_argument("--removes", action="store_true", help="the server removes old messages")
+    parser.add_argument("--wrecked", action="store_true", help="what was kept may be lost")
     parser.add_argument("journals", nargs="+", type=Path, metavar="JOURNAL")
     options = parser.parse_args(arguments)
     records = chain.from_iterable(read(path) for path in options.journals)
-    verdict = check(records, options.expect, removes=options.removes)
+    verdict = check(records, options.expect, removes=options.removes, wrecked=options.wrecked)
     print(show(verdict))
     return 0 if verdict.good else 1
 

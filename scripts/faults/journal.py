@@ -154,6 +154,22 @@ class PutBack:
     copy: str
 
 
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """The database is gone, for the `time`-th time: what is sent from now on cannot be kept."""
+
+    what: ClassVar = "vanished"
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The database is about to come back."""
+
+    what: ClassVar = "returned"
+    time: int
+
+
 Record = (
     Joined
     | Connected
@@ -169,6 +185,8 @@ Record = (
     | Copied
     | CopyHolds
     | PutBack
+    | Vanished
+    | Returned
 )
 
 _KINDS: Final[dict[str, Any]] = {
@@ -176,7 +194,7 @@ _KINDS: Final[dict[str, Any]] = {
     for kind in (
         *(Joined, Connected, Positioned, Sent, Acknowledged),
         *(Refused, Received, Repeated, Left, Finished),
-        *(Copying, Copied, CopyHolds, PutBack),
+        *(Copying, Copied, CopyHolds, PutBack, Vanished, Returned),
     )
 }
 

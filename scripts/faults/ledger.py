@@ -21,11 +21,22 @@ from scripts.faults.journal import (
     Record,
     Refused,
     Repeated,
+    Returned,
     Sent,
     To,
+    Vanished,
 )
 
-FaultKind = Literal["lost", "doubled", "out of order", "foreign", "reset", "refused", "unfinished"]
+FaultKind = Literal[
+    "lost",
+    "doubled",
+    "out of order",
+    "foreign",
+    "reset",
+    "refused",
+    "unfinished",
+    "into nothing",
+]
 
 FOR_NOW: Final = ("storage_unavailable",)
 """Errors that a valid message may get; nothing of it is stored."""
@@ -102,6 +113,8 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         # A receiver's journal may be read before the sender's.
         self._strangers: list[Received] = []
+        self._gone = False
+        self._sent_while_gone: set[str] = set()
         for record in records:
             self._take(record)
         self._look_at_strangers()
@@ -126,6 +139,8 @@ class Ledger:
                 self._positioned(self.peers[record.by], record)
             case Sent():
                 new = Message(record.message, record.by, record.to)
+                if self._gone and record.message not in self.messages:
+                    self._sent_while_gone.add(record.message)
                 self.messages.setdefault(record.message, new).attempts += 1
             case Acknowledged():
                 self._acknowledged(record)
@@ -142,6 +157,11 @@ class Ledger:
             case Left() | Copying() | Copied() | CopyHolds() | PutBack():
                 # Put-backs have a checker of their own.
                 pass
+            case Vanished():
+                self._gone = True
+            case Returned():
+                self._gone = False
+                self._sent_while_gone.clear()
 
     def _connected(self, peer: Peer, record: Connected) -> None:
         self.counts[record.outcome] += 1
@@ -180,6 +200,8 @@ class Ledger:
 
     def _acknowledged(self, record: Acknowledged) -> None:
         message = self.messages[record.message]
+        if record.message in self._sent_while_gone:
+            self.fault("into nothing", f"{message.name} was kept while there was no database")
         if message.acknowledged and not record.duplicate:
             self.fault("doubled", f"{message.name} was kept anew when it was repeated")
         self.counts["duplicates"] += record.duplicate

@@ -47,3 +47,13 @@ def run_checker(
     status = subprocess.run(command, cwd=ROOT, check=False).returncode
     print(flush=True)
     return status == 0
+
+
+def check_wrecked(journal: Path) -> str | None:
+    """Have the checker judge the journal of a trial in which the database was destroyed.
+
+    Return what it printed if it found a fault, else None.
+    """
+    command = [sys.executable, "-m", "scripts.faults.checker", "--wrecked", str(journal)]
+    checked = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    return checked.stdout + checked.stderr if checked.returncode else None

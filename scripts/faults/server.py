@@ -1,5 +1,6 @@
 """Our server as `python -m app serve` starts it, to be killed, stopped and started again."""
 
+import http.client
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -59,9 +60,10 @@ class Server:
         folder: Path,
         settings: Mapping[str, str] | None = None,
         listener: socket.socket | None = None,
+        log: Path | None = None,
     ) -> None:
         self.folder = folder
-        self.log = folder / "log"
+        self.log = log or folder / "log"
         self.port = _free_port() if listener is None else int(listener.getsockname()[1])
         self._listener = listener
         self.starts = 0
@@ -129,6 +131,27 @@ class Server:
                 return
         raise OSError(f"the server was not healthy after {START_SECONDS} s: {self._last_words()}")
 
+    def wait_until_started(self) -> None:
+        """Wait until it answers and has printed all it prints; raises OSError as that does."""
+        self.wait_until_healthy()
+        # Until then it reads its database, and would end if that were gone.
+        deadline = time.monotonic() + START_SECONDS
+        while self.log.read_text().count("\nAdd a user: ") < self.starts:
+            if time.monotonic() > deadline:
+                raise OSError(f"the server did not end its start: {self._last_words()}")
+            time.sleep(0.01)
+
+    def refuses(self) -> str:
+        """Start it, and return what it says; raises OSError unless it ends with status 1."""
+        before = self.log.stat().st_size
+        self.start()
+        self.starts -= 1
+        status = self._end()
+        said = self.log.read_text()[before:].strip()
+        if status != 1:
+            raise OSError(f"the server ended with {status}, and did not refuse to start: {said}")
+        return said
+
     def kill(self) -> None:
         """Kill it, and wait for its end."""
         self._running.kill()
@@ -168,6 +191,14 @@ class Server:
             if found == name:
                 return float(value)
         return 0
+
+    def status(self, path: str, token: str | None = None) -> int:
+        """Return the status of the answer to a GET; raises OSError when there is none."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
+        with closing(connection):
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            connection.request("GET", path, headers=headers)
+            return connection.getresponse().status
 
     def errors(self) -> list[str]:
         """Return the errors in its log, as lines."""

@@ -13,7 +13,7 @@ from scripts.faults.household import Household
 from scripts.faults.writer import Habits, Writer
 
 
-def _writers(fleet: Fleet, messages: int, habits: Habits) -> dict[int, list[Writer]]:
+def writers_of(fleet: Fleet, messages: int, habits: Habits) -> dict[int, list[Writer]]:
     """Give every device a writer; one message of each user is left for the end."""
     shares = share(messages - len(fleet.users), fleet.devices)
     made: dict[int, list[Writer]] = {user: [] for user in fleet.users}
@@ -30,7 +30,7 @@ async def write(fleet: Fleet) -> None:
     """Write and read until all devices have everything."""
     do = dict(fleet.plan.do)
     messages = do.pop("messages")
-    by_user = _writers(fleet, messages, Habits(**do))
+    by_user = writers_of(fleet, messages, Habits(**do))
     households = [Household(fleet.users[user], made) for user, made in by_user.items()]
     writers = [writer for made in by_user.values() for writer in made]
     await fleet.join()

@@ -21,7 +21,9 @@ from scripts.faults.journal import (
     Record,
     Refused,
     Repeated,
+    Returned,
     Sent,
+    Vanished,
     read,
 )
 
@@ -262,6 +264,24 @@ def test_a_replay_has_to_be_marked_and_nothing_else() -> None:
 def test_another_generation_of_the_same_epoch_is_no_reset() -> None:
     again = {"laptop_is_back": Connected(LAPTOP, 5, "resumed", "e.2", 5)}
     assert kinds(story(**again, laptop_is_live=Positioned(LAPTOP, "e.2", 5))) == set()
+
+
+def test_what_is_sent_and_acknowledged_while_the_database_is_gone_goes_into_nothing() -> None:
+    told = [Vanished(1), Sent(PHONE, "a", "user"), stored("a", 1), Returned(2)]
+    assert "into nothing" in kinds([*began(), *told])
+    assert check([*began(), *told], wrecked=True).faults[0].kind == "into nothing"
+
+
+def test_what_was_sent_before_or_is_acknowledged_after_it_may_be_kept() -> None:
+    before = [Sent(PHONE, "a", "user"), Vanished(1), stored("a", 1)]
+    after = [Sent(PHONE, "b", "user"), Refused(PHONE, "b", "storage_unavailable"), Returned(2)]
+    assert check([*began(), *before, *after, stored("b", 2)], wrecked=True).good
+
+
+def test_of_a_destroyed_database_nobody_is_owed_anything() -> None:
+    told = [*began(), Sent(PHONE, "a", "user"), stored("a", 1)]
+    assert {"lost", "unfinished"} <= kinds(told)
+    assert check(told, wrecked=True).good
 
 
 def test_a_device_without_an_end_is_unfinished() -> None:
