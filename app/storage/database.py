@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +39,8 @@ READERS = 4
 SNAPSHOT_READERS = 2
 # Other processes (a backup, a shell) may hold the lock for a moment.
 BUSY_MILLISECONDS = 5000
+# Between two lines that say that an upgrade goes on.
+STILL_SECONDS = 30.0
 # Between two looks at the files, while nobody reads or writes.
 WATCH_SECONDS = 1.0
 
@@ -86,10 +89,7 @@ class Database:
         _create_private(path)
         database = cls(DatabaseFiles(path), busy_milliseconds)
         try:
-            async with database.write() as connection:
-                await connection.run_sync(migrate)
-                await _make_epoch(connection)
-            database._anchor_log()
+            await database._begin()
         except BaseException:
             await database.close()
             raise
@@ -182,42 +182,108 @@ class Database:
             self._anchor.close()
         self._files.close()
 
-    def _anchor_log(self) -> None:
-        """Hold the write-ahead log open: while a connection does, no other removes it."""
-        self._anchor = sqlite3.connect(_uri(self._files.path), uri=True, isolation_level=None)
+    async def _begin(self) -> None:
+        """Bring the database to the newest schema, and tell how long that takes if it is older."""
+        async with self.write() as connection:
+            due = await connection.run_sync(due_upgrade)
+        if due is None:
+            await self._migrate()
+            self._anchor_log("PASSIVE")
+            return
+        async with _told(due, _size(self._files.path)):
+            await self._migrate()
+            # What an upgrade has written to the log can be as large as the database.
+            await asyncio.to_thread(self._anchor_log, "TRUNCATE")
+
+    async def _migrate(self) -> None:
+        async with self.write() as connection:
+            await connection.run_sync(migrate)
+            await _make_epoch(connection)
+
+    def _anchor_log(self, checkpoint: str) -> None:
+        """Hold the write-ahead log open: while a connection does, no other removes it.
+
+        What an unclean stop has left in it is folded, so that changes from now on show.
+        """
+        self._anchor = sqlite3.connect(
+            _uri(self._files.path), uri=True, isolation_level=None, check_same_thread=False
+        )
         self._anchor.execute("SELECT count(*) FROM meta").fetchone()
-        # Of a log that an unclean stop has left, so that what changes from now on shows.
-        self._anchor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._anchor.execute(f"PRAGMA wal_checkpoint({checkpoint})").fetchone()
         self._files.watch_log()
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the database to the newest schema, in the caller's transaction: all or nothing.
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The step from one schema to a newer one, each named by its last migration."""
 
-    Raises SettingsError when a newer version of the code has changed the database.
+    former: str
+    newest: str
+
+
+def due_upgrade(connection: Connection) -> Upgrade | None:
+    """Return the upgrade that `migrate` will make; None for a new database and one up to date.
+
+    Raises SettingsError as `migrate` does.
+    """
+    scripts = ScriptDirectory.from_config(_config(connection))
+    former = MigrationContext.configure(connection).get_current_revision()
+    newest = scripts.get_current_head()
+    if former not in {None, *(script.revision for script in scripts.walk_revisions())}:
+        raise SettingsError(
+            ["The database was written by a newer version of Switchboard: run that version."]
+        )
+    if former is None or newest is None or former == newest:
+        return None
+    return Upgrade(former, newest)
+
+
+def migrate(connection: Connection, to: str = "head") -> None:
+    """Bring the database to the newest schema, or to the one of the migration `to`.
+
+    That is part of the caller's transaction: all or nothing. Raises SettingsError when a newer
+    version of the code has changed the database.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    due = due_upgrade(connection)
+    is_new = MigrationContext.configure(connection).get_current_revision() is None
+    if due is not None or is_new:
+        command.upgrade(_config(connection), to)
+
+
+def _config(connection: Connection) -> Config:
     config = Config()
     # ConfigParser reads a single % as the start of a variable.
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
-    scripts = ScriptDirectory.from_config(config)
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current == scripts.get_current_head():
-        return
-    if current not in {None, *(script.revision for script in scripts.walk_revisions())}:
-        raise SettingsError(
-            ["The database was written by a newer version of Switchboard: run that version."]
-        )
-    if current is None:
-        command.upgrade(config, "head")
-        return
-    # Millions of rows may take minutes, in which nobody can connect.
-    log.info("database is brought to a newer schema", extra=fields(schema=current))
+    return config
+
+
+@asynccontextmanager
+async def _told(due: Upgrade, size: int) -> AsyncIterator[None]:
+    """Log that the upgrade begins, every STILL_SECONDS that it goes on, and how long it took."""
     began = time.monotonic()
-    command.upgrade(config, "head")
-    took = round(time.monotonic() - began, 1)
-    log.info("database has the newest schema", extra=fields(seconds=took))
+
+    async def still() -> None:
+        while True:
+            await asyncio.sleep(STILL_SECONDS)
+            taken = round(time.monotonic() - began)
+            log.warning("still upgrading the database", extra=fields(seconds=taken))
+
+    names = {"from": due.former, "to": due.newest}
+    log.warning("upgrading the database", extra=fields(**names, bytes=size))
+    telling = asyncio.create_task(still(), name="upgrade")
+    try:
+        yield
+    finally:
+        telling.cancel()
+        await asyncio.wait([telling])
+    taken = round(time.monotonic() - began, 1)
+    log.warning("database upgraded", extra=fields(**names, seconds=taken))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _create_private(path: Path) -> None:

@@ -15,7 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from scripts.faults import backup, crash, hang, repeat, restart, restore, slow, storm, trace, vanish
+from scripts.faults import (
+    backup,
+    crash,
+    hang,
+    repeat,
+    restart,
+    restore,
+    slow,
+    storm,
+    trace,
+    upgrade,
+    vanish,
+)
 from scripts.faults.outcome import Outcome
 from scripts.faults.program import ProgramFailed
 
@@ -39,6 +51,7 @@ TRIALS: Final = {
     "slow": Trial(slow.__doc__, slow.add_options, slow.run),
     "hang": Trial(hang.__doc__, hang.add_options, hang.run),
     "vanish": Trial(vanish.__doc__, vanish.add_options, vanish.run),
+    "upgrade": Trial(upgrade.__doc__, upgrade.add_options, upgrade.run),
     "trace": Trial(trace.__doc__, trace.add_options, trace.run),
 }
 

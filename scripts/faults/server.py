@@ -117,9 +117,9 @@ class Server:
                 env={**inherited, **own},
             )
 
-    def wait_until_healthy(self) -> None:
-        """Wait until it answers; raises OSError when it ends or takes too long."""
-        deadline = time.monotonic() + START_SECONDS
+    def wait_until_healthy(self, seconds: float = START_SECONDS) -> None:
+        """Wait until it answers; raises OSError when it ends or takes longer than that."""
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._running.poll() is not None:
                 raise OSError(f"the server ended at its start: {self._last_words()}")
@@ -129,7 +129,7 @@ class Server:
                 time.sleep(0.02)
             else:
                 return
-        raise OSError(f"the server was not healthy after {START_SECONDS} s: {self._last_words()}")
+        raise OSError(f"the server was not healthy after {seconds} s: {self._last_words()}")
 
     def wait_until_started(self) -> None:
         """Wait until it answers and has printed all it prints; raises OSError as that does."""
@@ -141,14 +141,14 @@ class Server:
                 raise OSError(f"the server did not end its start: {self._last_words()}")
             time.sleep(0.01)
 
-    def refuses(self) -> str:
-        """Start it, and return what it says; raises OSError unless it ends with status 1."""
+    def refuses(self, expected: int = 1) -> str:
+        """Start it, and return what it says; raises OSError unless it ends with this status."""
         before = self.log.stat().st_size
         self.start()
         self.starts -= 1
         status = self._end()
         said = self.log.read_text()[before:].strip()
-        if status != 1:
+        if status != expected:
             raise OSError(f"the server ended with {status}, and did not refuse to start: {said}")
         return said
 

@@ -100,6 +100,10 @@ class Writer:
         self._left = 0
         self._replaces = False
 
+    def repeat(self, name: str, size: int) -> None:
+        """Send once more, after `begin`, a message to the user that an earlier program sent."""
+        self._again.append(Draft(name, "user", _body(name, "user", size, named=True), 1, False))
+
     def write_last(self) -> None:
         """Write one more message to all devices of the user, which is never given up."""
         self._start(self._draft("user", last=True))
@@ -188,14 +192,11 @@ class Writer:
         self._written += 1
         name = f"{self._device.account.number}.{self._written}"
         size = LARGE if rng.random() < LARGE_SHARE else rng.choice(SIZES)
-        body: dict[str, Any] = {
-            "to": to,
-            "type": TYPE,
-            "payload": payload(name, size),
-            "store": "log",
-        }
         named = last or rng.random() >= habits.nameless_share
-        if named:
-            body["message_id"] = name
         repeats = rng.randint(1, habits.repeats) if named and habits.repeats else 0
-        return Draft(name, to, body, repeats, last)
+        return Draft(name, to, _body(name, to, size, named=named), repeats, last)
+
+
+def _body(name: str, to: To, size: int, *, named: bool) -> dict[str, Any]:
+    body = {"to": to, "type": TYPE, "payload": payload(name, size), "store": "log"}
+    return {**body, "message_id": name} if named else body

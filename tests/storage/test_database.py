@@ -6,10 +6,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from app.base.errors import SettingsError
-from app.storage.database import Database
+from app.storage.database import Database, migrate
 
 INSERT = text("INSERT INTO meta (key, value) VALUES (:key, 'x')")
 COUNT = text("SELECT count(*) FROM meta WHERE key <> 'epoch'")
@@ -166,3 +166,48 @@ async def test_opening_prints_nothing_and_needs_no_certain_folder(
     await database.close()
     assert [file.name for file in (tmp_path / "here").iterdir()] == ["a.db"]
     assert capfd.readouterr() == ("", "")
+
+
+def at_schema(path: Path, revision: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        migrate(connection, revision)
+    engine.dispose()
+
+
+async def test_an_upgrade_tells_when_it_begins_and_how_long_it_took(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    at_schema(path, "0004")
+    for _ in range(2):
+        await (await Database.open(path)).close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "upgrading the database",
+        "database upgraded",
+    ]
+
+
+async def test_a_new_database_is_no_upgrade(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    await (await Database.open(path)).close()
+    assert not caplog.records
+
+
+async def test_an_upgrade_leaves_no_large_log_behind(path: Path) -> None:
+    at_schema(path, "0004")
+    database = await Database.open(path)
+    assert size(path.with_name(f"{path.name}-wal")) == 0
+    await database.close()
+
+
+async def test_an_upgrade_that_takes_long_tells_that_it_goes_on(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.storage.database.STILL_SECONDS", 0.0)
+    at_schema(path, "0001")
+    await (await Database.open(path)).close()
+    assert "still upgrading the database" in [record.getMessage() for record in caplog.records]
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size
