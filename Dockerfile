@@ -39,7 +39,8 @@ USER 10001:10001
 VOLUME ["/data"]
 EXPOSE 8080
 
-HEALTHCHECK --interval=15s --timeout=5s --start-period=15s --retries=3 \
+# A start that upgrades a large database takes minutes, and answers nothing meanwhile.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10m --retries=3 \
     CMD ["python", "healthcheck.py"]
 
 # `docker stop` sends SIGTERM and waits 10 s; the server exits within 8 s.

@@ -159,11 +159,7 @@ async def _database(app: web.Application, *, new: bool) -> AsyncIterator[None]:
     data_dir = app[SETTINGS].data_dir
     opening = _open_new(data_dir) if new else open_database(data_dir)
     database = app[DATABASE] = await opening
-    app[METRICS].watch(
-        "database_in_place",
-        "1 if the database's files are in their place, 0 if they are gone.",
-        lambda: database.fault is None,
-    )
+    database.show_on(app[METRICS])
     async with _background(app, database.watch(), "watch"):
         yield
     await database.close()

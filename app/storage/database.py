@@ -24,6 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from app.base.errors import SettingsError, StorageUnavailable
 from app.base.logs import fields
+from app.base.metrics import Metrics
+from app.base.systemd import notify
 from app.base.tasks import complete
 from app.storage.files import DatabaseFiles
 from app.storage.schema import meta
@@ -99,6 +101,14 @@ class Database:
     def fault(self) -> str | None:
         """What is wrong with the files, as far as is known; None while they are in place."""
         return self._files.fault
+
+    def show_on(self, metrics: Metrics) -> None:
+        """Show whether the files are in their place."""
+        metrics.watch(
+            "database_in_place",
+            "1 if the database's files are in their place, 0 if they are gone.",
+            lambda: self.fault is None,
+        )
 
     async def watch(self) -> None:
         """Look at the files from time to time, until cancelled."""
@@ -271,6 +281,7 @@ async def _told(due: Upgrade, size: int) -> AsyncIterator[None]:
             log.warning("still upgrading the database", extra=fields(seconds=taken))
 
     names = {"from": due.former, "to": due.newest}
+    notify("STATUS=Upgrades the database")
     log.warning("upgrading the database", extra=fields(**names, bytes=size))
     telling = asyncio.create_task(still(), name="upgrade")
     try:

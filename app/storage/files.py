@@ -30,6 +30,8 @@ _INDEX_BYTES: Final = 136
 _INDEX: Final = struct.Struct("=14xHII8x8s56xI28xI4x")
 """Page size, newest frame, pages of the database, salts; frames folded, frames begun to fold."""
 
+_REMEDY: Final = "put the same files back, or stop the server and restore a backup"
+
 _TRIES: Final = 5
 """Looks at the index; it changes under the look only while another thread commits."""
 
@@ -239,11 +241,7 @@ class DatabaseFiles:
             before, self._fault = self._fault, fault
         where = str(self._path)
         if before is None and fault is not None:
-            log.critical(
-                "THE DATABASE IS GONE: the server refuses to store and to read until the same files"
-                " are back. Put them back, or stop the server and restore a backup",
-                extra=fields(path=where, reason=fault),
-            )
+            log.critical("THE DATABASE IS GONE", extra=fields(path=where, reason=fault, do=_REMEDY))
         elif before is not None and fault is None:
             log.warning("the database is back, and in use again", extra=fields(path=where))
 

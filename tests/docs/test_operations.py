@@ -19,6 +19,7 @@ from app.node.registry import ConnectionManager
 from app.protocol.close import CLOSES
 from app.protocol.messages import ClientMessage, MessageError
 from app.settings import ENV_PREFIX, Settings
+from app.storage.database import DATABASE_NAME, Database
 from app.storage.lock import LOCK_NAME
 from scripts.generated import settings_table, with_part
 from tests.docs.pages import Page, page
@@ -44,8 +45,11 @@ def test_every_variable_that_is_named_is_a_setting() -> None:
     assert {name.lower() for name in named} <= set(Settings.model_fields)
 
 
-async def test_the_metrics_table_is_what_a_node_shows() -> None:
+async def test_the_metrics_table_is_what_a_node_and_a_database_show(tmp_path: Path) -> None:
     metrics = Metrics()
+    database = await Database.open(tmp_path / DATABASE_NAME)
+    database.show_on(metrics)
+    await database.close()
     node = Node(
         ConnectionManager(), MemoryLog(), metrics, NodeLimits(outbox=OutboxLimits(32, 262_144))
     )

@@ -1,6 +1,5 @@
 """Migration 0006, which makes another table of the message ids: none is forgotten."""
 
-import logging
 import shutil
 import signal
 import sqlite3
@@ -143,19 +142,6 @@ REPEATS: Final = [Appended(number + 1, duplicate=True) for number in range(IDS)]
 
 async def test_every_id_of_before_is_known_with_its_offset(path: Path) -> None:
     assert await answers(path) == REPEATS
-
-
-async def test_the_log_says_that_a_start_migrates_and_how_long_it_took(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    for _ in range(2):
-        await (await Database.open(path)).close()
-    told = [one for one in caplog.records if one.name == "app.storage.database"]
-    assert [one.getMessage() for one in told] == [
-        "database is brought to a newer schema",
-        "database has the newest schema",
-    ]
 
 
 async def test_the_ids_of_the_last_day_count_for_the_users_of_the_devices(path: Path) -> None:
