@@ -85,8 +85,8 @@ async def _refuse_empty(path: Path, database: Database) -> None:
 
 def _lost(what: str) -> DatabaseLost:
     return DatabaseLost(
-        f"{what}. Put the database back, or a backup (`restore FILE`). `serve --new-database` begins "
-        "with an empty one, in which nobody has an account: every client is signed out then."
+        f"{what}. Put the database back, or a backup (`restore FILE`). `serve --new-database` "
+        "begins with an empty one, in which nobody has an account: every client is signed out then."
     )
 
 
