@@ -5,7 +5,6 @@ Each resource has one owner, a cleanup context, so that what was opened last clo
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,6 +21,7 @@ from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import DAY_SECONDS, Sessions
+from app.base.clock import LOOK_SECONDS, TRUST, WALL, Trust, TrustedClock, Verdict
 from app.base.errors import DatabaseLost, SettingsError, StorageUnavailable
 from app.base.logs import fields
 from app.base.metrics import Metrics
@@ -39,6 +39,7 @@ from app.keys import (
     ADMISSION,
     ANSWERING_PROBLEMS,
     API_KEYS,
+    CLOCK,
     COOKIES,
     DATABASE,
     DOOR,
@@ -69,6 +70,8 @@ from app.requests.peer import request_peer
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.lock import DataDirLock
+from app.storage.schema import milliseconds
+from app.storage.trusted_time import keep_trusted_time, last_trusted_time
 from app.streams.generation import GUARD_NAME
 from app.streams.maintenance import Maintenance
 from app.streams.opening import has_database, open_database, set_aside
@@ -91,7 +94,9 @@ FLUSH_SECONDS: Final = 30
 log = logging.getLogger(__name__)
 
 
-def build_application(settings: Settings, *, new_database: bool = False) -> web.Application:
+def build_application(
+    settings: Settings, trust: Trust = TRUST, *, new_database: bool = False
+) -> web.Application:
     """Return the whole server as one application; its resources open when it starts.
 
     With `new_database` it takes the place of a lost database with an empty one. Raises
@@ -107,7 +112,6 @@ def build_application(settings: Settings, *, new_database: bool = False) -> web.
     # No middleware of the application: a WebSocket would hold each one's frame for its whole life.
     app = web.Application(handler_args=access.handler_args(settings))
     app[SETTINGS] = settings
-    app[STARTED_AT] = int(time.time() * 1000)
     app[METRICS] = Metrics()
     app[READINESS] = Readiness()
     app[FAILED] = asyncio.Event()
@@ -134,6 +138,7 @@ def build_application(settings: Settings, *, new_database: bool = False) -> web.
         [
             _lock,
             partial(_database, new=new_database),
+            partial(_clock, trust),
             _streams,
             _node,
             _accounts,
@@ -186,6 +191,26 @@ async def _open_new(data_dir: Path) -> Database:
     return await open_database(data_dir)
 
 
+async def _clock(trust: Trust, app: web.Application) -> AsyncIterator[None]:
+    database = app[DATABASE]
+    now = milliseconds(WALL.stamp())
+    last = await database.transact(partial(last_trusted_time, now=now))
+    clock = app[CLOCK] = TrustedClock(last / 1000 if last is not None else None, trust=trust)
+    app[STARTED_AT] = milliseconds(clock.stamp())
+    app[METRICS].watch(
+        "clock_ahead_seconds",
+        "How far the machine's clock is ahead of trusted time, 0 while it is trusted.",
+        clock.ahead,
+    )
+    yield
+    await _if_the_disk_takes_it(_keep_time(app))
+
+
+async def _keep_time(app: web.Application) -> None:
+    now = milliseconds(app[CLOCK].trusted())
+    await app[DATABASE].transact(partial(keep_trusted_time, at=now))
+
+
 async def _streams(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     limits = StreamLimits(
@@ -196,7 +221,7 @@ async def _streams(app: web.Application) -> AsyncIterator[None]:
         ids_per_key=settings.message_ids_per_key,
     )
     guard = settings.data_dir / GUARD_NAME
-    streams = app[STREAMS] = await SqlStreamLog.open(app[DATABASE], guard, limits)
+    streams = app[STREAMS] = await SqlStreamLog.open(app[DATABASE], guard, limits, app[CLOCK])
     yield
     await streams.close()
 
@@ -217,6 +242,7 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
             message_bytes=settings.max_message_bytes,
             reconnect_window=settings.reconnect_window_seconds,
         ),
+        calendar=app[CLOCK],
     )
     node.watch()
     maintenance = Maintenance(node.log, node.delivery.standings)
@@ -234,20 +260,22 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
 
 async def _accounts(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
-    sessions = Sessions(app[DATABASE], settings, JwtVerifier.from_settings(settings))
+    clock = app[CLOCK]
+    sessions = Sessions(app[DATABASE], settings, JwtVerifier.from_settings(settings, clock), clock)
     sessions.on_ended = app[NODE].end
     passwords = Passwords(settings.password_workers, settings.password_queue)
     limiter = FailureLimiter(settings.login_attempts, settings.login_window_seconds)
     app[SESSIONS] = sessions
-    app[ACCOUNTS] = Accounts(app[DATABASE], settings, sessions, passwords, limiter)
+    app[ACCOUNTS] = Accounts(app[DATABASE], settings, sessions, passwords, limiter, clock)
     yield
     await _if_the_disk_takes_it(sessions.close())
     passwords.close()
 
 
 async def _publishing(app: web.Application) -> AsyncIterator[None]:
-    keys = app[API_KEYS] = ApiKeys(app[DATABASE])
-    addressees = Addressees(app[DATABASE], app[SESSIONS].owners, app[SETTINGS].jwt_issuer)
+    keys = app[API_KEYS] = ApiKeys(app[DATABASE], app[CLOCK])
+    issuer = app[SETTINGS].jwt_issuer
+    addressees = Addressees(app[DATABASE], app[SESSIONS].owners, issuer, app[CLOCK])
     receipts = app[RECEIPTS] = Receipts(app[NODE], app[DATABASE])
     app[PUBLISHER] = Publisher(app[NODE], addressees, app[SETTINGS].max_message_bytes)
     yield
@@ -297,7 +325,10 @@ def _rate_limit(settings: Settings) -> RateLimit:
 
 
 async def _flushing(app: web.Application) -> AsyncIterator[None]:
-    async with _background(app, _flush_regularly(app), "flush"):
+    async with (
+        _background(app, _flush_regularly(app), "flush"),
+        _background(app, _look_at_the_clock(app), "clock"),
+    ):
         yield
     app[SESSIONS].touch_live(_live(app))
 
@@ -308,6 +339,21 @@ async def _flush_regularly(app: web.Application) -> None:
         app[SESSIONS].touch_live(_live(app))
         await _if_the_disk_takes_it(app[SESSIONS].flush())
         await _if_the_disk_takes_it(app[API_KEYS].flush())
+        await _if_the_disk_takes_it(_keep_time(app))
+
+
+async def _look_at_the_clock(app: web.Application) -> None:
+    verdict: Verdict | None = None
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        verdict = app[CLOCK].look() or verdict
+        if verdict is not None:
+            try:
+                await app[SESSIONS].settle(verdict)
+            except (OSError, SQLAlchemyError) as error:
+                log.warning("not settled after a jump", extra=fields(reason=type(error).__name__))
+            else:
+                verdict = None
 
 
 async def _if_the_disk_takes_it(writing: Awaitable[None]) -> None:

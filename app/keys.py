@@ -10,6 +10,7 @@ from aiohttp_session import AbstractStorage
 from app.auth.accounts import Accounts
 from app.auth.api_keys import ApiKeys
 from app.auth.sessions import Sessions
+from app.base.clock import TrustedClock
 from app.base.metrics import Metrics
 from app.features.door import Door
 from app.node.admission import Admission
@@ -34,6 +35,7 @@ STARTED_AT = web.AppKey("started_at", int)
 """When the server was built; milliseconds since 1970, UTC."""
 METRICS = web.AppKey("metrics", Metrics)
 DATABASE = web.AppKey("database", Database)
+CLOCK = web.AppKey("clock", TrustedClock)
 STREAMS: web.AppKey[StreamLog] = web.AppKey("streams")
 SESSIONS = web.AppKey("sessions", Sessions)
 ACCOUNTS = web.AppKey("accounts", Accounts)

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from app.application import build_application
 from app.auth.accounts import Accounts
+from app.base.clock import TRUST, Trust
 from app.base.errors import SettingsError
 from app.base.garbage import short_pauses
 from app.base.listening import bind, tune
@@ -68,6 +69,7 @@ async def serve(
     *,
     on_ready: Callable[[Serving], Awaitable[None]],
     new_database: bool = False,
+    trust: Trust = TRUST,
 ) -> int:
     """Serve until SIGTERM or SIGINT and return the exit status: 0, or 1 if a task of ours died.
 
@@ -79,7 +81,7 @@ async def serve(
     """
     allow_descriptors(settings.max_connections + SPARE_DESCRIPTORS)
     tls = tls_context(settings)
-    app = build_application(settings, new_database=new_database)
+    app = build_application(settings, trust, new_database=new_database)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=CLEANUP_SECONDS / 2)
     stop = asyncio.Event()
     with _signals(stop, settings, tls):

@@ -2,10 +2,14 @@
 
 
 class HandClock:
-    """A clock that stands still until moved; both of its readings are the same."""
+    """A clock that stands still until moved.
+
+    `jumped` is how far the machine's clock is ahead of trusted time.
+    """
 
     def __init__(self, now: float) -> None:
         self.now = now
+        self.jumped = 0.0
 
     def __call__(self) -> float:
         return self.now
@@ -14,7 +18,7 @@ class HandClock:
         return self.now
 
     def stamp(self) -> float:
-        return self.now
+        return self.now + max(0.0, self.jumped)
 
     def advance(self, seconds: float) -> None:
         self.now += seconds

@@ -1,7 +1,6 @@
 """What all writes on accounts share: how they finish, and checks within their transaction."""
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -10,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.auth.endings import ToClose, connections_of
 from app.auth.passwords import Passwords
 from app.auth.sessions import Sessions
+from app.base.clock import WALL, Clock
 from app.base.errors import Problem
 from app.base.tasks import complete
 from app.protocol.close import REVOKED, Close
@@ -31,7 +31,7 @@ class AccountWrites:
         settings: Settings,
         sessions: Sessions,
         passwords: Passwords,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = WALL,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -40,7 +40,7 @@ class AccountWrites:
         self._clock = clock
 
     def _now(self) -> int:
-        return milliseconds(self._clock())
+        return milliseconds(self._clock.stamp())
 
     async def _finish(self, work: Coroutine[Any, Any, T], to_close: Callable[[T], ToClose]) -> T:
         """Finish a write, also when the caller is cancelled, and return its outcome.

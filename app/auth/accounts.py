@@ -1,7 +1,6 @@
 """The accounts of a server: signing in and out, tokens, and all writes on users and devices."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +15,7 @@ from app.auth.names import clean_device, clean_handle, clean_name, handle_key
 from app.auth.passwords import Passwords, check_new_password
 from app.auth.sessions import DAY_SECONDS, Sessions, no_valid_session
 from app.auth.tokens import Identity, hash_token, new_token
+from app.base.clock import WALL, Clock
 from app.base.errors import Problem
 from app.base.lru import Lru
 from app.protocol.close import SIGNED_OUT
@@ -75,7 +75,7 @@ class Accounts(UserWrites, DeviceWrites):
         sessions: Sessions,
         passwords: Passwords,
         limiter: FailureLimiter,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = WALL,
     ) -> None:
         super().__init__(database, settings, sessions, passwords, clock)
         self._limiter = limiter
@@ -140,7 +140,7 @@ class Accounts(UserWrites, DeviceWrites):
         """Return the sessions of the user that hold, by id."""
         async with self._database.lookup() as connection:
             sessions = await sessions_of(connection, user_id)
-        now = self._now()
+        now = milliseconds(self._clock.trusted())
         idle_since = now - milliseconds(self._settings.session_idle_days * DAY_SECONDS)
         return [
             session

@@ -1,6 +1,5 @@
 """Whom a message is for: users by the names that a backend gives them, devices by their owner."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.jwt import is_subject
 from app.auth.names import clean_handle, handle_key
+from app.base.clock import WALL, Clock
 from app.base.errors import Problem, StorageUnavailable
 from app.base.lru import Lru
 from app.base.tasks import Batches
@@ -78,8 +78,15 @@ class Addressees:
     `issuer` is whose JWTs the server takes, None if it takes none: every subject of it is a user.
     """
 
-    def __init__(self, database: Database, owners: DeviceOwners, issuer: str | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        owners: DeviceOwners,
+        issuer: str | None = None,
+        clock: Clock = WALL,
+    ) -> None:
         self._database = database
+        self._clock = clock
         self._owners = owners
         self._issuer = issuer
         self._ids: Batches[int, int] = Batches(self._load_ids)
@@ -156,7 +163,8 @@ class Addressees:
     async def _make_users(self, subjects: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
         try:
             async with self._database.write() as connection:
-                await add_outside_users(connection, subjects, milliseconds(time.time()))
+                now = milliseconds(self._clock.stamp())
+                await add_outside_users(connection, subjects, now)
                 return await users_of_subjects(connection, subjects)
         except (OSError, SQLAlchemyError) as error:
             raise StorageUnavailable from error

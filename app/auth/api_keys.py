@@ -1,12 +1,12 @@
 """API keys, which an application's backend presents instead of a session."""
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from app.auth.tokens import TOKEN_LENGTH, hash_token, new_token
+from app.base.clock import WALL, Clock
 from app.base.errors import Problem
 from app.base.lru import Lru
 from app.base.tasks import Batches, complete
@@ -65,7 +65,7 @@ class ApiKeys:
     def __init__(
         self,
         database: Database,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = WALL,
         *,
         cached_keys: int = CACHED_KEYS,
         dead_keys: int = DEAD_KEYS,
@@ -89,7 +89,7 @@ class ApiKeys:
         if key is None or not self.holds(key):
             self._remember_dead(key_hash)
             raise no_valid_api_key()
-        self._uses.mark(key.id, milliseconds(self._clock()))
+        self._uses.mark(key.id, milliseconds(self._clock.stamp()))
         return key
 
     def holds(self, key: ApiKey) -> bool:
@@ -106,7 +106,7 @@ class ApiKeys:
                 key_hash=hash_token(key),
                 scopes=scopes,
                 prefixes=prefixes,
-                now=milliseconds(self._clock()),
+                now=milliseconds(self._clock.stamp()),
             )
         return NewApiKey(key, record)
 
@@ -135,7 +135,7 @@ class ApiKeys:
 
     async def _revoke(self, key_id: int) -> ApiKey | None:
         async with self._database.write() as connection:
-            gone = await set_api_key_revoked(connection, key_id, milliseconds(self._clock()))
+            gone = await set_api_key_revoked(connection, key_id, milliseconds(self._clock.stamp()))
         if gone is None:
             return None
         key, key_hash = gone

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.jwt import Claims, InvalidJwt
+from app.base.clock import Clock
 from app.base.tasks import Batches, complete
 from app.storage.database import Database
 from app.storage.devices import (
@@ -127,9 +128,7 @@ class Admitted:
 class Outsiders:
     """Finds the user and the device of a JWT's claims; their first use makes them."""
 
-    def __init__(
-        self, database: Database, enrolment: Enrolment, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, database: Database, enrolment: Enrolment, clock: Clock) -> None:
         self._database = database
         self._enrolment = enrolment
         self._clock = clock
@@ -157,7 +156,7 @@ class Outsiders:
 
     async def _first_use(self, claims: Claims) -> Admitted | None:
         key = _key(claims)
-        now = milliseconds(self._clock())
+        now = milliseconds(self._clock.stamp())
         async with self._database.write() as connection:
             found = await _find(connection, [key])
             known = found.get(key, Outsider(user=None, device=None, not_before=0))

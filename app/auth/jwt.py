@@ -1,8 +1,6 @@
 """JWTs of the operator's application (RFC 7519), of one issuer, audience and algorithm."""
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from app.auth.names import clean_device
 from app.auth.tokens import hash_jwt
+from app.base.clock import WALL, Clock
 from app.base.errors import Problem, SettingsError
 from app.settings import Settings
 from app.storage.devices import DeviceInfo
@@ -71,7 +70,7 @@ class JwtVerifier:
         issuer: str,
         audience: str,
         max_life: float,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = WALL,
     ) -> None:
         """`max_life` is the longest time from `iat` to `exp`, in seconds."""
         self.issuer = issuer
@@ -82,9 +81,7 @@ class JwtVerifier:
         self._clock = clock
 
     @classmethod
-    def from_settings(
-        cls, settings: Settings, clock: Callable[[], float] = time.time
-    ) -> "JwtVerifier | None":
+    def from_settings(cls, settings: Settings, clock: Clock = WALL) -> "JwtVerifier | None":
         """Return the verifier that the settings describe; None if JWTs are off.
 
         Raises SettingsError if the key file cannot be used.
@@ -135,14 +132,16 @@ class JwtVerifier:
 
     def _in_time(self, claims: tuple[Claims, float]) -> Claims:
         valid, not_before = claims
-        now = self._clock()
+        # Of another machine's clock. If ours has jumped forward and is right, a new token seems to
+        # be of the future by trusted time.
+        begun = self._clock.stamp()
         if valid.exp - valid.iat > self._max_life:
             raise InvalidJwt("life above jwt_max_life_days")
-        if valid.exp <= now:
+        if valid.exp <= self._clock.trusted():
             raise InvalidJwt("expired")
-        if valid.iat > now + IAT_LEEWAY_SECONDS:
+        if valid.iat > begun + IAT_LEEWAY_SECONDS:
             raise InvalidJwt("iat is in the future", final=False)
-        if not_before > now:
+        if not_before > begun:
             raise InvalidJwt("nbf is in the future", final=False)
         return valid
 

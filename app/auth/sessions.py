@@ -1,7 +1,6 @@
 """Sessions: from a token to its identity, without a select for a token seen before."""
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -17,13 +16,14 @@ from app.auth.tokens import (
     Via,
     hash_token,
 )
+from app.base.clock import WALL, Clock, Verdict
 from app.base.errors import Problem
 from app.base.logs import fields
 from app.base.lru import Lru
 from app.base.tasks import Batches, complete
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.endings import DeviceEnding, Ending, UserEnding
+from app.storage.endings import DeviceEnding, Ending, UserEnding, lower_not_before
 from app.storage.schema import milliseconds
 from app.storage.sessions import (
     TokenOwner,
@@ -41,6 +41,8 @@ DEAD_TOKENS = 16_384
 # More than can end while a handshake lasts.
 REMEMBERED_ENDINGS = 65_536
 PURGE_SECONDS = 3600
+# Above the leeway for JWTs: an ending that is further ahead is of a clock that has jumped.
+AHEAD_SECONDS = 60
 DAY_SECONDS = 86_400
 
 logger = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ class Sessions:
         database: Database,
         settings: Settings,
         verifier: JwtVerifier | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = WALL,
         *,
         cached_tokens: int = CACHED_TOKENS,
         dead_tokens: int = DEAD_TOKENS,
@@ -85,8 +87,9 @@ class Sessions:
         self._cache = TokenCache(cached_tokens)
         self._dead: Lru[bytes, bool] = Lru(dead_tokens)
         self._endings = RecentEndings(REMEMBERED_ENDINGS)
+        self._doubtful: list[DeviceEnding | UserEnding] = []
         self._changes = 0
-        self._purged_at = clock()
+        self._purged_at = clock.trusted()
 
     async def resolve(self, token: str, via: Via, holder: Holder | None = None) -> Identity:
         """Return the token's identity, and count this as a use of its session and device.
@@ -123,26 +126,27 @@ class Sessions:
 
     def in_time(self, identity: Identity) -> bool:
         """Return whether the identity's token has not reached its own end."""
-        return identity.expires_at is None or identity.expires_at > self._clock()
+        return identity.expires_at is None or identity.expires_at > self._clock.trusted()
 
     def touch_live(self, live: Iterable[tuple[int | None, int | None]]) -> None:
         """Count as used now the sessions and devices of these live connections.
 
         Each is a pair of session id, None for a JWT, and device id.
         """
-        now = milliseconds(self._clock())
+        now = milliseconds(self._clock.stamp())
         used = list(live)
         sessions = [session_id for session_id, _ in used if session_id is not None]
         self.session_uses.mark_all(sessions, now)
         self.device_uses.mark_all((one for _, one in used if one is not None), now)
         for session_id in sessions:
             if (entry := self._cache.of_session(session_id)) is not None:
-                entry.last_used = now
+                entry.use(now)
 
     async def flush(self) -> None:
         """Write every use until now into the database; hourly, delete what is past its end."""
-        now = self._clock()
-        purge = now - self._purged_at >= PURGE_SECONDS
+        now = self._clock.trusted()
+        # Also if the clock was ahead at the last one.
+        purge = abs(now - self._purged_at) >= PURGE_SECONDS
         if not (self.session_uses or self.device_uses or purge):
             return
         async with self._database.write() as connection:
@@ -165,10 +169,27 @@ class Sessions:
     def end(self, endings: Iterable[Ending]) -> None:
         """End in memory what a committed write has ended in the database."""
         self._changes += 1
+        ahead = milliseconds(self._clock.trusted() + AHEAD_SECONDS)
         for ending in endings:
+            if isinstance(ending, DeviceEnding | UserEnding) and ending.not_before > ahead:
+                self._doubtful.append(ending)
             self._endings.add(ending)
             self._forget_devices(ending)
             self._drop_ended(ending.user_id)
+
+    async def settle(self, verdict: Verdict) -> None:
+        """Correct what was decided while the clock was in doubt, now that there is a verdict.
+
+        JWTs that were refused since the clock was wrong may hold again.
+        """
+        doubtful, self._doubtful = self._doubtful, []
+        if verdict is Verdict.TAKEN_BACK and doubtful:
+            try:
+                await complete(self._lower(doubtful))
+            except BaseException:
+                self._doubtful += doubtful
+                raise
+        self._dead.clear()
 
     def forget_dead(self) -> None:
         """Forget which tokens were refused, since a user was enabled."""
@@ -184,14 +205,23 @@ class Sessions:
         """Return the time up to which JWTs must be refused to end all of the user or device.
 
         That is now, in milliseconds since the epoch, or later if a known JWT was issued by a clock
-        that is ahead.
+        that is ahead. If our own has jumped forward it may be right, and what is refused by it is
+        corrected by `settle` if it was not.
         """
         issued = [
             milliseconds(entry.identity.issued_at or 0)
             for _, entry in self._cache.of_user(user_id)
             if device_id is None or entry.identity.device_id == device_id
         ]
-        return max([milliseconds(self._clock()), *issued])
+        return max([milliseconds(self._clock.stamp()), *issued])
+
+    async def _lower(self, doubtful: Sequence[DeviceEnding | UserEnding]) -> None:
+        async with self._database.write() as connection:
+            now = milliseconds(self._clock.trusted())
+            for ending in doubtful:
+                await lower_not_before(connection, ending, now)
+        for ending in doubtful:
+            self._endings.add(replace(ending, session_ids=(), not_before=now))
 
     def _forget_devices(self, ending: Ending) -> None:
         match ending:
@@ -211,15 +241,15 @@ class Sessions:
     def _in_time(self, entry: Entry) -> bool:
         if not self.in_time(entry.identity):
             return False
-        idle_since = milliseconds(self._clock()) - self._idle
+        idle_since = milliseconds(self._clock.trusted()) - self._idle
         return entry.identity.session_id is None or entry.last_used > idle_since
 
     def _use(self, entry: Entry, via: Via) -> Identity:
         identity = entry.identity
         if identity.via != via:
             identity = replace(identity, via=via)
-        now = milliseconds(self._clock())
-        entry.last_used = now
+        now = milliseconds(self._clock.stamp())
+        entry.use(now)
         if identity.session_id is not None:
             self.session_uses.mark(identity.session_id, now)
         if identity.device_id is not None:

@@ -78,6 +78,10 @@ class Entry:
     ended: bool = False
     """Set when the entry was dropped because its session has ended."""
 
+    def use(self, at: int) -> None:
+        """Note a use; one of a clock that is behind does not make the session older."""
+        self.last_used = max(at, self.last_used)
+
 
 class TokenCache:
     """The entries of the tokens used last, by the tokens' hashes, by user and by session."""

@@ -1,6 +1,5 @@
 """Commands on streams: what is kept for whom, and a new epoch."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Final
@@ -10,10 +9,12 @@ from pydantic import Field
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.base.clock import WALL
 from app.control.operations import MAX_ID, Arguments, Command, NoArguments, Operations, Result
 from app.storage import stream_info
 from app.storage.cursors import device_cursors, lag
 from app.storage.devices import devices_of
+from app.storage.schema import milliseconds
 from app.storage.users import User
 from app.streams.base import EVERYONE, StreamLog
 from app.streams.generation import GUARD_NAME
@@ -193,7 +194,7 @@ async def _standings(
                 user_id=user_id,
                 device_id=number,
                 after=cursor.offset,
-                now=_now(),
+                now=_now(operations),
                 most=MAX_LAG,
             )
         found.append(
@@ -215,7 +216,11 @@ async def _show(operations: Operations, arguments: WhichRows) -> Rows:
         user_id = (await operations.user(arguments.user)).id
     async with operations.database.read() as connection:
         found = await stream_info.rows_of(
-            connection, user_id, after=arguments.after, now=_now(), most=arguments.limit + 1
+            connection,
+            user_id,
+            after=arguments.after,
+            now=_now(operations),
+            most=arguments.limit + 1,
         )
     rows: list[RowView] = []
     size = 0
@@ -277,8 +282,9 @@ async def _log(operations: Operations) -> AsyncIterator[StreamLog]:
         await log.close()
 
 
-def _now() -> int:
-    return int(time.time() * 1000)
+def _now(operations: Operations) -> int:
+    clock = operations.node.calendar if operations.node is not None else WALL
+    return milliseconds(clock.trusted())
 
 
 INFO = Command("stream.info", WhichStream, StreamInfo, _info)

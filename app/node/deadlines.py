@@ -4,11 +4,11 @@ One sweep looks at all connections of the node, so none of them has a timer.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from app.base.clock import WALL, Clock
 from app.base.metrics import Metrics
 from app.node.connection import Connection
 from app.node.delivery import Delivery
@@ -62,14 +62,15 @@ class Deadlines:
         end: Callable[[Connection, Close], None],
         *,
         clock: Callable[[], float],
-        wall_clock: Callable[[], float] = time.time,
+        calendar: Clock = WALL,
     ) -> None:
         self._limits = limits
         self._outgoing = outgoing
         self._delivery = delivery
         self._end = end
         self._clock = clock
-        self._wall_clock = wall_clock
+        self._calendar = calendar
+        self._looked_at = calendar.trusted()
         self.heartbeat = Heartbeat(limits.heartbeat, clock())
         self.arrivals = Arrivals(clock)
         self._expiring: set[Connection] = set()
@@ -91,7 +92,12 @@ class Deadlines:
     def expires_in(self, connection: Connection) -> int | None:
         """Return the whole seconds until the connection's token ends; None if it has no end."""
         expires_at = connection.expires_at
-        return None if expires_at is None else max(0, int(expires_at - self._wall_clock()))
+        if expires_at is None:
+            return None
+        # If the clock has jumped, it may be right: then a client that asks for its next token by
+        # trusted time asks too late.
+        left = expires_at - self._calendar.stamp()
+        return max(0, int(left if left > 0 else expires_at - self._calendar.trusted()))
 
     def renew(
         self, connection: Connection, *, session_id: int | None, expires_at: float | None
@@ -154,11 +160,16 @@ class Deadlines:
     def _watch_expiry(self, connection: Connection) -> None:
         ahead = self._limits.heartbeat * 2
         expires_at = connection.expires_at
-        if expires_at is not None and expires_at <= self._wall_clock() + ahead:
+        if expires_at is not None and expires_at <= self._calendar.trusted() + ahead:
             self._expiring.add(connection)
 
     def _end_expired(self) -> None:
-        now = self._wall_clock()
+        now, before = self._calendar.trusted(), self._looked_at
+        self._looked_at = now
+        if now - before > self._limits.heartbeat:
+            # Trusted time has moved over ends that nobody watched yet.
+            for connection in self.heartbeat:
+                self._watch_expiry(connection)
         for connection in [one for one in self._expiring if (one.expires_at or 0) <= now]:
             self._expiring.discard(connection)
             self._end(connection, SESSION_EXPIRED)

@@ -6,7 +6,6 @@ Carrying messages to other nodes will be composed in here; today a node is alone
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +14,7 @@ from typing import Final, assert_never
 import orjson
 
 from app.auth.endings import ToClose
+from app.base.clock import WALL, Clock
 from app.base.errors import NotConnected, SendError
 from app.base.logs import fields
 from app.base.metrics import Metrics
@@ -73,7 +73,7 @@ class Node:
         limits: NodeLimits,
         *,
         clock: Callable[[], float] | None = None,
-        wall_clock: Callable[[], float] = time.time,
+        calendar: Clock = WALL,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.manager = manager
@@ -81,6 +81,7 @@ class Node:
         self.metrics = metrics
         self.limits = limits
         self.clock = clock or loop.time
+        self.calendar = calendar
         self.delivery = Delivery(manager, streams, metrics)
         self.committer = Committer(streams, self.delivery.deliver, self.delivery.doubt, metrics)
         self.outgoing = Outgoing(loop.call_soon, self.clock, limits.outbox, metrics.latency.observe)
@@ -90,7 +91,7 @@ class Node:
             self.delivery,
             self._end,
             clock=self.clock,
-            wall_clock=wall_clock,
+            calendar=calendar,
         )
         self._leaving: dict[Connection, None] = {}
         self._stopping = False

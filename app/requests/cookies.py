@@ -105,7 +105,6 @@ class CookieStorage(EncryptedCookieStorage):
         super().__init__(Fernet(keys[0]), cookie_name=COOKIE_NAME, max_age=max_age, samesite="Lax")
         self._keys = MultiFernet([Fernet(key) for key in keys])
         self._is_secure = secure
-        self._life = max_age
         self.takes_jwts = takes_jwts
         self.tokens: Lru[str, str] = Lru(KNOWN_COOKIES)
 
@@ -114,10 +113,12 @@ class CookieStorage(EncryptedCookieStorage):
         cookie = (self.load_cookie(request) or "").strip('"').rstrip("=")
         try:
             padded = cookie + "=" * (-len(cookie) % 4)
-            data = self._decoder(self._keys.decrypt(padded.encode(), ttl=self._life).decode())
+            # Neither `ttl` here nor `max_age` below: both compare the cookie's time with the
+            # machine's, whose correction would refuse cookies of before. The session has an end.
+            data = self._decoder(self._keys.decrypt(padded.encode()).decode())
         except (InvalidToken, ValueError):
             return await self.new_session()
-        return Session(None, data=data, new=False, max_age=self._life)
+        return Session(None, data=data, new=False)
 
     async def save_session(
         self, request: web.Request, response: web.StreamResponse, session: Session
@@ -127,7 +128,8 @@ class CookieStorage(EncryptedCookieStorage):
         if not session.empty:
             text = self._encoder(self._get_session_data(session)).encode()
             value = self._keys.encrypt(text).decode().rstrip("=")
-        self.save_cookie(response, value, max_age=session.max_age)
+        # Without `max_age`, which would add an `Expires` by the machine's clock beside `Max-Age`.
+        self.save_cookie(response, value)
         self._mark_secure(response.cookies, self._is_secure(request))
 
     def _mark_secure(self, cookies: "SimpleCookie", secure: bool) -> None:

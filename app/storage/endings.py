@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.devices import (
@@ -10,6 +11,7 @@ from app.storage.devices import (
     set_device_removed,
     set_devices_removed,
 )
+from app.storage.schema import devices, users
 from app.storage.sessions import (
     add_ended_jwt,
     delete_session,
@@ -94,6 +96,17 @@ async def end_device_jwts(
     """Refuse the JWTs of the user's device that were issued at or before `not_before`."""
     await set_device_not_before(connection, device_id, not_before)
     return DeviceEnding(user_id=user_id, device_id=device_id, not_before=not_before)
+
+
+async def lower_not_before(
+    connection: AsyncConnection, ending: DeviceEnding | UserEnding, not_before: int
+) -> None:
+    """Refuse only the JWTs issued at or before `not_before`, unless more has ended meanwhile."""
+    table, row = (
+        (devices, ending.device_id) if isinstance(ending, DeviceEnding) else (users, ending.user_id)
+    )
+    lowered = update(table).where(table.c.id == row, table.c.not_before == ending.not_before)
+    await connection.execute(lowered.values(not_before=not_before))
 
 
 async def remove_device(

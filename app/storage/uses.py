@@ -7,9 +7,22 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 # Given to the driver as they are: SQLAlchemy would take 3 µs of the event loop for each row.
-_SESSIONS: Final = "UPDATE sessions SET last_used = ? WHERE id = ? AND last_used < ?"
-_DEVICES: Final = "UPDATE devices SET last_seen = ? WHERE id = ? AND last_seen < ?"
-_API_KEYS: Final = "UPDATE api_keys SET last_used = ? WHERE id = ? AND coalesce(last_used, 0) < ?"
+_SESSIONS: Final = """
+UPDATE sessions SET last_used = ? WHERE id = ? AND last_used NOT BETWEEN ? AND ?
+"""
+_DEVICES: Final = """
+UPDATE devices SET last_seen = ? WHERE id = ? AND last_seen NOT BETWEEN ? AND ?
+"""
+_API_KEYS: Final = """
+UPDATE api_keys SET last_used = ?
+WHERE id = ? AND coalesce(last_used, 0) NOT BETWEEN ? AND ?
+"""
+
+SHOWN_MS: Final = 86_400_000
+"""What is further ahead was written by a clock that was; people would see it until then."""
+
+DECIDING_MS: Final = 2**62
+"""No time of use is too far ahead to stay: what goes by it must not end too early."""
 
 STEP: Final = 2000
 """Rows that the event loop prepares in one go, which takes half a millisecond."""
@@ -18,24 +31,25 @@ STEP: Final = 2000
 class Uses:
     """The last uses of rows, by id, until they are written; milliseconds since the epoch."""
 
-    def __init__(self, statement: str) -> None:
+    def __init__(self, statement: str, ahead: int) -> None:
         self._statement = statement
+        self._ahead = ahead
         self._pending: dict[int, int] = {}
 
     @classmethod
     def of_sessions(cls) -> "Uses":
         """Return the uses of sessions, for the column `last_used`."""
-        return cls(_SESSIONS)
+        return cls(_SESSIONS, DECIDING_MS)
 
     @classmethod
     def of_devices(cls) -> "Uses":
         """Return the uses of devices, for the column `last_seen`."""
-        return cls(_DEVICES)
+        return cls(_DEVICES, SHOWN_MS)
 
     @classmethod
     def of_api_keys(cls) -> "Uses":
         """Return the uses of API keys, for the column `last_used`."""
-        return cls(_API_KEYS)
+        return cls(_API_KEYS, SHOWN_MS)
 
     def __bool__(self) -> bool:
         return bool(self._pending)
@@ -65,7 +79,8 @@ class Uses:
         else:
             uses = {row_id: self._pending[row_id] for row_id in among if row_id in self._pending}
         left = iter(uses.items())
-        while rows := [(at, row_id, at) for row_id, at in islice(left, STEP)]:
+        ahead = self._ahead
+        while rows := [(at, row_id, at, at + ahead) for row_id, at in islice(left, STEP)]:
             await connection.exec_driver_sql(self._statement, rows)
         return uses
 

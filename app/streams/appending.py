@@ -38,7 +38,7 @@ class _Batch:
     """What the transaction will write."""
 
     last: int
-    now: int
+    at: int
     ids: IdBatch | None
     latest: LatestBatch | None
     rows: list[RowValues] = field(default_factory=list)
@@ -73,14 +73,14 @@ class _Batch:
             return Refused("too_many_keys")
         self.last = last = self.last + 1
         # Replaces an older value of the same batch, whose offset stays a hole.
-        self.values[latest_key(append)] = row_values(append, last, self.now)
-        return Appended(last, created_at=self.now)
+        self.values[latest_key(append)] = row_values(append, last, self.at)
+        return Appended(last, created_at=self.at)
 
     def _row(self, append: Append) -> Appended:
         self.last = last = self.last + 1
-        self.rows.append(row_values(append, last, self.now))
+        self.rows.append(row_values(append, last, self.at))
         self.log_users.append(append.user_id)
-        return Appended(last, created_at=self.now)
+        return Appended(last, created_at=self.at)
 
 
 def store(
@@ -89,15 +89,20 @@ def store(
     *,
     last: int,
     now: int,
+    at: int,
     quota: LatestQuota,
     id_quota: IdQuota,
 ) -> StoredBatch:
-    """Write the batch, numbered from `last` + 1 on; `now` is in milliseconds since 1970."""
+    """Write the batch, numbered from `last` + 1 on.
+
+    Its rows are stamped `at`; by `now` ids are counted, and values that have expired do not count.
+    Both are in milliseconds since 1970.
+    """
     identified = [append for append in appends if append.message_id is not None]
     keyed = [append for append in appends if append.key is not None]
     ids = id_quota.begin(connection, identified, now) if identified else None
     latest = quota.begin(connection, keyed, now) if keyed else None
-    batch = _Batch(last=last, now=now, ids=ids, latest=latest)
+    batch = _Batch(last=last, at=at, ids=ids, latest=latest)
     outcomes = [batch.outcome(append) for append in appends]
     if latest is not None and latest.replaced:
         connection.exec_driver_sql(_DELETE, (orjson.dumps([*latest.replaced]).decode(),))

@@ -164,8 +164,8 @@ class Retention:
 
     def remove(self, connection: Connection, counted: Counted, now: int) -> Step:
         """Remove a few rows in this transaction; `now` is in milliseconds since 1970."""
-        # Also after the clock was put back.
-        if not 0 <= now - self._ids_began <= MESSAGE_ID_MS:
+        # Also after the clock was put back, or if it was ahead when the walk began.
+        if abs(now - self._ids_began) > MESSAGE_ID_MS:
             self._ids_began, self._ids_upto = now, 0
         step = Step(old_upto=self._old_upto, ids_upto=self._ids_upto)
         _remove_expired(connection, step, now)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,11 +13,13 @@ from typing import Final
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 
+from app.base.clock import WALL, Clock
 from app.base.errors import StorageUnavailable
 from app.base.logs import fields
 from app.base.tasks import complete
 from app.protocol.position import Generation, Numbering
 from app.storage.database import Database
+from app.storage.schema import milliseconds
 from app.streams import pruning, rows
 from app.streams.appending import StoredBatch, store
 from app.streams.base import (
@@ -69,7 +71,7 @@ class SqlStreamLog:
     """
 
     def __init__(
-        self, database: Database, guard: Guard, limits: StreamLimits, clock: Callable[[], float]
+        self, database: Database, guard: Guard, limits: StreamLimits, clock: Clock
     ) -> None:
         self._database = database
         self._guard = guard
@@ -91,13 +93,12 @@ class SqlStreamLog:
         database: Database,
         guard_path: Path,
         limits: StreamLimits,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = WALL,
     ) -> "SqlStreamLog":
         """Return the log of this database, in a generation of its own that the guard vouches for.
 
         Its epoch is a new one if the guard does not vouch for the database as it is, since then a
-        copy was put back. `clock` returns seconds since 1970. Raises StorageUnavailable when the
-        generation could not be written.
+        copy was put back. Raises StorageUnavailable when the generation could not be written.
         """
         streams = cls(database, Guard(guard_path), limits, clock)
         try:
@@ -198,7 +199,7 @@ class SqlStreamLog:
         epoch = self.epoch
         saved = {device: one for device, one in cursors.items() if one.position.epoch == epoch}
         if saved:
-            work = partial(rows.save_cursors, cursors=saved, now=self._now())
+            work = partial(rows.save_cursors, cursors=saved, now=milliseconds(self._clock.stamp()))
             with self._faults.as_unavailable():
                 await self._database.transact(work)
 
@@ -274,6 +275,7 @@ class SqlStreamLog:
             appends,
             last=last,
             now=self._now(),
+            at=milliseconds(self._clock.stamp()),
             quota=self._quota,
             id_quota=self._id_quota,
         )
@@ -289,7 +291,7 @@ class SqlStreamLog:
         self._guard.confirm(begun.state.mark)
 
     def _now(self) -> int:
-        return int(self._clock() * 1000)
+        return milliseconds(self._clock.trusted())
 
 
 class Faults:

@@ -1,6 +1,5 @@
 """Users, their streams and devices, for an application's backend and for those who debug it."""
 
-import time
 from collections import defaultdict
 from typing import Any, Final, Literal
 
@@ -17,6 +16,7 @@ from app.requests.rules import READING_KEY
 from app.storage.api_keys import ApiKey
 from app.storage.cursors import lag
 from app.storage.devices import Device
+from app.storage.schema import milliseconds
 from app.storage.users import User
 from app.streams.base import ANY, EVERYONE, ReadLimits, Row
 from app.web.bodies import Absent, Answer, json_response
@@ -197,7 +197,7 @@ async def _lags(
 ) -> dict[int, int]:
     """Return by device how much is kept above its cursor, for cursors of this epoch."""
     epoch = request.app[NODE].log.epoch
-    now = int(time.time() * 1000)
+    now = milliseconds(request.app[NODE].calendar.trusted())
     lags = {}
     async with request.app[DATABASE].read() as connection:
         for device_id, cursor in cursors.items():

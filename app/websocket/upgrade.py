@@ -6,7 +6,6 @@ import logging
 import re
 import secrets
 import sys
-import time
 from functools import lru_cache
 from typing import Final, cast
 
@@ -222,6 +221,6 @@ def new_connection(
         # Often a proxy's, so one text for all.
         address=sys.intern(peer.address),
         positioned=query.positioned,
-        connected_at=time.time(),
+        connected_at=node.calendar.stamp(),
         now=node.clock(),
     )

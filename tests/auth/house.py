@@ -23,6 +23,7 @@ from app.base.errors import Problem
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.users import User
+from tests.clocks import HandClock
 from tests.databases import PASSWORD, add_person, place_database
 
 NOON = 1_800_000_000.0
@@ -31,17 +32,11 @@ JWT_SECRET = outside.SECRET
 JWT_SETTINGS = outside.SETTINGS
 
 
-class FakeClock:
-    """Seconds since the epoch, moved by hand."""
+class FakeClock(HandClock):
+    """Stands at noon."""
 
     def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
+        super().__init__(NOON)
 
 
 class Statements:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from app.base.clock import Clock
 from app.storage.backup import write_backup
 from app.storage.database import Database
 from app.streams.base import StreamLog
@@ -14,8 +15,6 @@ from app.streams.generation import GUARD_NAME
 from app.streams.restoring import restore
 from app.streams.sql import SqlStreamLog, StreamLimits
 from tests.databases import place_database
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from app.protocol.position import Position, resume
 from app.streams.base import Append, ReadLimits
 from app.streams.generation import GUARD_NAME
 from app.streams.sql import StreamLimits
+from tests.clocks import HandClock
 from tests.contracts.stores import STORES, Opened, Store
 from tests.effort import examples
 
@@ -79,7 +80,7 @@ class Machine(RuleBasedStateMachine):
         return self.runner.run(work)
 
     async def open(self) -> Opened:
-        return await self.store.open(self.path, LIMITS, lambda: 1_790_000_000.0)
+        return await self.store.open(self.path, LIMITS, HandClock(1_790_000_000.0))
 
     def rows(self) -> dict[int, bytes]:
         page = self.run(self.opened.streams.read(1, 0, ALL_ROWS))

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from app.protocol.position import Position
 from app.streams.base import Append, Cursor, ReadLimits
 from app.streams.sql import StreamLimits
+from tests.clocks import HandClock
 from tests.contracts.model import Model, Outcome, alive, is_value
 from tests.contracts.stores import STORES, Opened, Store
 from tests.effort import examples
@@ -103,7 +104,7 @@ class Machine(RuleBasedStateMachine):
         self.path = Path(self.folder.name) / "0"
         self.path.mkdir()
         self.openings = 0
-        self.seconds = 1_790_000_000.0
+        self.clock = HandClock(1_790_000_000.0)
         self.model = Model(LIMITS)
         self.opened = self.run(self.open())
         self.epoch = self.opened.streams.epoch
@@ -118,11 +119,11 @@ class Machine(RuleBasedStateMachine):
         return self.runner.run(work)
 
     async def open(self) -> Opened:
-        return await self.store.open(self.path, LIMITS, lambda: self.seconds)
+        return await self.store.open(self.path, LIMITS, self.clock)
 
     @property
     def now(self) -> int:
-        return int(self.seconds * 1000)
+        return int(self.clock.now * 1000)
 
     def take(self, batch: list[Append], outcomes: list[Outcome]) -> None:
         for append, outcome in zip(batch, outcomes, strict=True):
@@ -139,7 +140,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seconds=pauses)
     def wait(self, seconds: float) -> None:
-        self.seconds += seconds
+        self.clock.advance(seconds)
 
     @rule(user=users, back=st.integers(0, 12), limits=read_limits)
     def read(self, user: int, back: int, limits: ReadLimits) -> None:

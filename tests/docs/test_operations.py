@@ -22,6 +22,7 @@ from app.settings import ENV_PREFIX, Settings
 from app.storage.database import DATABASE_NAME, Database
 from app.storage.lock import LOCK_NAME
 from scripts.generated import settings_table, with_part
+from tests.clocks import HandClock
 from tests.docs.pages import Page, page
 from tests.docs.source import called, calls, constant
 
@@ -107,7 +108,7 @@ def test_the_claims_shown_are_accepted(tmp_path: Path) -> None:
     claims = PAGE.example("json", "claims").json
     assert settings.jwt_secret is not None
     token = jwt.encode(claims, settings.jwt_secret.get_secret_value(), algorithm="HS256")
-    verifier = JwtVerifier.from_settings(settings, clock=lambda: claims["iat"] + 1)
+    verifier = JwtVerifier.from_settings(settings, HandClock(claims["iat"] + 1))
     assert verifier is not None
     assert verifier.verify(token).device_uuid == claims["device_id"]
 

@@ -25,25 +25,16 @@ from app.protocol.close import (
 from app.protocol.messages import Source
 from app.protocol.position import PLAIN
 from app.protocol.publication import Publication, ToDevice, ToEveryone, ToOthers, ToUser
-
-
-class Time:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clocks import HandClock
 
 
 @pytest.fixture
-def time() -> Time:
-    return Time()
+def time() -> HandClock:
+    return HandClock(1000.0)
 
 
 @pytest.fixture
-async def node(time: Time) -> Node:
+async def node(time: HandClock) -> Node:
     limits = NodeLimits(
         time=TimeLimits(heartbeat=32, stall=60, message=30),
         outbox=OutboxLimits(4, 1000),
@@ -55,7 +46,7 @@ async def node(time: Time) -> Node:
         Metrics(),
         limits,
         clock=time,
-        wall_clock=time,
+        calendar=time,
     )
 
 
@@ -120,7 +111,7 @@ async def test_disconnect_makes_them_unreachable_at_once(node: Node) -> None:
     assert node.send(Publication(ToUser(1), "note.x")).taken == [2]
 
 
-async def test_an_unanswered_ping_ends_an_idle_connection(node: Node, time: Time) -> None:
+async def test_an_unanswered_ping_ends_an_idle_connection(node: Node, time: HandClock) -> None:
     connection = connected(node)
     for _ in range(17):
         time.now += 1
@@ -130,7 +121,7 @@ async def test_an_unanswered_ping_ends_an_idle_connection(node: Node, time: Time
 
 
 async def test_a_peer_that_is_reading_slowly_is_not_judged_by_its_pong(
-    node: Node, time: Time
+    node: Node, time: HandClock
 ) -> None:
     connection = connected(node)
     connection.wire.kernel = 100_000
@@ -145,7 +136,7 @@ async def test_a_peer_that_is_reading_slowly_is_not_judged_by_its_pong(
     assert code(connection) is TOO_SLOW
 
 
-async def test_a_stalled_peer_is_too_slow(node: Node, time: Time) -> None:
+async def test_a_stalled_peer_is_too_slow(node: Node, time: HandClock) -> None:
     connection = connected(node)
     connection.wire.unread = 70_000
     node.send(Publication(ToUser(1), "note.x"))
@@ -158,7 +149,7 @@ async def test_a_stalled_peer_is_too_slow(node: Node, time: Time) -> None:
     assert code(connection) is TOO_SLOW
 
 
-async def test_progress_of_the_pump_is_progress(node: Node, time: Time) -> None:
+async def test_progress_of_the_pump_is_progress(node: Node, time: HandClock) -> None:
     connection = connected(node)
     connection.wire.unread = 70_000
     for _ in range(200):
@@ -169,7 +160,7 @@ async def test_progress_of_the_pump_is_progress(node: Node, time: Time) -> None:
     assert code(connection) is None
 
 
-async def test_a_slow_peer_that_caught_up_is_forgotten(node: Node, time: Time) -> None:
+async def test_a_slow_peer_that_caught_up_is_forgotten(node: Node, time: HandClock) -> None:
     connection = connected(node)
     connection.wire.unread = 10
     connection.send(b"x")
@@ -180,7 +171,7 @@ async def test_a_slow_peer_that_caught_up_is_forgotten(node: Node, time: Time) -
     assert node.outgoing.slow == set()
 
 
-async def test_a_message_that_does_not_end_is_too_slow(node: Node, time: Time) -> None:
+async def test_a_message_that_does_not_end_is_too_slow(node: Node, time: HandClock) -> None:
     connection = connected(node)
     node.deadlines.arrivals.since[connection] = time.now
     for _ in range(30):
@@ -193,7 +184,7 @@ async def test_a_message_that_does_not_end_is_too_slow(node: Node, time: Time) -
     assert code(connection) is TOO_SLOW
 
 
-async def test_a_session_that_expires_ends_its_connection(node: Node, time: Time) -> None:
+async def test_a_session_that_expires_ends_its_connection(node: Node, time: HandClock) -> None:
     soon = connected(node, 1, 1, expires_at=time.now + 10)
     later = connected(node, 1, 2, expires_at=time.now + 1000)
     time.now += 10
@@ -202,7 +193,7 @@ async def test_a_session_that_expires_ends_its_connection(node: Node, time: Time
     assert code(later) is None
 
 
-async def test_an_expiry_far_ahead_is_seen_when_it_comes(node: Node, time: Time) -> None:
+async def test_an_expiry_far_ahead_is_seen_when_it_comes(node: Node, time: HandClock) -> None:
     connection = connected(node, expires_at=time.now + 1000)
     for _ in range(1000):
         time.now += 1
@@ -212,7 +203,7 @@ async def test_an_expiry_far_ahead_is_seen_when_it_comes(node: Node, time: Time)
 
 
 async def test_a_connection_ends_with_the_token_that_it_was_given_last(
-    node: Node, time: Time
+    node: Node, time: HandClock
 ) -> None:
     deadlines = node.deadlines
     later = connected(node, 1, 1, expires_at=time.now + 10)
@@ -235,6 +226,39 @@ async def test_a_connection_ends_with_the_token_that_it_was_given_last(
     assert [code(one) for one in (later, never)] == [SESSION_EXPIRED, None]
 
 
+async def test_a_clock_that_is_ahead_ends_no_connection(node: Node, time: HandClock) -> None:
+    connection = connected(node, expires_at=time.now + 1000)
+    time.jumped = 400 * 86_400
+    node.deadlines.sweep()
+    assert code(connection) is None
+
+
+async def test_ends_that_trusted_time_moves_over_are_seen_at_once(
+    node: Node, time: HandClock
+) -> None:
+    calendar = HandClock(time.now)
+    node = Node(
+        ConnectionManager(), MemoryLog(), Metrics(), NodeLimits(), clock=time, calendar=calendar
+    )
+    connection = connected(node, expires_at=calendar.now + 1000)
+    calendar.advance(40 * 86_400)
+    node.deadlines.sweep()
+    assert code(connection) is SESSION_EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("jumped", "told"),
+    [(-3600, 1000), (400, 600), (400 * 86_400, 1000)],
+    ids=["behind", "perhaps right", "surely wrong"],
+)
+async def test_a_client_is_told_the_sooner_end_if_the_clock_may_be_right(
+    node: Node, time: HandClock, jumped: float, told: int
+) -> None:
+    connection = connected(node, expires_at=time.now + 1000)
+    time.jumped = jumped
+    assert node.deadlines.expires_in(connection) == told
+
+
 async def test_at_a_stop_clients_are_told_to_come_back_spread_over_the_window(node: Node) -> None:
     connections = [connected(node, 1, number, positioned=True) for number in range(5)]
     closing = asyncio.ensure_future(node.close_all(seconds=10))
@@ -252,7 +276,7 @@ async def test_at_a_stop_who_does_not_end_is_aborted(node: Node) -> None:
     assert connection.wire.aborted
 
 
-async def test_nothing_of_a_retired_connection_is_kept(node: Node, time: Time) -> None:
+async def test_nothing_of_a_retired_connection_is_kept(node: Node, time: HandClock) -> None:
     connection = Connection(
         MemoryWire(),
         node.outgoing,

@@ -1,8 +1,10 @@
 """The session cookie: encrypted, out of reach, and worth nothing but its token."""
 
 import http.cookies
+import json
 import logging
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from cryptography.fernet import Fernet
 
 from app.auth.peer import OriginVerdict
 from app.base.errors import SettingsError
-from app.requests.cookies import COOKIE_NAME, load_fernet_keys
+from app.requests.cookies import COOKIE_NAME, SESSION_FIELD, load_fernet_keys
 from app.settings import Settings
 from tests.requests.door import KEY, Client, Door, token_of
 
@@ -97,6 +99,21 @@ async def test_a_cookie_of_an_older_key_counts_and_a_new_one_is_of_the_first(doo
     assert await token_of(both, old_cookie) == ["kept", "cookie"]
     assert await token_of(new, new_cookie) == ["kept", "cookie"]
     assert await token_of(new, old_cookie) is None
+
+
+@pytest.mark.parametrize("days", [-4000, -400, 40, 400])
+async def test_a_cookie_made_while_the_clock_was_wrong_counts(client: Client, days: int) -> None:
+    made_at = int(time.time()) + days * 86_400
+    content = json.dumps({"created": made_at, "session": {SESSION_FIELD: "kept"}})
+    cookie = Fernet(KEY).encrypt_at_time(content.encode(), made_at).decode()
+    assert await token_of(client, {"Cookie": f"{COOKIE_NAME}={cookie}"}) == ["kept", "cookie"]
+
+
+async def test_how_long_a_browser_keeps_the_cookie_does_not_go_by_our_clock(
+    client: Client,
+) -> None:
+    _, cookie = await set_cookie(client)
+    assert (cookie["max-age"], cookie["expires"]) == ("3600", "")
 
 
 @pytest.mark.parametrize("value", ["", "garbage", "gAAAAA", "%00", "é", '"', "=" * 50, "A" * 4000])

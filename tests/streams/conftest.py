@@ -1,7 +1,6 @@
 """A log in a database of its own, with a clock that is moved by hand."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,23 +8,14 @@ import pytest
 from app.storage.database import Database
 from app.streams.generation import GUARD_NAME
 from app.streams.sql import SqlStreamLog, StreamLimits
+from tests.clocks import HandClock
 
 LIMITS = StreamLimits(retention_days=30, retention_rows=100, max_keys_per_user=3)
 
 
-@dataclass
-class HandClock:
-    """Seconds since 1970, moved by hand."""
-
-    seconds: float = 1_790_000_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 @pytest.fixture
 def clock() -> HandClock:
-    return HandClock()
+    return HandClock(1_790_000_000.0)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from app.streams.base import Append, Appended, Pruned, ReadLimits
 from app.streams.generation import GUARD_NAME
 from app.streams.pruning import PAGE_USERS, STEP_ROWS
 from app.streams.sql import SqlStreamLog, StreamLimits
+from tests.clocks import HandClock
 from tests.streams.conftest import LIMITS
 
 ALL = ReadLimits(rows=10_000, bytes=1 << 30)
@@ -52,30 +52,32 @@ async def test_the_oldest_rows_above_the_limit_go_and_raise_the_floor(
 
 @pytest.mark.parametrize(("early", "gone"), [(0, []), (0.001, [1])], ids=["30 days", "and 1 ms"])
 async def test_a_row_that_is_too_old_goes_and_raises_the_floor(
-    streams: SqlStreamLog, clock: Any, early: float, gone: list[int]
+    streams: SqlStreamLog, clock: HandClock, early: float, gone: list[int]
 ) -> None:
     await streams.append([NOTE])
-    clock.seconds += 10
+    clock.advance(10)
     await streams.append([NOTE])
-    clock.seconds += 30 * DAY - 10 + early
+    clock.advance(30 * DAY - 10 + early)
     assert floors(await prune(streams)) == dict.fromkeys(gone, 1)
     assert await offsets(streams) == [1, 2][len(gone) :]
 
 
-async def test_an_expired_row_goes_and_moves_no_floor(streams: SqlStreamLog, clock: Any) -> None:
+async def test_an_expired_row_goes_and_moves_no_floor(
+    streams: SqlStreamLog, clock: HandClock
+) -> None:
     await streams.append([NOTE, replace(NOTE, ttl=10), replace(NOTE, ttl=10, key="a")])
-    clock.seconds += 10
+    clock.advance(10)
     steps = await prune(streams)
     assert (sum(step.rows for step in steps), floors(steps)) == (2, {})
     assert (await streams.standings([(1, 1)]))[0].floor == 0
 
 
 async def test_values_stay_however_old_and_many_rows_follow(
-    streams: SqlStreamLog, clock: Any
+    streams: SqlStreamLog, clock: HandClock
 ) -> None:
     await streams.append([replace(NOTE, key="a")])
     await streams.append([NOTE] * (LIMITS.retention_rows + 1))
-    clock.seconds += 31 * DAY
+    clock.advance(31 * DAY)
     await streams.append([NOTE])
     await prune(streams)
     assert await offsets(streams) == [1, LIMITS.retention_rows + 3]
@@ -100,9 +102,9 @@ async def test_a_step_removes_few_rows_and_says_that_there_is_more(streams: SqlS
     assert floors(steps) == {1: 2 * STEP_ROWS + 1}
 
 
-async def test_old_rows_go_in_steps_too(streams: SqlStreamLog, clock: Any) -> None:
+async def test_old_rows_go_in_steps_too(streams: SqlStreamLog, clock: HandClock) -> None:
     await streams.append([replace(NOTE, user_id=user) for user in range(1, STEP_ROWS + 100)])
-    clock.seconds += 31 * DAY
+    clock.advance(31 * DAY)
     steps = await prune(streams)
     assert [step.rows for step in steps if step.rows] == [STEP_ROWS, 99]
     assert floors(steps) == {user: user for user in range(1, STEP_ROWS + 100)}
@@ -121,35 +123,37 @@ async def test_a_start_counts_the_rows_of_every_user_once(
     await again.close()
 
 
-async def test_expired_rows_do_not_count_as_too_many(streams: SqlStreamLog, clock: Any) -> None:
+async def test_expired_rows_do_not_count_as_too_many(
+    streams: SqlStreamLog, clock: HandClock
+) -> None:
     await prune(streams)
     await streams.append([NOTE] * LIMITS.retention_rows)
     await streams.append([replace(NOTE, ttl=5)] * 10)
-    clock.seconds += 5
+    clock.advance(5)
     assert floors(await prune(streams)) == {}
     assert len(await offsets(streams)) == LIMITS.retention_rows
 
 
 async def test_an_id_is_remembered_for_a_day_and_for_as_long_as_its_row(
-    database: Database, streams: SqlStreamLog, clock: Any
+    database: Database, streams: SqlStreamLog, clock: HandClock
 ) -> None:
     named = replace(NOTE, owner="device:7", message_id="m", digest=b"1", ttl=10)
     lasting = replace(named, message_id="n", ttl=None)
     await streams.append([named, lasting])
-    clock.seconds += DAY
+    clock.advance(DAY)
     await prune(streams)
     assert await streams.append([named]) == [Appended(1, duplicate=True)]
-    clock.seconds += 1
+    clock.advance(1)
     await prune(streams)
     assert await streams.append([named, lasting]) == [Appended(3), Appended(2, duplicate=True)]
 
 
 async def test_an_id_whose_row_goes_later_is_forgotten_the_day_after(
-    database: Database, streams: SqlStreamLog, clock: Any
+    database: Database, streams: SqlStreamLog, clock: HandClock
 ) -> None:
     await streams.append([replace(NOTE, owner="key:1", message_id="m", ttl=10 * DAY)])
     for _ in range(13):
-        clock.seconds += DAY + 1
+        clock.advance(DAY + 1)
         await prune(streams)
     kept = await database.snapshot(
         lambda one: one.exec_driver_sql("SELECT count(*) FROM message_ids").scalar_one()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import resource
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from app.storage.users import add_local_user, set_user_deleted
 from app.streams.base import Append, Appended, Cursor, ReadLimits, Refused
 from app.streams.generation import GUARD_NAME, Guard
 from app.streams.sql import SqlStreamLog, StreamLimits
+from tests.clocks import HandClock
 
 ALL = ReadLimits(rows=10_000, bytes=1 << 30)
 NOTE = Append(1, "note.text", b'"secret words"')
@@ -158,7 +159,7 @@ async def test_after_a_failure_the_state_is_read_from_the_database(
 
 
 async def test_a_guard_that_cannot_be_written_stops_no_append(
-    database: Database, folder: Path, clock: Callable[[], float]
+    database: Database, folder: Path, clock: HandClock
 ) -> None:
     class Unwritable(Guard):
         def note(self, mark: object) -> None:
@@ -176,7 +177,7 @@ SMALL = StreamLimits(retention_days=30, retention_rows=10, max_keys_per_user=2)
 
 
 async def test_no_offset_is_given_twice_when_all_rows_are_gone_and_after_a_restart(
-    database: Database, streams: SqlStreamLog, folder: Path, clock: Callable[[], float]
+    database: Database, streams: SqlStreamLog, folder: Path, clock: HandClock
 ) -> None:
     await streams.append([NOTE] * 3)
     await sql(database, "DELETE FROM messages")
@@ -224,11 +225,11 @@ async def test_a_refused_repeat_takes_no_value_away(streams: SqlStreamLog) -> No
     assert await offsets(streams) == [1, 2]
 
 
-async def test_an_expired_value_is_not_counted(streams: SqlStreamLog, clock: Any) -> None:
+async def test_an_expired_value_is_not_counted(streams: SqlStreamLog, clock: HandClock) -> None:
     await streams.append([replace(NOTE, key=key, ttl=10) for key in "abc"])
     fourth = replace(NOTE, key="d")
     assert await streams.append([fourth]) == [Refused("too_many_keys")]
-    clock.seconds += 10
+    clock.advance(10)
     assert await streams.append([fourth]) == [Appended(4)]
 
 
