@@ -198,7 +198,7 @@ export class Client {
   async ping() {
     const start = this.#environment.now();
     await this.request('ping');
-    const took = this.#environment.now() - start;
+    const took = Math.round(this.#environment.now() - start);
     this.#emit('latency', took);
     return took;
   }

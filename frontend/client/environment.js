@@ -10,7 +10,9 @@
  * @property {Pick<EventTarget, 'addEventListener'>} [window]
  * @property {{ onLine?: boolean, connection?: Pick<EventTarget, 'addEventListener'> }} [navigator]
  * @property {string} [origin] the server when no `url` is given
- * @property {() => number} now milliseconds since 1970
+ * @property {() => number} now milliseconds that only go on, whatever the clock is set to; those of
+ *   one page load follow on those of the one before
+ * @property {() => number} date milliseconds since 1970, by the clock that people set
  * @property {() => number} random
  * @property {(work: () => void, ms: number) => number} setTimeout
  * @property {(timer: number | undefined) => void} clearTimeout
@@ -41,7 +43,8 @@ export function pageEnvironment() {
     window: page.window,
     navigator: page.navigator,
     origin: page.location?.origin,
-    now: () => Date.now(),
+    now: () => performance.timeOrigin + performance.now(),
+    date: () => Date.now(),
     random: Math.random,
     setTimeout: (work, ms) => page.setTimeout(work, ms),
     clearTimeout: (timer) => page.clearTimeout(timer),

@@ -13,6 +13,9 @@ export class Heartbeat {
   #asked = 0;
   #looked = 0;
 
+  /** By the clock that people set: the other one may stand still while a machine sleeps. */
+  #lookedDate = 0;
+
   /** @type {number | undefined} */
   #timer;
 
@@ -33,6 +36,7 @@ export class Heartbeat {
     this.#interval = seconds * 1000;
     this.heard();
     this.#looked = this.#heard;
+    this.#lookedDate = this.#environment.date();
     this.#look();
   }
 
@@ -62,14 +66,16 @@ export class Heartbeat {
    */
   #look() {
     const now = this.#environment.now();
+    const date = this.#environment.date();
     const silence = now - this.#heard;
-    const late = now - this.#looked > this.#interval;
+    const late = Math.max(now - this.#looked, date - this.#lookedDate) > this.#interval;
     if (late || silence >= 2.5 * this.#interval - PROBE) this.probe();
     else if (silence >= this.#interval && now - this.#asked >= this.#interval) {
       this.#asked = now;
       this.#hooks.ping();
     }
     this.#looked = now;
+    this.#lookedDate = date;
     this.#timer = this.#environment.setTimeout(() => this.#look(), this.#interval / 5);
   }
 }

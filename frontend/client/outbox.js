@@ -21,7 +21,7 @@ const EXPIRES = 86_400_000;
  * @typedef {object} Entry
  * @property {string} id its `message_id`
  * @property {string} body the payload of `device.send` as text: a repeat must be the same to the byte
- * @property {number} until milliseconds since 1970
+ * @property {number} until when it expires, by the environment's `now`
  * @property {boolean} [lasting] the app did not say how long it may wait
  */
 

@@ -6,7 +6,7 @@ export class Plan {
   #attempt;
   #backoff;
 
-  /** Milliseconds since 1970, before which the server asked not to come back. */
+  /** Before this, in milliseconds of the environment's `now`, the server asked not to come back. */
   #notBefore = 0;
 
   /** @type {number | undefined} */
@@ -46,11 +46,10 @@ export class Plan {
   make(after) {
     this.cancel();
     const offline = this.#environment.navigator?.onLine === false;
-    const now = this.#environment.now();
     const wait = offline ? Math.max(after, LONGEST) : after + this.#backoff.next();
-    this.#notBefore = Math.max(this.#notBefore, now + after);
+    this.#notBefore = Math.max(this.#notBefore, this.#environment.now() + after);
     this.#timer = this.#environment.setTimeout(() => this.#go(), wait);
-    return { retryAt: Math.round(now + wait), offline };
+    return { retryAt: Math.round(this.#environment.date() + wait), offline };
   }
 
   /** Makes a planned attempt now, unless the server asked to wait. */

@@ -112,6 +112,20 @@ def test_a_server_that_says_nothing_for_a_while_is_noticed_and_found_again(
     until(lambda: server.sockets() == 1, "one connection")
 
 
+@pytest.mark.parametrize("hours", [-1, 24 * 400])
+def test_a_silent_server_is_noticed_also_when_the_clock_is_set(
+    tab: Tab, server: ServerProcess, hours: int
+) -> None:
+    with stopped(server):
+        tab.page.evaluate(
+            "jump => { const now = Date.now; Date.now = () => now() + jump; }", hours * 3_600_000
+        )
+        tab.lost_status("connected")
+    tab.has_status("connected")
+    keep(server.run, "after")
+    has_once_and_in_order(tab, "first", "after")
+
+
 def test_a_server_that_stops_politely_is_found_again(
     tab: Tab, server: ServerProcess, start_server: StartServer, folder: Path
 ) -> None:

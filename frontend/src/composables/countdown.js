@@ -8,14 +8,14 @@ export function useCountdown() {
   let timer;
 
   function tick() {
-    left.value = Math.max(0, Math.ceil((until - Date.now()) / 1000));
+    left.value = Math.max(0, Math.ceil((until - performance.now()) / 1000));
     if (left.value === 0) window.clearInterval(timer);
   }
 
   /** @param {number} seconds */
   function begin(seconds) {
     window.clearInterval(timer);
-    until = Date.now() + seconds * 1000;
+    until = performance.now() + seconds * 1000;
     timer = window.setInterval(tick, 250);
     tick();
   }

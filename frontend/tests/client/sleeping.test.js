@@ -5,8 +5,11 @@ useFakeTime();
 
 const pings = (server) => server.seen.filter(({ type }) => type === 'ping').length;
 
-/** The machine sleeps: time goes by, and no timer runs. */
-const sleep = (ms) => vi.setSystemTime(Date.now() + ms);
+/** People, or the machine, set the clock; timers and `performance.now` go on as before. */
+const setClock = (ms) => vi.setSystemTime(Date.now() + ms);
+
+/** The machine sleeps: the clock goes on, but neither a timer nor `performance.now` does. */
+const sleep = setClock;
 
 describe('the heartbeat', () => {
   it('asks after a silence of one interval, and keeps a quiet connection', async () => {
@@ -61,6 +64,76 @@ describe('the heartbeat', () => {
     server.silent = false;
     await pass(20_000);
     expect(client.status).toBe('connected');
+  });
+});
+
+describe('a clock that is set while the page is connected', () => {
+  const jumps = [
+    ['an hour back', -3_600_000],
+    ['an hour ahead', 3_600_000],
+    ['400 days ahead', 400 * 86_400_000],
+  ];
+
+  it.each(jumps)('keeps a connection that works, %s', async (_, ms) => {
+    const { server, client } = await connected();
+    setClock(ms);
+    await pass(120_000);
+    expect(client.reconnects).toBe(0);
+    expect(client.status).toBe('connected');
+    expect(pings(server)).toBeLessThan(7);
+  });
+
+  it.each(jumps)('gives a dead server up after two and a half intervals, %s', async (_, ms) => {
+    const { server, client } = await connected();
+    server.silent = true;
+    setClock(ms);
+    await pass(68_000);
+    expect(client.status).not.toBe('connected');
+  });
+
+  it.each(jumps)('measures a round trip, %s', async (_, ms) => {
+    const { client } = await connected();
+    const asked = client.ping();
+    setClock(ms);
+    await settle();
+    expect(await asked).toBe(10);
+  });
+
+  it.each(jumps)('comes back when the server asked to, %s', async (_, ms) => {
+    const { server, client, page } = await connected({ environment: { random: () => 0 } });
+    server.close(1001, 'shutting_down', { goaway: { reconnect: true, after_ms: 5000 } });
+    await settle();
+    setClock(ms);
+    page.wake();
+    await pass(4000);
+    expect(client.status).toBe('disconnected');
+    await pass(1500);
+    expect(client.status).toBe('connected');
+  });
+
+  it.each(jumps)('throws away nothing that waits to be sent, %s', async (_, ms) => {
+    const { server, client, page } = await connected();
+    server.refusing = true;
+    server.cut();
+    await settle();
+    const sent = client.send('note.text', 1, { to: 'all', durable: true });
+    setClock(ms);
+    await pass(60_000);
+    server.refusing = false;
+    page.wake();
+    await pass(1000);
+    expect((await sent).offset).toBeGreaterThan(0);
+  });
+
+  it('tells the next attempt by the clock that people see', async () => {
+    const { server, client } = await connected();
+    setClock(-3_600_000);
+    server.refusing = true;
+    server.cut();
+    await settle();
+    const wait = client.statusDetail.retryAt - Date.now();
+    expect(wait).toBeGreaterThan(-100);
+    expect(wait).toBeLessThan(30_000);
   });
 });
 
