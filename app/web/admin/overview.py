@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic import Field
 
 from app.base.version import VERSION
-from app.keys import DATABASE, MANAGER, NODE, STARTED_AT
+from app.keys import CLOCK, DATABASE, MANAGER, NODE, STARTED_AT
 from app.requests.identity import Admin
 from app.requests.route import Route
 from app.requests.rules import ADMINISTRATOR
@@ -19,6 +19,10 @@ class OverviewAnswer(Answer):
 
     server_version: str
     started_at: int
+    clock_ahead_seconds: int = Field(
+        description="How far the machine's clock is ahead of the time that the server trusts;"
+        " negative if it is behind, 0 while it is trusted."
+    )
     users: int
     users_online: int
     devices_online: int
@@ -37,6 +41,7 @@ async def overview(request: web.Request, admin: Admin) -> web.Response:
         {
             "server_version": VERSION,
             "started_at": app[STARTED_AT],
+            "clock_ahead_seconds": round(app[CLOCK].ahead()),
             "users": users,
             "users_online": manager.user_count,
             "devices_online": manager.device_count,

@@ -6,6 +6,7 @@ import { api } from './api.js';
  * @typedef {object} Overview
  * @property {string} server_version
  * @property {number} started_at milliseconds since 1970
+ * @property {number} clock_ahead_seconds how far the server's clock has jumped; 0 while it is trusted
  * @property {number} users
  * @property {number} users_online
  * @property {number} devices_online

@@ -7,6 +7,7 @@ import { FakeServer } from './server.js';
 
 export class AdminServer extends FakeServer {
   people = Array.from({ length: 60 }, (_, index) => person(index + 1));
+  clockAhead = 0;
   live = Array.from({ length: 120 }, (_, index) => connection(index + 1));
 
   /** What was asked of the admin API: `GET /v1/admin/users?after=0…`. */
@@ -38,12 +39,17 @@ export class AdminServer extends FakeServer {
     const [method, address] = question.split(' ');
     const { pathname, searchParams } = new URL(address, 'http://server');
     const [, , , noun, id, verb] = pathname.split('/');
-    if (noun === 'overview') return [200, { users: this.people.length, started_at: 0 }];
+    if (noun === 'overview') return [200, this.#overview()];
     if (noun === 'connections') return this.#connections(method, id, verb, searchParams);
     if (method === 'GET') return [200, this.#users(searchParams)];
     if (method === 'POST' && verb === 'password') return [200, { password: 'made-for-you' }];
     if (method === 'POST') return this.#add(body);
     return this.#change(method, Number(id), body);
+  }
+
+  #overview() {
+    const { people, clockAhead } = this;
+    return { users: people.length, started_at: 0, clock_ahead_seconds: clockAhead };
   }
 
   /** @param {URLSearchParams} query */

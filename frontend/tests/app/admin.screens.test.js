@@ -165,3 +165,20 @@ it('says when the server cannot be reached, keeps what it has, and tries again',
   await button(page, 'Try again').trigger('click');
   await until(() => !page.text().includes('could not be read'));
 });
+
+it.each([
+  [7200, '2 h 0 min ahead of'],
+  [-90, '1 min 30 s behind'],
+])('says that the clock of the server has jumped by %i s', async (seconds, words) => {
+  server.clockAhead = seconds;
+  const { page } = await at('/admin/users');
+  await says(page, words);
+  expect(page.get('[role=alert]').text()).toContain('has jumped');
+});
+
+it('says nothing of a clock that is trusted', async () => {
+  const { page } = await at('/admin/users');
+  await says(page, 'Up for');
+  await says(page, 'user1');
+  expect(page.find('[role=alert]').exists()).toBe(false);
+});

@@ -166,3 +166,4 @@ async def test_the_overview_counts_everything(desk: Desk) -> None:
         name: found[name] for name in ("users", "users_online", "devices_online", "connections")
     }
     assert counted == {"users": 2, "users_online": 1, "devices_online": 1, "connections": 2}
+    assert found["clock_ahead_seconds"] == 0
