@@ -202,6 +202,8 @@ async def _clock(trust: Trust, app: web.Application) -> AsyncIterator[None]:
         "How far the machine's clock is ahead of trusted time, 0 while it is trusted.",
         clock.ahead,
     )
+    # Now too: a start after a kill must not go by what a wrong clock has stamped meanwhile.
+    await _if_the_disk_takes_it(_keep_time(app))
     yield
     await _if_the_disk_takes_it(_keep_time(app))
 
@@ -357,7 +359,7 @@ async def _look_at_the_clock(app: web.Application) -> None:
 
 
 async def _if_the_disk_takes_it(writing: Awaitable[None]) -> None:
-    """Await the write of last-seen times; a full disk must not stop the server for them."""
+    """Await a write that others repeat; a full disk must not stop the server for it."""
     try:
         await writing
     except (OSError, SQLAlchemyError, StorageUnavailable) as error:

@@ -123,8 +123,8 @@ class Step:
 class Retention:
     """The limits of age and number, and how far the walks have come since the server's start.
 
-    After a clock was ahead for a while, the rows stored in that while, and those stored later,
-    stay for as much longer; the limit on numbers holds nevertheless.
+    After a clock was ahead for a while, the rows stored in that while stay for as much longer; the
+    limit on numbers holds nevertheless.
     """
 
     def __init__(self, *, max_age_ms: int, max_rows: int) -> None:
@@ -166,11 +166,12 @@ class Retention:
         """Remove a few rows in this transaction; `now` is in milliseconds since 1970."""
         # Also after the clock was put back, or if it was ahead when the walk began.
         if abs(now - self._ids_began) > MESSAGE_ID_MS:
-            self._ids_began, self._ids_upto = now, 0
+            # A day is enough for rows that the walk over old rows has passed over, too.
+            self._ids_began, self._ids_upto, self._old_upto = now, 0, 0
         step = Step(old_upto=self._old_upto, ids_upto=self._ids_upto)
         _remove_expired(connection, step, now)
         if step.left > 0:
-            _remove_old(connection, step, now - self._max_age_ms)
+            _remove_old(connection, step, now, now - self._max_age_ms)
         if counted.uncounted.after is None:
             step.excess = {u: n - self._max_rows for u, n in counted.rows.items()}
         # Rows that were removed just now may have been among those counted.
@@ -223,11 +224,12 @@ def _remove_expired(connection: Connection, step: Step, now: int) -> None:
     step.remove(connection, found.scalars().all())
 
 
-def _remove_old(connection: Connection, step: Step, before: int) -> None:
+def _remove_old(connection: Connection, step: Step, now: int, before: int) -> None:
     found = connection.exec_driver_sql(_OLDEST, (step.old_upto, STEP_ROWS)).all()
     old: list[int] = []
     for offset, user_id, created_at, is_value, hides in found:
-        if not is_value:
+        # Those behind a row of a clock that was ahead may be old nevertheless.
+        if not is_value and created_at <= now:
             if created_at >= before or len(old) == step.left:
                 break
             # Without the deletion a device would get the older value again.

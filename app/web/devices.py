@@ -14,6 +14,7 @@ from app.requests.cookies import forget
 from app.requests.route import Route
 from app.requests.rules import SESSION
 from app.storage.devices import Device
+from app.storage.schema import milliseconds
 from app.web.bodies import Absent, Answer, Body, Cut, json_response, read_body
 from app.web.parameters import PathId
 
@@ -132,7 +133,7 @@ def _connection(connection: Connection) -> dict[str, Any]:
         "connection_id": connection.connection_id,
         "instance": connection.instance,
         # Milliseconds, as everywhere in our JSON.
-        "connected_at": int(connection.connected_at * 1000),
+        "connected_at": milliseconds(connection.connected_at),
     }
 
 

@@ -70,3 +70,17 @@ async def test_a_value_counts_as_one_of_the_keys_until_it_has_ended(
     clock.jumped = 40 * DAY
     [refused] = await streams.append([replace(NOTE, key="d")])
     assert getattr(refused, "code", None) == "too_many_keys"
+
+
+async def test_a_row_of_a_clock_that_was_ahead_keeps_no_other_from_going(
+    streams: SqlStreamLog, clock: HandClock
+) -> None:
+    await streams.append([NOTE])
+    clock.jumped = 400 * DAY
+    await streams.append([NOTE])
+    clock.jumped = 0
+    await streams.append([NOTE])
+    clock.advance(31 * DAY)
+    assert [row.offset for row in await kept(streams)] == [2]
+    clock.advance(400 * DAY)
+    assert await kept(streams) == []

@@ -25,6 +25,7 @@ from app.storage.directory import (
     matching_users,
     user_names,
 )
+from app.storage.schema import milliseconds
 from app.web.admin.access import note, page_limit, read_as_admin, search_for, to_search
 from app.web.admin.page import SORTS, PageQuery, lag_of, page_of
 from app.web.bodies import Absent, Answer, Body, json_response, message_limit
@@ -194,7 +195,7 @@ def _view(
         "queue_frames": connection.backlog,
         "queue_bytes": connection.backlog_bytes,
         "lag": lag_of(node, connection),
-        "connected_at": int(connection.connected_at * 1000),
+        "connected_at": milliseconds(connection.connected_at),
         "heard_seconds": max(0, int(node.clock() - connection.inflow.heard_at)),
         "frames_in": connection.inflow.frames,
         "frames_out": connection.frames_out,
