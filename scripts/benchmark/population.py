@@ -13,14 +13,14 @@ from app.auth.tokens import hash_token, new_token
 from app.requests.cookies import SESSION_FIELD, load_fernet_keys
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.schema import devices, sessions, users
+from app.storage.schema import devices, milliseconds, sessions, users
 
 DAY_MILLISECONDS = 86_400_000
 
 
 async def populate(path: Path, owners: int, devices_each: int) -> list[str]:
     """Fill a new database, in one transaction, and return one token for each device."""
-    now = int(time.time() * 1000)
+    now = milliseconds(time.time())
     tokens = [new_token() for _ in range(owners * devices_each)]
     people = [
         {"id": user, "handle": f"user{user}", "handle_key": f"user{user}", "created_at": now}

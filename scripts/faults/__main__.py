@@ -17,6 +17,7 @@ from typing import Final
 
 from scripts.faults import (
     backup,
+    clock,
     crash,
     hang,
     repeat,
@@ -52,6 +53,7 @@ TRIALS: Final = {
     "hang": Trial(hang.__doc__, hang.add_options, hang.run),
     "vanish": Trial(vanish.__doc__, vanish.add_options, vanish.run),
     "upgrade": Trial(upgrade.__doc__, upgrade.add_options, upgrade.run),
+    "clock": Trial(clock.__doc__, clock.add_options, clock.run),
     "trace": Trial(trace.__doc__, trace.add_options, trace.run),
 }
 

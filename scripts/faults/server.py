@@ -52,7 +52,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 class Server:
     """A server that starts on the same folder and port each time.
 
-    A `listener` is handed to it as systemd does.
+    A `listener` is handed to it as systemd does. `program` is a module that runs the command line, with
+    arguments of its own.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Server:
         settings: Mapping[str, str] | None = None,
         listener: socket.socket | None = None,
         log: Path | None = None,
+        program: Sequence[str] = ("app",),
     ) -> None:
         self.folder = folder
+        self._program = program
         self.log = log or folder / "log"
         self.port = _free_port() if listener is None else int(listener.getsockname()[1])
         self._listener = listener
@@ -108,7 +111,7 @@ class Server:
         handing_over = ["-c", HANDS_OVER, *map(str, kept), sys.executable] if kept else []
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*under, sys.executable, *handing_over, "-m", "app", "serve", *place],
+                [*under, sys.executable, *handing_over, "-m", *self._program, "serve", *place],
                 pass_fds=kept,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

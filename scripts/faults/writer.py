@@ -33,6 +33,8 @@ class Habits:
     """Share of the unanswered messages that are given up when a connection is lost."""
     to: str = ""
     """Where all messages go; empty: to the user, the others, and single devices."""
+    pause: float = 0
+    """Seconds from an answer to the next message, so that writing lasts."""
 
 
 @dataclass(slots=True)
@@ -134,7 +136,10 @@ class Writer:
             Acknowledged(number, name, told["epoch"], told["offset"], duplicate)
         )
         self._acknowledged(name, told["offset"])
-        self._fill()
+        if self._habits.pause:
+            asyncio.get_running_loop().call_later(self._habits.pause, self._fill)
+        else:
+            self._fill()
         self.progressed()
 
     def _acknowledged(self, name: str, offset: int) -> None:

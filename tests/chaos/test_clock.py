@@ -1,0 +1,18 @@
+"""A clock that is set wrong for a while removes nothing and signs nobody out."""
+
+import pytest
+
+from tests.chaos.conftest import Chaos
+
+pytestmark = pytest.mark.trial
+
+KINDS = 7
+
+
+def test_only_a_jump_that_lasts_ends_anything(chaos: Chaos, long: bool) -> None:
+    jumps, messages, agreement = (60, 50_000, 60) if long else (KINDS, 2000, 20)
+    told = chaos("clock", jumps=jumps, messages=messages, agreement=agreement)
+    assert told.count("rows in the table") == told.count("kept") == messages
+    assert told.count("jumps") == jumps
+    assert told.count("asked who is signed in") > 10 * jumps
+    assert told.count("jumps in the log") > 0
