@@ -197,11 +197,6 @@ async def _clock(trust: Trust, app: web.Application) -> AsyncIterator[None]:
     last = await database.transact(partial(last_trusted_time, now=now))
     clock = app[CLOCK] = TrustedClock(last / 1000 if last is not None else None, trust=trust)
     app[STARTED_AT] = milliseconds(clock.stamp())
-    app[METRICS].watch(
-        "clock_ahead_seconds",
-        "How far the machine's clock is ahead of trusted time, 0 while it is trusted.",
-        clock.ahead,
-    )
     # Now too: a start after a kill must not go by what a wrong clock has stamped meanwhile.
     await _if_the_disk_takes_it(_keep_time(app))
     yield

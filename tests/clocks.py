@@ -20,5 +20,8 @@ class HandClock:
     def stamp(self) -> float:
         return self.now + max(0.0, self.jumped)
 
+    def ahead(self) -> float:
+        return self.jumped
+
     def advance(self, seconds: float) -> None:
         self.now += seconds

@@ -17,6 +17,12 @@ from app.base.logs import fields
 LOOK_SECONDS: Final = 1.0
 """Between two looks at the machine's clock; a jump that is over by the next look never was."""
 
+AGREEMENT_SECONDS: Final = 600.0
+"""How long a clock that has jumped must be steady to be believed: time for people to correct it."""
+
+TOLERANCE_SECONDS: Final = 5.0
+"""How far the clock may go astray in that time. NTP slews by 0.3 s in it, and a leap is 1 s."""
+
 QUIET_SECONDS: Final = 60.0
 """The shortest time between two warnings, for a clock that jumps to and fro."""
 
@@ -35,6 +41,9 @@ class Clock(Protocol):
         It is never below trusted time, so that nothing seems older than it is.
         """
 
+    def ahead(self) -> float:
+        """Return how many seconds the machine's clock is ahead of trusted time."""
+
 
 class WallClock:
     """The machine's clock as it is, for what does not run long enough to judge it."""
@@ -47,6 +56,10 @@ class WallClock:
         """Return the machine's time."""
         return time.time()
 
+    def ahead(self) -> float:
+        """Return 0: there is no other clock."""
+        return 0.0
+
 
 WALL: Final = WallClock()
 
@@ -58,8 +71,8 @@ class Trust:
     It has to advance like the steady clock for `agreement` seconds, within `tolerance` seconds.
     """
 
-    agreement: float = 600
-    tolerance: float = 5
+    agreement: float = AGREEMENT_SECONDS
+    tolerance: float = TOLERANCE_SECONDS
 
 
 TRUST: Final = Trust()

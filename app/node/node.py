@@ -115,6 +115,8 @@ class Node:
             "Frames waiting in all outboxes.",
             lambda: sum(connection.backlog for connection in slow),
         )
+        ahead = self.calendar.ahead
+        watch("clock_ahead_seconds", "How far the clock is ahead of trusted time.", ahead)
         delivery, committer = self.delivery, self.committer
         watch("behind_connections", "Connections that are catching up.", lambda: delivery.behind)
         watch("appends_waiting", "Messages that wait to be stored.", lambda: committer.waiting)
