@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from app.base.logs import fields
 
@@ -123,7 +123,8 @@ class TrustedClock:
         self._since = now
         if last is not None and not -trust.tolerance <= offset + now - last <= trust.agreement:
             self._offset = self._anchor = last - now
-            self._doubt(now, offset)
+            self._candidate, self._told = offset, True
+            log.warning("clock not trusted yet, as after a long stop", extra=self._fields(offset))
 
     def trusted(self) -> float:
         """Return trusted time, in seconds since 1970."""
@@ -169,14 +170,14 @@ class TrustedClock:
         begins, self._candidate, self._since = self._candidate is None, offset, now
         if begins and now >= self._quiet_until:
             self._quiet_until, self._told = now + QUIET_SECONDS, True
-            jump = round(offset - self._offset, 1)
-            log.warning(
-                "clock jumped, so it is not trusted until it is steady",
-                extra=fields(seconds=jump, steady_seconds=self._trust.agreement),
-            )
+            log.warning("clock jumped", extra=self._fields(offset))
+
+    def _fields(self, offset: float) -> dict[str, dict[str, Any]]:
+        jump = round(offset - self._offset, 1)
+        return fields(seconds=jump, steady_seconds=self._trust.agreement)
 
     def _believe(self, now: float, moved: float) -> None:
         self._candidate, self._anchored_at = None, now
         if self._told:
             self._told = False
-            log.warning("clock trusted again", extra=fields(moved_seconds=round(moved, 1)))
+            log.warning("clock trusted", extra=fields(moved_seconds=round(moved, 1)))

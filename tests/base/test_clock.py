@@ -137,6 +137,13 @@ def test_after_a_long_stop_the_clock_is_believed_after_ten_minutes() -> None:
     assert machine.trust_error == pytest.approx(0)
 
 
+def test_a_long_stop_is_told_as_one(caplog: pytest.LogCaptureFixture) -> None:
+    Machine(last=NOON - 40 * DAY)
+    assert [one.getMessage() for one in caplog.records] == [
+        "clock not trusted yet, as after a long stop"
+    ]
+
+
 def test_starts_in_quick_succession_never_end_the_doubt() -> None:
     machine = Machine(last=NOON - 40 * DAY)
     for _ in range(5):
@@ -172,8 +179,8 @@ def test_a_jump_and_its_end_are_each_one_line(
     lines = [(one.levelno, one.getMessage(), vars(one)["fields"]) for one in caplog.records]
     jumped = {"seconds": DAY, "steady_seconds": TRUST.agreement}
     assert lines == [
-        (logging.WARNING, "clock jumped, so it is not trusted until it is steady", jumped),
-        (logging.WARNING, "clock trusted again", {"moved_seconds": 2 * DAY}),
+        (logging.WARNING, "clock jumped", jumped),
+        (logging.WARNING, "clock trusted", {"moved_seconds": 2 * DAY}),
     ]
 
 
