@@ -218,9 +218,8 @@ class Sessions:
     async def _lower(self, doubtful: Sequence[DeviceEnding | UserEnding]) -> None:
         async with self._database.write() as connection:
             now = milliseconds(self._clock.trusted())
-            for ending in doubtful:
-                await lower_not_before(connection, ending, now)
-        for ending in doubtful:
+            lowered = [one for one in doubtful if await lower_not_before(connection, one, now)]
+        for ending in lowered:
             self._endings.add(replace(ending, session_ids=(), not_before=now))
 
     def _forget_devices(self, ending: Ending) -> None:

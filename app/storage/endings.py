@@ -100,13 +100,13 @@ async def end_device_jwts(
 
 async def lower_not_before(
     connection: AsyncConnection, ending: DeviceEnding | UserEnding, not_before: int
-) -> None:
-    """Refuse only the JWTs issued at or before `not_before`, unless more has ended meanwhile."""
+) -> bool:
+    """Refuse only the JWTs issued at or before `not_before`; False if more has ended meanwhile."""
     table, row = (
         (devices, ending.device_id) if isinstance(ending, DeviceEnding) else (users, ending.user_id)
     )
     lowered = update(table).where(table.c.id == row, table.c.not_before == ending.not_before)
-    await connection.execute(lowered.values(not_before=not_before))
+    return (await connection.execute(lowered.values(not_before=not_before))).rowcount > 0
 
 
 async def remove_device(
