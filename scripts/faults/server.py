@@ -52,8 +52,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 class Server:
     """A server that starts on the same folder and port each time.
 
-    A `listener` is handed to it as systemd does. `program` is a module that runs the command line, with
-    arguments of its own.
+    A `listener` is handed to it as systemd does. `program` is a module that runs the command
+    line, with arguments of its own.
     """
 
     def __init__(
