@@ -166,14 +166,14 @@ async def _user_stream(
         floor=stream.floor,
         rows=stream.rows,
         keys=stream.keys,
-        new_ids=await _new_ids(connection, user.id),
+        new_ids=await _new_ids(operations, connection, user.id),
         max_new_ids=operations.settings.message_ids_per_user,
         devices=await _standings(operations, connection, user.id, epoch),
     )
 
 
-async def _new_ids(connection: AsyncConnection, user_id: int) -> int:
-    hour = _now() // HOUR_MS
+async def _new_ids(operations: Operations, connection: AsyncConnection, user_id: int) -> int:
+    hour = _now(operations) // HOUR_MS
     found = await connection.run_sync(ids_by_hour, [f"user:{user_id}"], hour)
     return sum(ids for _, _, ids in found)
 
