@@ -45,7 +45,7 @@ _EXPIRED: Final = 'SELECT "offset" FROM messages WHERE expires_at <= ? ORDER BY 
 # Whether it is a value, and whether it is a deletion that may hide an older value from a device.
 _OLDEST: Final = """
 SELECT "offset", user_id, created_at, "key" IS NOT NULL AND deleted = 0, deleted = 1 AND EXISTS (
-    SELECT 1 FROM messages AS v
+    SELECT 1 FROM messages AS v INDEXED BY messages_latest
     WHERE v.user_id IN (messages.user_id, 0) AND v.type = messages.type AND v."key" = messages."key"
         AND v.deleted = 0 AND v."offset" < messages."offset"
 ) FROM messages WHERE "offset" > ? ORDER BY "offset" LIMIT ?

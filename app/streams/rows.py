@@ -62,7 +62,7 @@ _LATEST: Final = f"""{_FROM} WHERE "offset" IN (
     SELECT "offset" FROM messages INDEXED BY messages_latest
     WHERE user_id IN (:user, 0) AND "key" IS NOT NULL AND "offset" > :after AND "offset" <= :upto
 ) AND deleted = 0 AND {_ALIVE} AND NOT EXISTS (
-    SELECT 1 FROM messages AS d
+    SELECT 1 FROM messages AS d INDEXED BY messages_latest
     WHERE d.user_id IN (:user, 0) AND d.type = messages.type AND d."key" = messages."key"
         AND d.target_device IN (0, :device) AND d.deleted = 1 AND d."offset" > messages."offset"
 ) {_IN_ORDER}"""  # noqa: S608
