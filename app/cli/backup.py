@@ -32,6 +32,7 @@ from app.storage.database import DATABASE_NAME
 from app.storage.lock import LOCK_NAME, DataDirLock
 from app.storage.schema import milliseconds
 from app.streams.generation import GUARD_NAME
+from app.streams.opening import refuse_lost
 from app.streams.restoring import Restored, check_backup
 from app.streams.restoring import restore as put_back
 
@@ -160,6 +161,7 @@ def restore(
 
 
 def _database_of(settings: Settings) -> Path:
+    refuse_lost(settings.data_dir)
     database = settings.data_dir / DATABASE_NAME
     if not database.exists():
         raise BackupFault(

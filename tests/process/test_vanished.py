@@ -39,6 +39,7 @@ def test_neither_a_start_nor_a_command_makes_an_empty_database(start: Start, how
         ("stream", "info"),
         ("stream", "reset", "--yes"),
         ("keys", "add", "shop", "--scope", "send"),
+        ("backup", str(server.data_dir.parent / "backup.db")),
     ):
         error = server.run(*arguments, stdin=PASSWORD, status=1).stderr
         assert sentence in error, arguments
