@@ -35,7 +35,7 @@ MAX_BYTES_PER_ID = 85
 @pytest.fixture
 async def streams(database: Database, folder: Path, clock: Any) -> AsyncIterator[SqlStreamLog]:
     # The hour begins now.
-    clock.seconds -= clock.seconds % HOUR
+    clock.now -= clock.now % HOUR
     opened = await SqlStreamLog.open(database, folder / GUARD_NAME, LIMITS, clock)
     yield opened
     await opened.close()
@@ -150,17 +150,17 @@ async def test_a_message_that_is_refused_otherwise_uses_no_id_up(streams: SqlStr
 async def test_a_sender_may_go_on_with_the_hour_that_leaves_and_not_a_millisecond_before(
     streams: SqlStreamLog, clock: Any
 ) -> None:
-    clock.seconds += 1800
+    clock.now += 1800
     await streams.append([named("m0")])
-    clock.seconds += 2 * HOUR
+    clock.now += 2 * HOUR
     await streams.append([named("m1"), named("m2")])
     assert await streams.append([named("m3")]) == [refused(21.5)]
-    clock.seconds += 21.5 * HOUR - 0.001
+    clock.now += 21.5 * HOUR - 0.001
     assert await streams.append([named("m3")]) == [Refused("too_many_ids", 1)]
-    clock.seconds += 0.001
+    clock.now += 0.001
     # The first hour had one; the next leaves two hours later.
     assert await streams.append([named("m3"), named("m4")]) == [Appended(4), refused(2)]
-    clock.seconds += 2 * HOUR
+    clock.now += 2 * HOUR
     outcomes = await streams.append([named(f"m{number}") for number in (4, 5, 6)])
     assert outcomes == [Appended(5), Appended(6), refused(22)]
 
@@ -174,7 +174,7 @@ async def test_ids_of_any_day_are_at_most_as_many_as_are_allowed(
         [outcome] = await streams.append([named(f"m{number}")])
         if isinstance(outcome, Appended):
             at.append(number // 3)
-        clock.seconds += HOUR / 3
+        clock.now += HOUR / 3
     assert len(at) == 5 * PER_USER
     for hour in range(5 * 24):
         assert sum(hour <= one < hour + 24 for one in at) <= PER_USER
@@ -219,11 +219,11 @@ async def test_pruning_removes_the_counts_of_hours_that_are_over_and_no_others(
     database: Database, streams: SqlStreamLog, clock: Any
 ) -> None:
     await streams.append([named("a"), named("b"), of_key("a")])
-    clock.seconds += 23 * HOUR
+    clock.now += 23 * HOUR
     await streams.prune()
     await streams.append([named("c")])
     assert await streams.append([named("d")]) == [refused(1)]
-    clock.seconds += HOUR
+    clock.now += HOUR
     await streams.prune()
     assert await counts(database) == [("user:1", 1)]
     assert await streams.append([named("d")]) == [Appended(5)]
@@ -232,9 +232,9 @@ async def test_pruning_removes_the_counts_of_hours_that_are_over_and_no_others(
 async def test_what_was_counted_by_a_clock_far_ahead_is_dropped(
     database: Database, streams: SqlStreamLog, clock: Any
 ) -> None:
-    clock.seconds += 40 * DAY
+    clock.now += 40 * DAY
     await fill(streams)
-    clock.seconds -= 40 * DAY
+    clock.now -= 40 * DAY
     await streams.prune()
     assert await counts(database) == []
     # Nor does anybody have to wait forty days.
@@ -260,7 +260,7 @@ async def test_who_reaches_the_limit_is_logged_once_an_hour(
     told = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [record.getMessage() for record in told] == ["too many message ids"]
     assert vars(told[0])["fields"] == {"sender": "user:1", "limit": PER_USER}
-    clock.seconds += HOUR
+    clock.now += HOUR
     await streams.append([named("x")])
     assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 2
 
@@ -295,7 +295,7 @@ async def test_a_user_at_the_limit_for_days_has_the_ids_of_two_days_at_most(
         while (await streams.prune()).more:
             pass
         most = max(most, await remembered(database))
-        clock.seconds += HOUR
+        clock.now += HOUR
     assert number == 5 * 120
     assert 120 <= most <= 2 * 120 + limits.retention_rows
     await streams.close()

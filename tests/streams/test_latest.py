@@ -117,9 +117,9 @@ async def test_a_deletion_goes_with_age_and_raises_the_floor(
     streams: SqlStreamLog, clock: Any
 ) -> None:
     await streams.append([VALUE, DELETION])
-    clock.seconds += 30 * DAY
+    clock.now += 30 * DAY
     assert await prune(streams) == {}
-    clock.seconds += 1
+    clock.now += 1
     # Whoever is below it may still have the value.
     assert await prune(streams) == {1: 2}
     assert await rows(streams) == []
@@ -136,13 +136,13 @@ async def test_a_deletion_stays_as_long_as_it_hides_a_value(
     streams: SqlStreamLog, clock: Any
 ) -> None:
     await streams.append([VALUE, replace(DELETION, target_device=7)])
-    clock.seconds += 31 * DAY
+    clock.now += 31 * DAY
     assert await prune(streams) == {}
     assert await snapshot(streams, 7) == []
 
 
 async def test_what_is_delivered_has_the_time_of_the_row(streams: SqlStreamLog, clock: Any) -> None:
-    clock.seconds = 1_790_000_000.123
+    clock.now = 1_790_000_000.123
     outcomes = await streams.append([VALUE, replace(VALUE, key=None), replace(DELETION, key="x")])
     assert [one.created_at for one in outcomes if isinstance(one, Appended)] == [
         row.created_at for row in (await streams.read(1, 0, ALL)).rows
