@@ -14,6 +14,7 @@ from app.protocol.keep import Keep
 from app.protocol.publication import Address, Publication, ToDevice, ToEveryone, ToOthers, ToUser
 from app.streams.base import Appended, ReadLimits, Row, StreamLog
 from app.streams.sql import StreamLimits
+from tests.clocks import HandClock
 from tests.contracts.stores import STORES, Store
 from tests.effort import examples
 
@@ -116,21 +117,11 @@ class Device:
         self.take(found.rows)
 
 
-@dataclass
-class Clock:
-    """Seconds since 1970, moved by hand."""
-
-    seconds: float = 1_790_000_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.name)
 def test_a_late_device_and_a_new_one_have_what_a_connected_one_has(
     store: Store, tmp_path: Path
 ) -> None:
-    clock = Clock()
+    clock = HandClock(1_790_000_000.0)
     with asyncio.Runner() as runner:
         opened = runner.run(store.open(tmp_path, LIMITS, clock))
 
@@ -143,7 +134,7 @@ def test_a_late_device_and_a_new_one_have_what_a_connected_one_has(
         runner.run(opened.close())
 
 
-async def play(streams: StreamLog, clock: Clock, before: History, meanwhile: History) -> None:
+async def play(streams: StreamLog, clock: HandClock, before: History, meanwhile: History) -> None:
     """Compare three devices that are there from the start with others that come at the end.
 
     All examples share a log, so each has a type of its own.
@@ -162,11 +153,11 @@ async def play(streams: StreamLog, clock: Clock, before: History, meanwhile: His
 
 
 async def send_all(
-    streams: StreamLog, clock: Clock, type_: str, history: History, connected: list[Device]
+    streams: StreamLog, clock: HandClock, type_: str, history: History, connected: list[Device]
 ) -> None:
     for number, step in enumerate(history, streams.last):
         if isinstance(step, Wait):
-            clock.seconds += step.days * 86_400
+            clock.now += step.days * 86_400
             while (await streams.prune()).more:
                 pass
             continue
