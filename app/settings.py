@@ -233,14 +233,16 @@ class Settings(BaseSettings):
     )
     retention_rows: int = option(
         10_000,
-        "Durable messages kept for one user, and for everyone; the oldest goes first.",
+        "Durable messages kept for one user of each: of all their devices, and of the backend; "
+        "the same again for everyone. The oldest goes first.",
         unit="messages",
         ge=1,
         le=100_000_000,
     )
     max_keys_per_user: int = option(
         1000,
-        "`latest` values of one user; they are exempt from retention, so one more is refused.",
+        "`latest` values of one user of each: of all their devices, and of the backend; they are "
+        "exempt from retention, so one more is refused.",
         unit="keys",
         ge=1,
         le=1_000_000,

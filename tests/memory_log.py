@@ -89,13 +89,13 @@ class MemoryLog:
         await self._pass_time()
         floors: dict[int, int] = {}
         removed = 0
-        for user_id in {row.user_id for row in self.rows}:
-            rows = [row for row in self.rows if row.user_id == user_id]
+        for budget in {_budget(row) for row in self.rows}:
+            rows = [row for row in self.rows if _budget(row) == budget]
             log = [row for row in rows if row.key is None or row.deleted]
             old = log[: -self.retention_rows]
             if old:
                 removed += len(old)
-                floors[user_id] = old[-1].offset
+                floors[budget[0]] = max(old[-1].offset, floors.get(budget[0], 0))
                 self.rows = [row for row in self.rows if row not in old]
         self._floors |= floors
         return Pruned(removed, floors, more=False)
@@ -212,3 +212,7 @@ def hides(row: Row, older: Row, device_id: int) -> bool:
 
 def _name(row: Row) -> tuple[str, str | None]:
     return (row.type, row.key)
+
+
+def _budget(row: Row) -> tuple[int, bool]:
+    return (row.user_id, row.source_device != ANY)

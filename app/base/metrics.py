@@ -88,8 +88,8 @@ class Metrics(Collector):
         self.handlers_running = 0
         self.messages_waiting = 0
         self.appends = 0
+        self.appends_refused: Counter[str] = Counter()
         self.commits = 0
-        self.ids_refused = 0
         self.latency = Histogram(LATENCY_BUCKETS)
         self.lag = Histogram(LAG_BUCKETS)
         self._handlers: dict[str, Histogram] = {}
@@ -155,10 +155,8 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "switchboard_commits", "Transactions in which they were stored.", value=self.commits
         )
-        yield CounterMetricFamily(
-            "switchboard_message_ids_refused",
-            "Messages refused since their sender has added as many message ids as it may.",
-            value=self.ids_refused,
+        yield _labelled(
+            "appends_refused", "Durable messages refused.", "code", self.appends_refused
         )
         yield _labelled("connections_refused", "Upgrades refused.", "reason", self.refused)
         yield _labelled("connections_closed", "Connections closed.", "code", self.closed)

@@ -12,7 +12,7 @@ from app.cli.running import output_options, perform
 from app.cli.settings_flags import data_dir_option
 from app.control import stream as control
 from app.control.operations import NoArguments
-from app.control.stream import PAGE_ROWS, DeviceStanding, RowView, StreamInfo, WhichRows
+from app.control.stream import PAGE_ROWS, Budget, DeviceStanding, RowView, StreamInfo, WhichRows
 from app.protocol.position import MAX_OFFSET
 
 _PAYLOAD_WIDTH = 60
@@ -140,6 +140,7 @@ def _figures(found: StreamInfo) -> Iterator[tuple[str, object]]:
     yield "epoch", found.epoch
     yield "last offset", found.last
     yield "messages kept", f"{found.rows} of {counted(found.users, 'user')} and everyone"
+    yield "of devices", found.rows_of_devices
     yield "of everyone", f"{found.everyone_rows}, above {found.everyone_floor}"
     yield "users with a floor", found.users_with_floor
     yield "oldest message", when(found.oldest_at)
@@ -150,9 +151,14 @@ def _figures(found: StreamInfo) -> Iterator[tuple[str, object]]:
         yield "head", user.head
         yield "floor", user.floor
         yield "kept for them", user.rows
-        yield "latest values", user.keys
+        yield "of their devices", _budget(user.of_devices)
+        yield "of the backend", _budget(user.of_backend)
         most = f" of {user.max_new_ids}" if user.max_new_ids else ""
         yield "new message ids", f"{user.new_ids}{most} in 24 hours"
+
+
+def _budget(budget: Budget) -> str:
+    return f"{counted(budget.rows, 'message')} and {counted(budget.keys, 'latest value')}"
 
 
 def _print_devices(devices: list[DeviceStanding]) -> None:

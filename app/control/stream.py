@@ -59,8 +59,15 @@ class DeviceStanding(Result):
     lag: int | None = None
 
 
+class Budget(Result):
+    """What counts against one budget: rows of the log and deletions, and the keys of values."""
+
+    rows: int
+    keys: int
+
+
 class UserStream(Result):
-    """One user's stream: their own rows and those of everyone.
+    """One user's stream: `rows` are their own and those of everyone, a budget's the user's own.
 
     `new_ids` are the message ids that the user's devices have added in the last 24 hours, of which
     they may add `max_new_ids`; 0 is no limit.
@@ -74,6 +81,8 @@ class UserStream(Result):
     keys: int
     new_ids: int
     max_new_ids: int
+    of_devices: Budget
+    of_backend: Budget
     devices: list[DeviceStanding]
 
 
@@ -86,6 +95,7 @@ class StreamInfo(Result):
     epoch: str
     last: int
     rows: int
+    rows_of_devices: int
     users: int
     bytes: int
     everyone_rows: int
@@ -144,6 +154,7 @@ async def _info(operations: Operations, arguments: WhichStream) -> StreamInfo:
         epoch=whole.epoch,
         last=whole.last,
         rows=whole.rows,
+        rows_of_devices=whole.rows_of_devices,
         users=whole.users,
         bytes=whole.bytes,
         everyone_rows=whole.everyone_rows,
@@ -165,7 +176,9 @@ async def _user_stream(
         head=stream.head,
         floor=stream.floor,
         rows=stream.rows,
-        keys=stream.keys,
+        keys=stream.of_devices.keys + stream.of_backend.keys,
+        of_devices=Budget(rows=stream.of_devices.rows, keys=stream.of_devices.keys),
+        of_backend=Budget(rows=stream.of_backend.rows, keys=stream.of_backend.keys),
         new_ids=await _new_ids(operations, connection, user.id),
         max_new_ids=operations.settings.message_ids_per_user,
         devices=await _standings(operations, connection, user.id, epoch),

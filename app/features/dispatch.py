@@ -8,6 +8,7 @@ from app.base.errors import Problem
 from app.base.logs import fields
 from app.base.metrics import PrefixCounter
 from app.features.feature import Accepted, Handler, Outcome, Reply, Storing
+from app.node.acting import acting_device
 from app.node.connection import Connection
 from app.protocol.messages import (
     ClientMessage,
@@ -49,6 +50,7 @@ class Dispatcher:
             connection.reply(refusal.frame)
             return None
         self._received.add(feature)
+        acting = acting_device.set(connection.device_id)
         try:
             return self._answer(connection, handler(connection, message), message.id)
         except (KeyboardInterrupt, SystemExit):
@@ -57,9 +59,12 @@ class Dispatcher:
             # Also a cancellation: nothing here awaits, so it is of something else than this task.
             self.fail(connection, message, fault)
             return None
+        finally:
+            acting_device.reset(acting)
 
     def conclude(self, connection: Connection, message: ClientMessage, outcome: Outcome) -> None:
         """Answer the message with what was awaited."""
+        acting = acting_device.set(connection.device_id)
         try:
             unwanted = self._answer(connection, outcome, message.id)
             if unwanted is not None:
@@ -67,6 +72,8 @@ class Dispatcher:
                 raise TypeError("a feature may not answer with an awaitable of an awaitable")
         except Exception as fault:  # noqa: BLE001
             self.fail(connection, message, fault)
+        finally:
+            acting_device.reset(acting)
 
     def fail(self, connection: Connection, message: ClientMessage, fault: BaseException) -> None:
         """Answer with what the feature refused, or hide what went wrong in it."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 from app.base.metrics import Metrics
 from app.features.dispatch import Dispatcher, discard, who
 from app.features.feature import Outcome
+from app.node.acting import acting_device
 from app.node.connection import Connection
 from app.node.inflow import Bounds, Line, Waiting
 from app.protocol.messages import ClientMessage, decode, error, feature_of
@@ -209,6 +210,8 @@ async def _outcome(connection: Connection, awaited: Awaitable[Outcome]) -> Outco
     if connection.is_closing():
         discard(awaited)
         return None
+    # For the rest of this task, which is the handler's alone.
+    acting_device.set(connection.device_id)
     # A future may be others' too, so what is cancelled is only this wait.
     return await (asyncio.shield(awaited) if isinstance(awaited, asyncio.Future) else awaited)
 

@@ -19,7 +19,7 @@ from app.protocol.close import INTERNAL, TOO_SLOW
 from app.protocol.messages import Mark, Resume, Source, durable_frame, position
 from app.protocol.position import Position, resume
 from app.storage.database import SNAPSHOT_READERS
-from app.streams.base import ANY, EVERYONE, ReadLimits, Row, Slice, StreamLog
+from app.streams.base import EVERYONE, ReadLimits, Row, Slice, StreamLog
 from app.streams.standings import Standings
 
 STEP: Final = 500
@@ -306,7 +306,8 @@ class Delivery:
 
 def _frame(row: Row, mark: Mark | None = None) -> bytes:
     source = None
-    if row.source_device != ANY:
+    # A feature's answer counts as a device's, but no instance of it has sent the message.
+    if row.source_instance:
         source = Source(row.source_device, row.source_instance)
     return durable_frame(
         row.type,

@@ -19,6 +19,7 @@ from app.base.errors import NotConnected, SendError
 from app.base.logs import fields
 from app.base.metrics import Metrics
 from app.base.version import VERSION
+from app.node.acting import acting_device
 from app.node.connection import Connection
 from app.node.deadlines import Deadlines, TimeLimits
 from app.node.delivery import Delivery
@@ -83,7 +84,13 @@ class Node:
         self.clock = clock or loop.time
         self.calendar = calendar
         self.delivery = Delivery(manager, streams, metrics)
-        self.committer = Committer(streams, self.delivery.deliver, self.delivery.doubt, metrics)
+        self.committer = Committer(
+            streams,
+            self.delivery.deliver,
+            self.delivery.doubt,
+            self.delivery.standings.raise_floors,
+            metrics,
+        )
         self.outgoing = Outgoing(loop.call_soon, self.clock, limits.outbox, metrics.latency.observe)
         self.deadlines = Deadlines(
             limits.time,
@@ -235,8 +242,10 @@ class Node:
     def append(self, publication: Publication, done: Done) -> None:
         """Have the message stored and handed to those connected; `done` gets what came of it.
 
-        It is on disk by then, unless `done` gets a Problem: `too_many_keys`, `too_many_ids`,
-        `id_conflict`, or StorageUnavailable, after which it may be there all the same. Raises
+        It is on disk by then, unless `done` gets a Problem: `forbidden`, `too_many_keys`,
+        `too_many_ids`, `id_conflict`, or StorageUnavailable, after which it may be there all the
+        same. What a feature sends in answer to a device counts as that device's, also without a
+        `source`. Raises
         Problem 503 `overloaded`.
         """
         self.committer.submit(to_append(publication), done)
@@ -327,7 +336,7 @@ def _whole(number: float) -> int | float:
 
 
 def to_append(publication: Publication) -> Append:
-    """Return the durable message as it is stored."""
+    """Return the durable message as it is stored; without a source it is the acting device's."""
     keep, source = publication.keep, publication.source
     target_device = without_device = ANY
     without_instance = ""
@@ -357,7 +366,7 @@ def to_append(publication: Publication) -> Append:
         target_device=target_device,
         without_device=without_device,
         without_instance=without_instance,
-        source_device=source.device_id if source is not None else ANY,
+        source_device=source.device_id if source is not None else acting_device.get(),
         source_instance=source.instance if source is not None else "",
         key=keep.key,
         ttl=keep.ttl,

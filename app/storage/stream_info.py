@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, distinct, func, or_, select, text
+from sqlalchemy import ColumnElement, Row, and_, distinct, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.schema import floors, message_ids, messages, meta
 
 _EVERYONE = 0
+
+_from_device = messages.c.source_device != 0
+_is_value = and_(messages.c.key.is_not(None), messages.c.deleted == 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class AllFigures:
     epoch: str
     last: int
     rows: int
+    rows_of_devices: int
     users: int
     bytes: int
     everyone_rows: int
@@ -29,13 +33,22 @@ class AllFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetFigures:
+    """What counts against one budget: rows of the log and deletions, and the keys of values."""
+
+    rows: int
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
 class StreamFigures:
-    """How much is in one user's stream; `keys` are the user's own, the rest everyone's too."""
+    """How much is in one user's stream: the user's own, and everyone's in `head` and `rows` too."""
 
     head: int
     floor: int
     rows: int
-    keys: int
+    of_devices: BudgetFigures
+    of_backend: BudgetFigures
 
 
 async def figures(connection: AsyncConnection) -> AllFigures:
@@ -45,6 +58,7 @@ async def figures(connection: AsyncConnection) -> AllFigures:
         epoch=await connection.scalar(select(meta.c.value).where(meta.c.key == "epoch")) or "",
         last=await _last(connection),
         rows=await _count(connection),
+        rows_of_devices=await _count(connection, _from_device),
         users=await connection.scalar(
             select(func.count(distinct(messages.c.user_id))).where(messages.c.user_id != _EVERYONE)
         )
@@ -63,14 +77,14 @@ async def figures(connection: AsyncConnection) -> AllFigures:
 
 async def figures_of(connection: AsyncConnection, user_id: int) -> StreamFigures:
     """Return the figures of one user's stream."""
-    own = messages.c.user_id == user_id
     floor = max(await _floor(connection, user_id), await _floor(connection, _EVERYONE))
     newest = select(func.max(messages.c.offset)).where(_theirs(user_id))
     return StreamFigures(
         head=max(await connection.scalar(newest) or 0, floor),
         floor=floor,
         rows=await _count(connection, _theirs(user_id)),
-        keys=await _count(connection, own, messages.c.key.is_not(None), messages.c.deleted == 0),
+        of_devices=await _budget(connection, user_id, _from_device),
+        of_backend=await _budget(connection, user_id, ~_from_device),
     )
 
 
@@ -93,6 +107,16 @@ async def rows_of(
         .limit(most)
     )
     return (await connection.execute(query)).all()
+
+
+async def _budget(
+    connection: AsyncConnection, user_id: int, author: ColumnElement[bool]
+) -> BudgetFigures:
+    own = and_(messages.c.user_id == user_id, author)
+    return BudgetFigures(
+        rows=await _count(connection, own, ~_is_value),
+        keys=await _count(connection, own, _is_value),
+    )
 
 
 def _theirs(user_id: int) -> ColumnElement[bool]:

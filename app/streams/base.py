@@ -19,7 +19,10 @@ ANY: Final = 0
 MAX_TIME: Final = (1 << 63) - 1
 """The last millisecond that a database can hold."""
 
-Refusal = Literal["too_many_keys", "too_many_ids", "id_conflict"]
+Refusal = Literal["forbidden", "too_many_keys", "too_many_ids", "id_conflict"]
+
+Budget = tuple[int, bool]
+"""A user (or EVERYONE), and whether devices are the authors: each pair has limits of its own."""
 
 
 @dataclass(slots=True)
@@ -30,6 +33,9 @@ class Append:
     says that the key has no value any more. `ttl` is in seconds. The log remembers `message_id`
     together with `digest`, 16 bytes, for its `owner` (`device:7`, `key:3`), and counts it among the
     ids of `sender` (`user:5` for all devices of the user, `key:3`), which are limited.
+
+    `source_device` is its author. What a feature sends in answer to a device has that device, and
+    no `source_instance`.
     """
 
     user_id: int
@@ -49,17 +55,26 @@ class Append:
     message_id: str | None = None
     digest: bytes = b""
 
+    @property
+    def budget(self) -> Budget:
+        """Whose limits the message counts against."""
+        return (self.user_id, self.source_device != ANY)
+
 
 @dataclass(slots=True)
 class Appended:
     """The outcome of a message that is on disk at `offset`; a `duplicate` was there before.
 
     `created_at` is that of the row, in milliseconds since 1970. Of a duplicate it means nothing.
+    `removals` are deletions of values that it removed, stored before it. If the `floor` of its user
+    is not 0, it was raised that far.
     """
 
     offset: int
     duplicate: bool = False
     created_at: int = field(default=0, compare=False)
+    removals: "tuple[Row, ...]" = ()
+    floor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +207,7 @@ class StreamLog(Protocol):
     not there at all. After it raised, the batch is there as a whole or not at all. A slice has
     every stored row of its user and of everyone between `after` and `through`, as of one instant.
     Offsets only grow, across restarts and after everything was removed; holes are normal.
+    What devices append neither replaces nor displaces anything that has another author.
     `numbering` has the epoch, which is another after a reset, and a generation that no other
     history of the log has: whatever copy was put back, a position holds in it only if the messages
     up to there are the log's own.

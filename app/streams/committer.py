@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from app.base.errors import Problem, StorageUnavailable
 from app.base.metrics import Metrics
 from app.base.tasks import complete
-from app.streams.base import Append, Appended, Refused, Row, StreamLog, row_values
+from app.streams.base import ANY, Append, Appended, Refusal, Refused, Row, StreamLog, row_values
 
 MAX_BATCH: Final = 512
 """Appends of one transaction, enough that each pays next to nothing for the flush to disk."""
@@ -30,11 +30,16 @@ log = logging.getLogger(__name__)
 Deliver = Callable[[Sequence[Row]], Awaitable[list[list[int]]]]
 """Hands committed rows to connections; returns, for each row, the devices that took it."""
 
-_REFUSALS: Final = {
+_REFUSALS: Final[Mapping[Refusal, tuple[int, str]]] = {
+    "forbidden": (403, "The backend keeps a value of this type and key; no device may change it."),
     "too_many_keys": (409, "This user has as many keys as are kept; use one that is there."),
     "too_many_ids": (429, "As many new message ids as are allowed in 24 hours were used already."),
     "id_conflict": (409, "This message_id was used for another message."),
 }
+
+_TOO_MANY_KEYS_OF_DEVICES: Final = (
+    "The devices of this user have as many keys as are kept for them; use one that is there."
+)
 
 
 @dataclass(slots=True)
@@ -50,7 +55,7 @@ class Stored:
 Done = Callable[[Stored | Problem], None]
 """Takes what came of an append: a message that is on disk, or the Problem that keeps it from it.
 
-That is `too_many_keys`, `too_many_ids`, `id_conflict` or one of storage.
+That is `forbidden`, `too_many_keys`, `too_many_ids`, `id_conflict` or one of storage.
 """
 
 _Waiting = tuple[Append, Done]
@@ -71,7 +76,8 @@ class Committer:
 
     It answers a sender after the message is on disk and was handed to the connections. A message
     that could not be stored is delivered to nobody. It calls `on_doubt` when an append that failed
-    may have been written all the same, and when a delivery failed half-way.
+    may have been written all the same, and when a delivery failed half-way; `on_floors` before it
+    delivers what raised the floors of users.
     """
 
     def __init__(
@@ -79,11 +85,13 @@ class Committer:
         streams: StreamLog,
         deliver: Deliver,
         on_doubt: Callable[[], None],
+        on_floors: Callable[[Mapping[int, int]], None],
         metrics: Metrics,
     ) -> None:
         self._log = streams
         self._deliver = deliver
         self._on_doubt = on_doubt
+        self._on_floors = on_floors
         self._metrics = metrics
         self._queue: deque[_Waiting] = deque()
         self._suspects: deque[list[_Waiting]] = deque()
@@ -188,21 +196,30 @@ class Committer:
         if written.doubt:
             self._on_doubt()
         batch, outcomes = written.batch, written.outcomes
-        rows = [
-            Row(*row_values(append, outcome.offset, outcome.created_at))
-            for (append, _), outcome in zip(batch, outcomes, strict=True)
-            if isinstance(outcome, Appended) and not outcome.duplicate
-        ]
+        rows: list[Row] = []
+        floors: dict[int, int] = {}
+        for (append, _), outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Appended) and not outcome.duplicate:
+                rows += outcome.removals
+                rows.append(Row(*row_values(append, outcome.offset, outcome.created_at)))
+                if outcome.floor:
+                    floors[append.user_id] = max(outcome.floor, floors.get(append.user_id, 0))
+        if floors:
+            self._on_floors(floors)
         self._metrics.appends += len(rows)
-        taken = iter(await self._devices_of(rows))
-        epoch = self._log.epoch
-        for (_, done), outcome in zip(batch, outcomes, strict=True):
+        taken = await self._devices_of(rows)
+        epoch, at = self._log.epoch, 0
+        for (append, done), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Refused):
-                self._metrics.ids_refused += outcome.code == "too_many_ids"
-                _answer(done, _problem(outcome))
+                self._metrics.appends_refused[outcome.code] += 1
+                _answer(done, _problem(append, outcome))
+            elif outcome.duplicate:
+                _answer(done, Stored(epoch, outcome.offset, True, []))
             else:
-                devices = [] if outcome.duplicate else next(taken)
-                _answer(done, Stored(epoch, outcome.offset, outcome.duplicate, devices))
+                if outcome.removals:
+                    at += len(outcome.removals)
+                _answer(done, Stored(epoch, outcome.offset, False, taken[at]))
+                at += 1
 
     async def _devices_of(self, rows: Sequence[Row]) -> list[list[int]]:
         """Deliver the rows and return, for each, the devices that took it."""
@@ -223,13 +240,15 @@ def _has_gap(before: int, outcomes: Sequence[Appended | Refused], after: int) ->
     """
     for one in outcomes:
         if isinstance(one, Appended) and not one.duplicate:
-            return one.offset > before + 1
+            return one.offset > before + len(one.removals) + 1
     # Repeats alone: of what a failed append has written, for example.
     return after != before
 
 
-def _problem(refused: Refused) -> Problem:
+def _problem(append: Append, refused: Refused) -> Problem:
     status, detail = _REFUSALS[refused.code]
+    if refused.code == "too_many_keys" and append.source_device != ANY:
+        detail = _TOO_MANY_KEYS_OF_DEVICES
     wait = refused.retry_after_ms
     if wait is not None:
         # Minutes, since it may be most of a day.

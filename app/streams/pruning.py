@@ -6,21 +6,28 @@ kept for what it hides is looked at again after the next start.
 
 An index finds expired rows. For age, a walk goes up the log from its oldest row to the first that
 is young; the next walk continues there. For the number of rows, a walk counts those of all users
-once after the start, page by page; later steps count only users who may have got too many. Once a
-day a walk goes over the message ids. So no step takes longer because the table is larger.
+once after the start, page by page; later steps count only users who may have got too many, and a
+walk through the rows of one user removes the oldest of a budget that has too many. Once a day a
+walk goes over the message ids. So no step takes longer because the table is larger.
+
+What is limited are the rows of the log and the tombstones of deleted values; values are exempt.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import Connection
 
-from app.streams.base import Pruned
+from app.streams.base import Budget, Pruned
 from app.streams.ids import HOUR_MS, WINDOW_HOURS
+from app.streams.rows import raise_floors
 
 STEP_ROWS: Final = 500
 """Rows that one step removes at most: some 5 ms in which no message is stored."""
+
+WALK_ROWS: Final = 2500
+"""Rows that the walks of one step pass by: in an index, some 3 ms; most may be of other authors."""
 
 PAGE_USERS: Final = 64
 """Users that one step counts; at 10,000 rows each some 30 ms of a reader's thread."""
@@ -28,37 +35,50 @@ PAGE_USERS: Final = 64
 MESSAGE_ID_MS: Final = 86_400_000
 """How long a repeat is recognised at least: a day."""
 
-MAX_USERS: Final = 100_000
-"""Users whose allowance is in memory, about 10 MB."""
+MAX_BUDGETS: Final = 100_000
+"""Budgets whose allowance is in memory, about 14 MB."""
 
 _OF_ALL: Final = """
 SELECT user_id, count(*) FROM messages WHERE user_id > ? GROUP BY user_id ORDER BY user_id LIMIT ?
 """
+# All rows of a user, those of devices, and the values, which are exempt: each by its index.
 _OF_SOME: Final = """
-SELECT user_id, count(*) FROM messages WHERE user_id IN ({values}) GROUP BY user_id
+SELECT user_id, count(*) FROM messages INDEXED BY messages_user_id_offset
+WHERE user_id IN ({values}) GROUP BY user_id
 """
-_LATEST_OF_SOME: Final = """
-SELECT user_id, count(*) FROM messages
+_OF_DEVICES: Final = """
+SELECT user_id, count(*) FROM messages INDEXED BY messages_from_devices
+WHERE source_device <> 0 AND user_id IN ({values}) GROUP BY user_id
+"""
+_VALUES: Final = """
+SELECT user_id, sum(source_device <> 0), sum(source_device = 0)
+FROM messages INDEXED BY messages_latest
 WHERE "key" IS NOT NULL AND deleted = 0 AND user_id IN ({values}) GROUP BY user_id
 """
 _EXPIRED: Final = 'SELECT "offset" FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?'
+_IS_VALUE: Final = '"key" IS NOT NULL AND deleted = 0'
 # Whether it is a value, and whether it is a deletion that may hide an older value from a device.
-_OLDEST: Final = """
-SELECT "offset", user_id, created_at, "key" IS NOT NULL AND deleted = 0, deleted = 1 AND EXISTS (
+_OLDEST: Final = f"""
+SELECT "offset", user_id, created_at, {_IS_VALUE}, deleted = 1 AND EXISTS (
     SELECT 1 FROM messages AS v INDEXED BY messages_latest
     WHERE v.user_id IN (messages.user_id, 0) AND v.type = messages.type AND v."key" = messages."key"
         AND v.deleted = 0 AND v."offset" < messages."offset"
 ) FROM messages WHERE "offset" > ? ORDER BY "offset" LIMIT ?
+"""  # noqa: S608 - constants, as below
+# Without a look at the rows themselves, whose payloads may be long.
+_OFFSETS: Final = """
+SELECT "offset" FROM messages INDEXED BY messages_user_id_offset
+WHERE user_id = ? AND "offset" > ? ORDER BY "offset" LIMIT ?
 """
-_OLDEST_OF: Final = """
-SELECT "offset" FROM messages WHERE user_id = ? AND ("key" IS NULL OR deleted = 1)
-ORDER BY "offset" LIMIT ?
+_OFFSETS_OF_DEVICES: Final = """
+SELECT "offset" FROM messages INDEXED BY messages_from_devices
+WHERE source_device <> 0 AND user_id = ? AND "offset" > ? ORDER BY "offset" LIMIT ?
 """
+_OFFSETS_OF_VALUES: Final = f"""
+SELECT "offset" FROM messages INDEXED BY messages_latest
+WHERE user_id = ? AND "offset" > ? AND "offset" <= ? AND {_IS_VALUE}
+"""  # noqa: S608
 _DELETE: Final = 'DELETE FROM messages WHERE "offset" = ?'
-_RAISE: Final = """
-INSERT INTO floors (user_id, "offset") VALUES (?, ?)
-ON CONFLICT (user_id) DO UPDATE SET "offset" = max("offset", excluded."offset")
-"""
 _IDS: Final = """
 SELECT i."offset", i.created_at, m."offset" FROM message_ids AS i
 LEFT JOIN messages AS m ON m."offset" = i."offset"
@@ -80,15 +100,16 @@ class Uncounted:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The number of rows of each user, and after which user the next page begins.
+    """The rows of each budget of the users that were due, or after which user the next page begins.
 
-    A page counts `latest` values too, so a user may be due without need; for users that were due
-    they are not counted. `next_page` is None after the last page.
+    Of a page, `many` are the users who may have too many rows: all of theirs are counted together,
+    `latest` values too. `next_page` is None after the last page.
     """
 
     uncounted: Uncounted
-    rows: Mapping[int, int]
-    next_page: int | None
+    rows: Mapping[Budget, int]
+    many: Collection[int] = ()
+    next_page: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,9 +124,13 @@ class Step:
     """How many rows the step may still remove."""
     rows: int = 0
     more: bool = False
+    look_at: int = WALK_ROWS
+    """How many rows the walks for excess may still pass by."""
     floors: dict[int, int] = field(default_factory=dict)
-    excess: dict[int, int] = field(default_factory=dict)
-    """By user: how many rows are above the limit, and, if negative, how many are below it."""
+    excess: dict[Budget, int] = field(default_factory=dict)
+    """How many rows are above the limit, and, if negative, how many are below it."""
+    walked: dict[Budget, int] = field(default_factory=dict)
+    """Up to these offsets nothing of the budget is left that may be removed."""
 
     def remove(self, connection: Connection, offsets: Sequence[int]) -> None:
         """Delete the rows with these offsets, and count them."""
@@ -130,23 +155,25 @@ class Retention:
     def __init__(self, *, max_age_ms: int, max_rows: int) -> None:
         self._max_age_ms = max_age_ms
         self._max_rows = max_rows
-        # How many rows each user may get before it has to be counted again; 0 if absent.
-        self._allowances: dict[int, int] = {}
+        # How many rows each may get before its user has to be counted again; 0 if absent.
+        self._allowances: dict[Budget, int] = {}
+        # How far the walks for excess have come; they begin anew if absent.
+        self._walked: dict[Budget, int] = {}
         self._due: set[int] = set()
         self._page: int | None = -1
         self._old_upto = 0
         self._ids_upto = 0
         self._ids_began = 0
 
-    def added(self, users: Iterable[int]) -> None:
-        """Take note that a row of the log was stored for each of these users."""
+    def added(self, budgets: Iterable[Budget]) -> None:
+        """Take note that a limited row was stored for each of these budgets."""
         allowances = self._allowances
-        if len(allowances) > MAX_USERS:
+        if len(allowances) > MAX_BUDGETS:
             allowances.clear()
-        for user_id in users:
-            left = allowances[user_id] = allowances.get(user_id, 0) - 1
+        for budget in budgets:
+            left = allowances[budget] = allowances.get(budget, 0) - 1
             if left < 0:
-                self._due.add(user_id)
+                self._due.add(budget[0])
 
     def next_uncounted(self) -> Uncounted:
         """Return the users to count next; give them to `failed` if nothing comes of it."""
@@ -155,7 +182,7 @@ class Retention:
         due = sorted(self._due)[:PAGE_USERS]
         self._due.difference_update(due)
         # Rows that are added from here on may or may not be among those counted.
-        self._allowances.update(dict.fromkeys(due, 0))
+        self._allowances.update(dict.fromkeys(_budgets(due), 0))
         return Uncounted(None, due)
 
     def failed(self, uncounted: Uncounted) -> None:
@@ -169,50 +196,107 @@ class Retention:
             # A day is enough for rows that the walk over old rows has passed over, too.
             self._ids_began, self._ids_upto, self._old_upto = now, 0, 0
         step = Step(old_upto=self._old_upto, ids_upto=self._ids_upto)
+        step.excess = {budget: rows - self._max_rows for budget, rows in counted.rows.items()}
         _remove_expired(connection, step, now)
         if step.left > 0:
             _remove_old(connection, step, now, now - self._max_age_ms)
-        if counted.uncounted.after is None:
-            step.excess = {u: n - self._max_rows for u, n in counted.rows.items()}
         # Rows that were removed just now may have been among those counted.
         if step.rows == 0:
-            _remove_excess(connection, step)
+            self._remove_excess(connection, step)
         if step.left > 0:
             _remove_ids(connection, step, now - MESSAGE_ID_MS)
             _remove_counts(connection, step, now // HOUR_MS)
-        if step.floors:
-            connection.exec_driver_sql(_RAISE, list(step.floors.items()))
+        raise_floors(connection, step.floors)
         return step
 
     def committed(self, counted: Counted, step: Step) -> Pruned:
         """Continue after this step, which is on disk, and return what it did."""
         self._old_upto, self._ids_upto = step.old_upto, step.ids_upto
         self._page = counted.next_page
-        if counted.uncounted.after is not None:
-            self._due.update(u for u, n in counted.rows.items() if n > self._max_rows)
-        for user_id, excess in step.excess.items():
+        self._due.update(counted.many)
+        if len(self._walked) > MAX_BUDGETS:
+            self._walked.clear()
+        self._walked.update(step.walked)
+        for budget, excess in step.excess.items():
             if excess > 0:
-                self._due.add(user_id)
+                self._due.add(budget[0])
             else:
-                self._allowances[user_id] = self._allowances.get(user_id, 0) - excess
+                self._allowances[budget] = self._allowances.get(budget, 0) - excess
         more = step.more or self._page is not None or bool(self._due)
         return Pruned(step.rows, step.floors, more)
 
-
-def count(connection: Connection, uncounted: Uncounted) -> Counted:
-    """Count the rows of these users that are no values; of a page, all of them by the index."""
-    if uncounted.after is not None:
+    def count(self, connection: Connection, uncounted: Uncounted) -> Counted:
+        """Count the rows of these users, by the indexes alone but for the values."""
+        if uncounted.after is None:
+            return Counted(uncounted, _count_due(connection, uncounted.due))
         found = _pairs(connection, _OF_ALL, (uncounted.after, PAGE_USERS))
-        return Counted(uncounted, dict(found), found[-1][0] if len(found) == PAGE_USERS else None)
-    if not uncounted.due:
-        return Counted(uncounted, {}, None)
-    values = ",".join("?" * len(uncounted.due))
-    rows = dict.fromkeys(uncounted.due, 0)
-    rows.update(_pairs(connection, _OF_SOME.format(values=values), uncounted.due))
-    latest = _pairs(connection, _LATEST_OF_SOME.format(values=values), uncounted.due)
-    for user_id, number in latest:
-        rows[user_id] -= number
-    return Counted(uncounted, rows, None)
+        many = [user_id for user_id, rows in found if rows > self._max_rows]
+        next_page = found[-1][0] if len(found) == PAGE_USERS else None
+        return Counted(uncounted, {}, many, next_page)
+
+    def _remove_excess(self, connection: Connection, step: Step) -> None:
+        for budget, excess in step.excess.items():
+            if excess > 0 and step.left > 0 and step.look_at > 0:
+                self._remove_oldest(connection, step, budget)
+
+    def _remove_oldest(self, connection: Connection, step: Step, budget: Budget) -> None:
+        wanted = min(step.excess[budget], step.left)
+        walked = self._walked.get(budget, 0)
+        offsets, kept = _walk(connection, budget, walked, step.look_at)
+        old: list[int] = []
+        for offset in offsets:
+            if len(old) == wanted:
+                break
+            walked = offset
+            if offset not in kept:
+                old.append(offset)
+        step.remove(connection, old)
+        # A budget with fewer rows than were counted lost them otherwise, and is counted again.
+        step.excess[budget] -= len(old)
+        if old:
+            step.raise_floor(budget[0], old[-1])
+        at_end = len(offsets) < step.look_at and len(old) < wanted
+        step.walked[budget] = 0 if at_end else walked
+        step.look_at -= len(offsets)
+
+
+def _walk(
+    connection: Connection, budget: Budget, after: int, most: int
+) -> tuple[Sequence[int], set[int]]:
+    """Return the next offsets of the user, or of devices alone, and those that have to stay."""
+    user_id, of_devices = budget
+    here = (user_id, after, most)
+    query = _OFFSETS_OF_DEVICES if of_devices else _OFFSETS
+    offsets = connection.exec_driver_sql(query, here).scalars().all()
+    if not offsets:
+        return (), set()
+    values = (user_id, after, offsets[-1])
+    kept = set(connection.exec_driver_sql(_OFFSETS_OF_VALUES, values).scalars())
+    if not of_devices:
+        kept.update(connection.exec_driver_sql(_OFFSETS_OF_DEVICES, here).scalars())
+    return offsets, kept
+
+
+def _budgets(users: Iterable[int]) -> Iterator[Budget]:
+    return ((user_id, of_devices) for user_id in users for of_devices in (False, True))
+
+
+def _count_due(connection: Connection, users: Sequence[int]) -> dict[Budget, int]:
+    """Return how many limited rows each budget of these users has."""
+    if not users:
+        return {}
+    values = ",".join("?" * len(users))
+    rows = dict.fromkeys(_budgets(users), 0)
+    for user_id, number in _pairs(connection, _OF_SOME.format(values=values), users):
+        rows[user_id, False] = number
+    for user_id, number in _pairs(connection, _OF_DEVICES.format(values=values), users):
+        rows[user_id, False] -= number
+        rows[user_id, True] = number
+    exempt = connection.exec_driver_sql(_VALUES.format(values=values), tuple(users))
+    for user_id, of_devices, of_all_else in exempt:
+        rows[user_id, True] -= of_devices
+        rows[user_id, False] -= of_all_else
+    return rows
 
 
 def _pairs(connection: Connection, query: str, values: Sequence[int]) -> list[tuple[int, int]]:
@@ -240,18 +324,6 @@ def _remove_old(connection: Connection, step: Step, now: int, before: int) -> No
     else:
         step.more = step.more or len(found) == STEP_ROWS
     step.remove(connection, old)
-
-
-def _remove_excess(connection: Connection, step: Step) -> None:
-    for user_id, excess in step.excess.items():
-        if excess > 0 and step.left > 0:
-            asked = (user_id, min(excess, step.left))
-            found = connection.exec_driver_sql(_OLDEST_OF, asked).scalars().all()
-            step.remove(connection, found)
-            # A user with fewer rows than were counted lost them otherwise, and is counted again.
-            step.excess[user_id] = excess - len(found)
-            if found:
-                step.raise_floor(user_id, found[-1])
 
 
 def _remove_ids(connection: Connection, step: Step, before: int) -> None:

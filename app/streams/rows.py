@@ -84,6 +84,10 @@ ON CONFLICT (device_id) DO UPDATE SET user_id = excluded.user_id, epoch = exclud
     "offset" = excluded."offset", updated_at = excluded.updated_at
 WHERE epoch <> excluded.epoch OR "offset" < excluded."offset"
 """
+_RAISE: Final = """
+INSERT INTO floors (user_id, "offset") VALUES (?, ?)
+ON CONFLICT (user_id) DO UPDATE SET "offset" = max("offset", excluded."offset")
+"""
 
 
 # Writing
@@ -127,6 +131,12 @@ def save_cursors(connection: Connection, cursors: Mapping[int, Cursor], now: int
         for device_id, one in cursors.items()
     ]
     connection.exec_driver_sql(_SAVE_CURSOR, rows)
+
+
+def raise_floors(connection: Connection, floors: Mapping[int, int]) -> None:
+    """Have these users' floors at or above the offsets, so that nobody resumes below them."""
+    if floors:
+        connection.exec_driver_sql(_RAISE, list(floors.items()))
 
 
 # Reading

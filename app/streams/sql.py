@@ -20,7 +20,7 @@ from app.base.tasks import complete
 from app.protocol.position import Generation, Numbering
 from app.storage.database import Database
 from app.storage.schema import milliseconds
-from app.streams import pruning, rows
+from app.streams import rows
 from app.streams.appending import StoredBatch, store
 from app.streams.base import (
     Append,
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """How long and how much the log stores; rows and keys are of one user, or of everyone.
+    """How long and how much the log stores; rows and keys are of one budget.
 
     `ids_per_user` and `ids_per_key` are message ids that all devices of a user, and one API key,
     may add in 24 hours; 0 is no limit.
@@ -149,7 +149,7 @@ class SqlStreamLog:
                 self._quota.committed(stored.latest)
             if stored.ids is not None:
                 self._id_quota.committed(stored.ids)
-            self._retention.added(stored.log_users)
+            self._retention.added(stored.limited)
         return stored.outcomes
 
     async def read(self, user_id: int, after: int, limits: ReadLimits) -> Slice:
@@ -214,7 +214,7 @@ class SqlStreamLog:
             try:
                 with self._faults.as_unavailable():
                     counted = await self._database.snapshot(
-                        partial(pruning.count, uncounted=uncounted)
+                        partial(retention.count, uncounted=uncounted)
                     )
                     remove = partial(retention.remove, counted=counted, now=self._now())
                     removed = await self._database.transact(remove)

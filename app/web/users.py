@@ -250,7 +250,7 @@ def _row(row: Row) -> dict[str, Any]:
         "payload": orjson.Fragment(row.payload),
         "to": _to(row),
     }
-    if row.source_device != ANY:
+    if row.source_instance:
         shown["from"] = {"device_id": row.source_device, "instance": row.source_instance}
     optional = {
         "key": row.key,

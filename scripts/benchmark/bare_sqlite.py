@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from app.storage.database import Database
-from app.storage.schema import messages
+from app.streams.base import Append, row_values
+from app.streams.rows import ROW_COLUMNS, quoted
 from scripts.benchmark.texts import DELIVERY
 
 
@@ -26,14 +27,24 @@ async def _make(path: Path) -> None:
 
 
 def _insert() -> str:
-    columns = [column.name for column in messages.columns if column.name != "offset"]
-    names = ", ".join(f'"{name}"' for name in columns)
+    columns = ROW_COLUMNS[1:]
+    names = quoted(columns)
     return f"INSERT INTO messages ({names}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
 
 
 def _row(user: int, now: int) -> tuple[Any, ...]:
+    """Return the columns of a row as our server writes them, but for the offset."""
     payload = json.dumps(json.loads(DELIVERY)["payload"], separators=(",", ":")).encode()
-    return (user, "bench.tick", payload, 0, user, "default", user, "default", None, now, None)
+    append = Append(
+        user,
+        "bench.tick",
+        payload,
+        without_device=user,
+        without_instance="default",
+        source_device=user,
+        source_instance="default",
+    )
+    return row_values(append, 0, now)[1:]
 
 
 def write(path: Path, rows: int, batch: float) -> dict[str, float]:

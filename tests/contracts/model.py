@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from app.protocol.position import Position
 from app.streams.base import EVERYONE, Append, Appended, ReadLimits, Refused, Row, Slice
 from app.streams.sql import StreamLimits
-from tests.memory_log import hides, replaces
+from tests.memory_log import hides
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -58,11 +58,15 @@ class Model:
         if append.message_id is not None and (wait := self._wait(append.sender, now)):
             assert outcome == Refused("too_many_ids", wait)
             return
-        if append.key is not None and not append.deleted and not self._has_room(append, now):
+        if append.key is not None and from_device(append) and self._backend_holds(append, now):
+            assert outcome == Refused("forbidden")
+            return
+        if append.key is not None and not self._has_room(append, now):
             assert outcome == Refused("too_many_keys")
             return
         assert isinstance(outcome, Appended)
         assert not outcome.duplicate
+        assert outcome.floor == self._replace(append, outcome, now)
         self._take(append, outcome.offset, now)
 
     def _wait(self, sender: str, now: int) -> int | None:
@@ -75,10 +79,63 @@ class Model:
             return None
         return (min(hours) + 24) * HOUR_MS - now
 
+    def _backend_holds(self, append: Append, now: int) -> bool:
+        return any(
+            is_value(row) and alive(row, now) and not from_device(row)
+            for row in self.rows.values()
+            if (row.type, row.key) == (append.type, append.key)
+            and row.user_id in (append.user_id, EVERYONE)
+        )
+
     def _has_room(self, append: Append, now: int) -> bool:
-        values = [row for row in self.rows.values() if is_value(row) and alive(row, now)]
-        mine = {latest_key(row) for row in values if row.user_id == append.user_id}
-        return latest_key(append) in mine or len(mine) < self.limits.max_keys_per_user
+        mine = {
+            latest_key(row)
+            for row in self.rows.values()
+            if is_value(row) and alive(row, now) and budget(row) == budget(append)
+        }
+        known = append.deleted or latest_key(append) in mine
+        return known or len(mine) < self.limits.max_keys_per_user
+
+    def _replace(self, append: Append, outcome: Appended, now: int) -> int:
+        """Remove what the message replaces; return the floor that this has to raise, if any."""
+        if append.key is None:
+            return 0
+        same = [row for row in self.rows.values() if self._is_named(row, append)]
+        gone = [row for row in same if replaces(append, row)]
+        self._take_removals(append, outcome, [row for row in gone if alive(row, now)], now)
+        for row in gone:
+            self.rows.pop(row.offset, None)
+        lost = [row for row in gone if row.deleted and not from_device(row)]
+        if not from_device(append) or not lost:
+            return 0
+        floor = max(row.offset for row in lost)
+        self.floors[append.user_id] = max(floor, self.floors.get(append.user_id, 0))
+        return floor
+
+    def _take_removals(
+        self, append: Append, outcome: Appended, gone: Sequence[Row], now: int
+    ) -> None:
+        """Check which devices are told that their value is gone, and take that over."""
+        targets = set[int]()
+        of_backend = not append.deleted and not from_device(append)
+        if of_backend and append.target_device and not self._backend_holds(append, now):
+            targets = {row.target_device for row in gone if is_value(row)} - {append.target_device}
+        targets = {0} if 0 in targets else targets
+        assert {row.target_device for row in outcome.removals} == targets
+        for row in outcome.removals:
+            assert self.last < row.offset < outcome.offset
+            assert (row.deleted, row.payload, row.without_device) == (1, b"null", 0)
+            assert (row.source_instance, row.created_at) == ("", now)
+            assert row.source_device in {one.source_device for one in gone if is_value(one)} - {0}
+            for one in list(self.rows.values()):
+                if self._is_named(one, append) and row.target_device in (0, one.target_device):
+                    del self.rows[one.offset]
+            self.last = row.offset
+            self.rows[row.offset] = row
+
+    @staticmethod
+    def _is_named(row: Row, append: Append) -> bool:
+        return (row.user_id, row.type, row.key) == (append.user_id, append.type, append.key)
 
     def _take(self, append: Append, offset: int, now: int) -> None:
         assert offset > self.last, "offsets only grow"
@@ -98,8 +155,6 @@ class Model:
             expires_at=None if append.ttl is None else now + append.ttl * 1000,
             deleted=int(append.deleted),
         )
-        if append.key is not None:
-            self.rows = {at: one for at, one in self.rows.items() if not replaces(row, one)}
         self.rows[offset] = row
         if append.message_id is not None:
             self.ids[append.owner, append.message_id] = Known(append.digest, offset, now)
@@ -136,14 +191,15 @@ class Model:
         old = [row for row in log if row.created_at < oldest and row.offset not in self.passed]
         self.passed |= {row.offset for row in old if self._hides_any(row)}
         gone = [row for row in old if row.offset not in self.passed]
-        for user_id in {row.user_id for row in log}:
-            left = [row for row in log if row.user_id == user_id and row not in gone]
+        for one in {budget(row) for row in log}:
+            left = [row for row in log if budget(row) == one and row not in gone]
             gone += left[: max(0, len(left) - self.limits.retention_rows)]
         raised: dict[int, int] = {}
         for row in gone:
             del self.rows[row.offset]
             raised[row.user_id] = max(row.offset, raised.get(row.user_id, 0))
-        self.floors |= raised
+        for user_id, floor in raised.items():
+            self.floors[user_id] = max(floor, self.floors.get(user_id, 0))
         return raised
 
     def _hides_any(self, row: Row) -> bool:
@@ -157,6 +213,22 @@ class Model:
 
     def floor(self, user_id: int) -> int:
         return max(self.floors.get(user_id, 0), self.floors.get(EVERYONE, 0))
+
+
+def budget(one: Append | Row) -> tuple[int, bool]:
+    return (one.user_id, from_device(one))
+
+
+def from_device(one: Append | Row) -> bool:
+    return one.source_device != 0
+
+
+def replaces(append: Append, row: Row) -> bool:
+    """Tell whether the value or deletion removes this row of the same user, type and key."""
+    if append.deleted:
+        return append.target_device in (0, row.target_device)
+    same = latest_key(append) == latest_key(row)
+    return same or (not from_device(append) and from_device(row) and is_value(row))
 
 
 def is_value(row: Row) -> bool:

@@ -10,7 +10,7 @@ from app.base.errors import Problem
 from app.control import stream, tokens, users
 from app.control.operations import NoArguments, Operations
 from app.control.server import command_named
-from app.control.stream import PAGE_ROWS, DeviceStanding, RowView, WhichRows, WhichStream
+from app.control.stream import PAGE_ROWS, Budget, DeviceStanding, RowView, WhichRows, WhichStream
 from app.control.tokens import NewToken
 from app.control.users import NewUser
 from app.protocol.close import STREAM_RESET
@@ -58,10 +58,11 @@ async def rows(operations: Operations, **which: Any) -> Sequence[RowView]:
 async def test_the_figures_of_all_streams(operations: Operations) -> None:
     ada, bob = await add(operations), await add(operations, "bob")
     for user_id in (ada, bob, bob, EVERYONE):
-        await keep(operations, user_id)
+        await keep(operations, user_id, source_device=7 if user_id == ada else 0)
     info = await stream.INFO.run(operations, WhichStream())
     assert info.epoch == operations.running_node().log.epoch
     assert (info.last, info.rows, info.users, info.everyone_rows) == (4, 4, 2, 1)
+    assert info.rows_of_devices == 1
     assert info.bytes > 0
     assert info.oldest_at is not None
     assert info.user is None
@@ -100,6 +101,20 @@ async def test_a_users_stream_has_the_rows_of_everyone_and_not_of_others(
     assert (info.user.rows, info.user.head, info.user.keys, info.user.floor) == (2, 3, 1, 0)
     assert [row.offset for row in await rows(operations, user="ada")] == [1, 3]
     assert [row.offset for row in await rows(operations)] == [3]
+
+
+async def test_what_devices_and_the_backend_keep_is_counted_apart(operations: Operations) -> None:
+    ada = await add(operations)
+    for more in ({}, {}, {"key": "theme"}, {"key": "gone", "deleted": True}):
+        await keep(operations, ada, **more)
+    for more in ({}, {"key": "volume"}, {"key": "mute"}):
+        await keep(operations, ada, source_device=7, **more)
+    await keep(operations, EVERYONE)
+    info = await stream.INFO.run(operations, WhichStream(user="ada"))
+    assert info.user is not None
+    assert (info.user.rows, info.user.keys) == (8, 3)
+    assert info.user.of_backend == Budget(rows=3, keys=1)
+    assert info.user.of_devices == Budget(rows=1, keys=2)
 
 
 async def test_floors_are_those_that_retention_raised(operations: Operations) -> None:

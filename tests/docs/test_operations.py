@@ -57,6 +57,7 @@ async def test_the_metrics_table_is_what_a_node_and_a_database_show(tmp_path: Pa
     node.watch()
     metrics.refused["draining"] += 1
     metrics.closed["1000"] += 1
+    metrics.appends_refused["forbidden"] += 1
     metrics.received.add("note")
     metrics.sent.add("note")
     metrics.handler_took("note", 0.1)

@@ -253,7 +253,7 @@ async def test_new_ids_of_a_user_are_refused_above_the_limit_and_told_until_when
     assert again == {**first, "duplicate": True, "delivered": []}
     # What has no id needs none.
     await store(sender, 4)
-    assert server.app[NODE].metrics.ids_refused == 1
+    assert server.app[NODE].metrics.appends_refused["too_many_ids"] == 1
     # Who removes a device and signs in with another has no more than before.
     tablet = await server.connect(await server.device("tablet"))
     await tablet.send("device.send", note(5, message_id="a"), id="ask")

@@ -1,7 +1,8 @@
 """Which appends go into one transaction, and what is done while it is written."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 from memory_log import MemoryLog
@@ -22,12 +23,17 @@ class Disk(MemoryLog):
         super().__init__()
         self.sizes: list[int] = []
         self.turns = asyncio.Semaphore(1_000_000)
+        self.outcomes: list[Appended | Refused] = []
+        """What it answers to the next batch, if anything is here."""
 
     async def append(self, appends: Sequence[Append]) -> list[Appended | Refused]:
         self.sizes.append(len(appends))
         if WRONG in appends:
             raise TypeError
         await self.turns.acquire()
+        if self.outcomes:
+            answered, self.outcomes = self.outcomes, []
+            return answered
         return await super().append(appends)
 
 
@@ -38,6 +44,7 @@ class Receivers:
         self.offsets: list[int] = []
         self.broken = False
         self.doubts = 0
+        self.floors: dict[int, int] = {}
         self.ready = asyncio.Event()
         self.ready.set()
 
@@ -50,6 +57,10 @@ class Receivers:
 
     def doubt(self) -> None:
         self.doubts += 1
+
+    def raise_floors(self, floors: Mapping[int, int]) -> None:
+        assert self.ready.is_set()
+        self.floors |= floors
 
 
 @pytest.fixture
@@ -64,7 +75,8 @@ def receivers() -> Receivers:
 
 @pytest.fixture
 async def committer(disk: Disk, receivers: Receivers) -> AsyncIterator[Committer]:
-    committer = Committer(disk, receivers.deliver, receivers.doubt, Metrics())
+    metrics = Metrics()
+    committer = Committer(disk, receivers.deliver, receivers.doubt, receivers.raise_floors, metrics)
     running = asyncio.create_task(committer.run())
     yield committer
     running.cancel()
@@ -254,3 +266,23 @@ async def test_an_append_that_cannot_be_stored_is_found_soon_and_harms_no_other(
     assert [one.offset for one in stored if isinstance(one, Stored)] == list(range(1, 200))
     assert receivers.offsets == list(range(1, 200))
     assert len(disk.sizes) < 25
+
+
+async def test_deletions_of_the_log_itself_are_delivered_and_floors_raised_before(
+    committer: Committer, disk: Disk, receivers: Receivers
+) -> None:
+    tombstone = Row(1, 1, "note.x", b"null", key="k", deleted=1)
+    disk.outcomes = [
+        Appended(2, removals=(tombstone,)),
+        Refused("forbidden"),
+        Appended(2, duplicate=True),
+        Appended(3, floor=1),
+    ]
+    outcomes: list[Any] = []
+    for _ in range(4):
+        committer.submit(NOTE, outcomes.append)
+    await committer.drain()
+    assert receivers.offsets == [1, 2, 3]
+    assert (receivers.floors, receivers.doubts) == ({1: 1}, 0)
+    assert outcomes[1].status == 403
+    assert [one.offset for one in outcomes if isinstance(one, Stored)] == [2, 2, 3]

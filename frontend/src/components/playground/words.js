@@ -17,7 +17,7 @@ const FAULTS = {
   busy: 'Too many messages wait on the server. It did nothing with this one. Try again later.',
   timed_out: 'The server took too long and gave up. Nobody knows whether this was done.',
   device_not_found: 'There is no such device of yours. It may have been signed out.',
-  too_many_keys: 'As many latest values are kept for you as the server allows. Use an old key.',
+  too_many_keys: 'Your devices keep as many latest values as the server allows. Use an old key.',
   too_many_ids:
     'You have sent as many kept messages as the server tells apart in a day. It goes out when there is space again.',
   id_conflict: 'This message_id was used for another message, so the server refused it.',
