@@ -192,7 +192,7 @@ it('copies the feed as JSON, oldest first, as it was on the wire', async () => {
   server.push({ type: 'c.three', offset: 4, replayed: true });
   await until(() => screen.findAll('[data-testid=message]').length === 3);
   const chips = screen.findAll('[data-testid=message]').map((row) => row.find('.chip').text());
-  expect(chips).toEqual(['replayed', 'snapshot', 'offset 3']);
+  expect(chips).toEqual(['replayed', 'snapshot', 'k']);
   await button(screen, 'Copy all').trigger('click');
   const copied = JSON.parse(writeText.mock.calls[0][0]);
   expect(copied).toMatchObject([

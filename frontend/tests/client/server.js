@@ -95,7 +95,7 @@ export class FakeServer {
   /** What was kept up to here is too old: deletions and messages go, values stay. */
   prune() {
     this.stream = this.stream.filter(({ key, message }) => key && !message.deleted);
-    this.floor = this.#head;
+    this.#floor = this.#head;
   }
 
   push(type, payload = null, more = {}) {
