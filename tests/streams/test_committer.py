@@ -194,7 +194,9 @@ class Blind(Disk):
 
 async def test_repeats_of_what_a_failed_append_has_written_bring_it_to_everybody() -> None:
     receivers = Receivers()
-    committer = Committer(Blind(), receivers.deliver, receivers.doubt, Metrics())
+    committer = Committer(
+        Blind(), receivers.deliver, receivers.doubt, receivers.raise_floors, Metrics()
+    )
     named = Append(1, "note.x", b"1", owner="device:1", message_id="a")
     outcomes: list[Stored | Problem] = []
     for _ in range(2):
