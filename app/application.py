@@ -301,7 +301,8 @@ async def _door(app: web.Application) -> AsyncIterator[None]:
     for prefix in found:
         # Known from the start, so that it counts by its name whoever sends the first one.
         app[METRICS].sent.add(prefix, 0)
-    dispatcher = Dispatcher({**found, ack.prefix: ack.handle}, app[METRICS].received)
+    received = app[METRICS].received
+    dispatcher = Dispatcher({**found, ack.prefix: ack.handle}, received, naming={device.prefix})
     waits = LineLimits(
         handler_seconds=settings.handler_seconds, message_bytes=settings.max_message_bytes
     )

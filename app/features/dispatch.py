@@ -1,7 +1,7 @@
 """From a message to the feature that owns its prefix, and from what it answers to one frame."""
 
 import logging
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Collection, Coroutine, Mapping
 from functools import partial
 
 from app.base.errors import Problem
@@ -29,11 +29,20 @@ class Dispatcher:
 
     A message with an `id` has exactly one answer; one without is answered by `pong`, by a feature's
     own reply, or by an `error`. A durable one is answered when it is on disk.
+
+    A feature in `naming` names the device in all that it keeps, which saves noting for whom it
+    acts.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], received: PrefixCounter) -> None:
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        received: PrefixCounter,
+        naming: Collection[str] = (),
+    ) -> None:
         self._handlers = dict(handlers)
         self._received = received
+        self._naming = frozenset(naming)
 
     def begin(self, connection: Connection, message: ClientMessage) -> Awaitable[Outcome] | None:
         """Have the message handled; return what its answer has to wait for, if anything."""
@@ -50,7 +59,7 @@ class Dispatcher:
             connection.reply(refusal.frame)
             return None
         self._received.add(feature)
-        acting = acting_device.set(connection.device_id)
+        acting = None if feature in self._naming else acting_device.set(connection.device_id)
         try:
             return self._answer(connection, handler(connection, message), message.id)
         except (KeyboardInterrupt, SystemExit):
@@ -60,7 +69,8 @@ class Dispatcher:
             self.fail(connection, message, fault)
             return None
         finally:
-            acting_device.reset(acting)
+            if acting is not None:
+                acting_device.reset(acting)
 
     def conclude(self, connection: Connection, message: ClientMessage, outcome: Outcome) -> None:
         """Answer the message with what was awaited."""
