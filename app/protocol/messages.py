@@ -310,7 +310,14 @@ def has_wide_integer(text: str) -> bool:
     orjson turns such an integer into a float without a word, so a relayed one would arrive
     changed.
     """
-    return any(wide_integers(text))
+    # As `may_have_wide_integer`, without the call.
+    return _EVERY_SIXTH_OF_IT.search(text[5::6]) is not None and any(wide_integers(text))
+
+
+def may_have_wide_integer(text: str) -> bool:
+    """Tell quickly whether it is worth searching the text for wide integers."""
+    # 19 digits in a row put three digits side by side into every sixth character.
+    return _EVERY_SIXTH_OF_IT.search(text[5::6]) is not None
 
 
 def wide_integers(text: str) -> Iterator[bool]:
@@ -318,10 +325,6 @@ def wide_integers(text: str) -> Iterator[bool]:
 
     The time it takes grows with the length of the text alone, whatever is in it.
     """
-    # 19 digits in a row put three digits side by side into every sixth character. Only texts
-    # with such digits are searched.
-    if _EVERY_SIXTH_OF_IT.search(text[5::6]) is None:
-        return
     begin, seen, in_string = 0, 0, False
     while begin < len(text):
         boundary = _BOUNDARY.search(text, begin + STEP_LENGTH)

@@ -13,7 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app.base.errors import Problem
 from app.keys import SETTINGS
-from app.protocol.messages import wide_integers
+from app.protocol.messages import may_have_wide_integer, wide_integers
 from app.requests.route import JSON, MAX_BODY_BYTES, ROUTE
 from app.settings import Settings
 
@@ -79,7 +79,8 @@ async def read_exact(request: web.Request) -> dict[str, Any]:
     """
     raw = await _read(request)
     value = _object(raw)
-    for found in wide_integers(raw.decode()):
+    text = raw.decode()
+    for found in wide_integers(text) if may_have_wide_integer(text) else ():
         if found:
             raise InvalidBody("An integer in the body does not fit into 64 bits.")
         # A large body takes many steps, between which others have their turn.
