@@ -72,6 +72,7 @@ from app.storage.database import Database
 from app.storage.lock import DataDirLock
 from app.storage.schema import milliseconds
 from app.storage.trusted_time import keep_trusted_time, last_trusted_time
+from app.streams.audit import Audit
 from app.streams.generation import GUARD_NAME
 from app.streams.maintenance import Maintenance
 from app.streams.opening import has_database, open_database, set_aside
@@ -220,6 +221,10 @@ async def _streams(app: web.Application) -> AsyncIterator[None]:
     guard = settings.data_dir / GUARD_NAME
     streams = app[STREAMS] = await SqlStreamLog.open(app[DATABASE], guard, limits, app[CLOCK])
     yield
+    try:
+        await streams.stop()
+    except StorageUnavailable as error:
+        log.warning("stop not noted", extra=fields(reason=error.code))
     await streams.close()
 
 
@@ -243,12 +248,16 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
     )
     node.watch()
     maintenance = Maintenance(node.log, node.delivery.standings)
+    audit = Audit(app[STREAMS], app[DATABASE], app[METRICS], node.delivery.lost)
+    await audit.begin()
     async with (
         _background(app, node.run(), "node"),
         _background(app, node.committer.run(), "committer"),
         _background(app, maintenance.run(), "keeper"),
+        _background(app, audit.run(), "audit"),
     ):
         yield
+        audit.stop()
     # Nobody sends any more; what was taken still has its answer, and is on disk.
     await node.committer.drain()
     await node.delivery.close()

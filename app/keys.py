@@ -20,7 +20,7 @@ from app.publishing.publisher import Publisher
 from app.publishing.receipts import Receipts
 from app.settings import Settings
 from app.storage.database import Database
-from app.streams.base import StreamLog
+from app.streams.sql import SqlStreamLog
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ STARTED_AT = web.AppKey("started_at", int)
 METRICS = web.AppKey("metrics", Metrics)
 DATABASE = web.AppKey("database", Database)
 CLOCK = web.AppKey("clock", TrustedClock)
-STREAMS: web.AppKey[StreamLog] = web.AppKey("streams")
+STREAMS = web.AppKey("streams", SqlStreamLog)
 SESSIONS = web.AppKey("sessions", Sessions)
 ACCOUNTS = web.AppKey("accounts", Accounts)
 API_KEYS = web.AppKey("api_keys", ApiKeys)

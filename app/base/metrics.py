@@ -90,6 +90,7 @@ class Metrics(Collector):
         self.appends = 0
         self.appends_refused: Counter[str] = Counter()
         self.commits = 0
+        self.damaged = 0
         self.latency = Histogram(LATENCY_BUCKETS)
         self.lag = Histogram(LAG_BUCKETS)
         self._handlers: dict[str, Histogram] = {}
@@ -157,6 +158,11 @@ class Metrics(Collector):
         )
         yield _labelled(
             "appends_refused", "Durable messages refused.", "code", self.appends_refused
+        )
+        yield CounterMetricFamily(
+            "switchboard_messages_damaged",
+            "Kept messages that were found damaged and moved aside.",
+            value=self.damaged,
         )
         yield _labelled("connections_refused", "Upgrades refused.", "reason", self.refused)
         yield _labelled("connections_closed", "Connections closed.", "code", self.closed)

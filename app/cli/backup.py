@@ -31,6 +31,7 @@ from app.storage.backup import (
 from app.storage.database import DATABASE_NAME
 from app.storage.lock import LOCK_NAME, DataDirLock
 from app.storage.schema import milliseconds
+from app.streams.checking import faults_of
 from app.streams.generation import GUARD_NAME
 from app.streams.opening import refuse_lost
 from app.streams.restoring import Restored, check_backup
@@ -84,7 +85,9 @@ def backup(
         _refuse_own_files(settings, file)
         notes = {"version": VERSION, "made_at": str(milliseconds(now)), **_cookie_key(settings)}
         with _shown() as progress:
-            contents = write_backup(database, file, notes, overwrite=overwrite, progress=progress)
+            contents = write_backup(
+                database, file, notes, overwrite=overwrite, progress=progress, verify=faults_of
+            )
         removed = older_backups(folder, keep) if folder and keep is not None else []
         for old in removed:
             old.unlink()
@@ -140,7 +143,7 @@ def restore(
         raise click.UsageError("--check changes nothing.")
     with expected_errors():
         if check:
-            _show_check(source, check_backup(source), as_json)
+            _show_check(source, check_backup(source, faults_of), as_json)
             return
         # Before there is a folder to be locked.
         contents = read_contents(source)

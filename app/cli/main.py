@@ -9,6 +9,7 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 from app.base.version import VERSION
 from app.cli.api_keys import keys
 from app.cli.backup import backup, restore
+from app.cli.check import check
 from app.cli.devices import devices
 from app.cli.listen import listen
 from app.cli.output import print_json, print_table
@@ -112,7 +113,7 @@ def commands() -> None:
 
 for command in (
     *(serve, users, devices, tokens, keys, send, listen, stream),
-    *(backup, restore),
+    *(backup, restore, check),
     *(config, version, completion),
 ):
     commands.add_command(command)

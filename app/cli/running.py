@@ -13,6 +13,7 @@ from app.cli.settings_flags import data_dir_option
 from app.control import performing
 from app.control.operations import MAX_ID, A, Command, R
 from app.settings import Settings, load_settings
+from app.storage.damage import DOCUMENTATION, is_structural
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,6 +54,9 @@ def expected_errors() -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         raise Failure(f"{where}{sentence(error.strerror or str(error))}") from None
     except DBAPIError as error:
+        if is_structural(error):
+            told = f"The database is damaged ({error.orig}): see {DOCUMENTATION}."
+            raise Failure(told) from None
         raise Failure(f"The database failed: {sentence(str(error.orig))}") from None
 
 

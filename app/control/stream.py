@@ -1,8 +1,9 @@
 """Commands on streams: what is kept for whom, and a new epoch."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Annotated, Any, Final, NoReturn
 
 import orjson
 from pydantic import Field
@@ -10,13 +11,17 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.base.clock import WALL
+from app.base.errors import Problem, StorageUnavailable
 from app.control.operations import MAX_ID, Arguments, Command, NoArguments, Operations, Result
 from app.storage import stream_info
 from app.storage.cursors import device_cursors, lag
+from app.storage.damage import DOCUMENTATION
 from app.storage.devices import devices_of
 from app.storage.schema import milliseconds
+from app.storage.sums import last_unchecked
 from app.storage.users import User
-from app.streams.base import EVERYONE, StreamLog
+from app.streams.base import EVERYONE, ReadLimits, StreamLog
+from app.streams.checksum import is_sound
 from app.streams.generation import GUARD_NAME
 from app.streams.ids import HOUR_MS, ids_by_hour
 from app.streams.sql import SqlStreamLog, StreamLimits
@@ -228,13 +233,21 @@ async def _show(operations: Operations, arguments: WhichRows) -> Rows:
     if arguments.user is not None:
         user_id = (await operations.user(arguments.user)).id
     async with operations.database.read() as connection:
-        found = await stream_info.rows_of(
+        read = partial(
+            stream_info.rows_of,
             connection,
             user_id,
             after=arguments.after,
             now=_now(operations),
             most=arguments.limit + 1,
         )
+        found = await read()
+        # Whether they have really expired, only their checksums tell.
+        hidden = await read(expired=True)
+        old = await connection.run_sync(last_unchecked)
+    for row in (*found, *hidden):
+        if not is_sound(tuple(row), old):
+            await _refuse(operations, user_id, row.offset)
     rows: list[RowView] = []
     size = 0
     for row in found[: arguments.limit]:
@@ -243,6 +256,19 @@ async def _show(operations: Operations, arguments: WhichRows) -> Rows:
             break
         rows.append(_view(row))
     return Rows(rows=rows, more=len(rows) < len(found))
+
+
+async def _refuse(operations: Operations, user_id: int, offset: int) -> NoReturn:
+    """Raise Problem `damaged`, after a running server has met the damaged message itself."""
+    if operations.node is not None:
+        with suppress(StorageUnavailable):
+            await operations.node.log.read(user_id, offset - 1, ReadLimits(rows=1))
+    raise Problem(
+        503,
+        "damaged",
+        f"The message at offset {offset} is damaged; see {DOCUMENTATION}. "
+        f"A server moves it aside; --after {offset} shows what follows.",
+    )
 
 
 def _view(row: Row[*tuple[Any, ...]]) -> RowView:
@@ -291,6 +317,7 @@ async def _log(operations: Operations) -> AsyncIterator[StreamLog]:
     log = await SqlStreamLog.open(operations.database, guard, limits)
     try:
         yield log
+        await log.stop()
     finally:
         await log.close()
 

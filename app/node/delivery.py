@@ -174,6 +174,17 @@ class Delivery:
             if not connection.place.behind:
                 self._start_catching_up(connection)
 
+    def lost(self, floor: int) -> None:
+        """Close every connection that may lack something up to `floor`, the floor of everyone.
+
+        Rows up to there were damaged or missing, and nobody knows whose. The devices come back,
+        and are told `reset`.
+        """
+        self.standings.raise_floors({EVERYONE: floor})
+        for connection in self._manager.connections():
+            if connection.place.position < floor:
+                connection.disconnect(INTERNAL)
+
     def _live(self, user_id: int) -> list[Connection]:
         if user_id == EVERYONE:
             found = self._manager.connections()

@@ -27,6 +27,7 @@ from app.base.logs import fields
 from app.base.metrics import Metrics
 from app.base.systemd import notify
 from app.base.tasks import complete
+from app.storage import sums
 from app.storage.files import DatabaseFiles
 from app.storage.schema import meta
 from app.storage.worker import Worker
@@ -55,6 +56,8 @@ _PRAGMAS = (
     # An acknowledged write survives a power failure.
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    # A page whose cells do not fit together is an error, instead of rows that nobody stored.
+    "PRAGMA cell_size_check = ON",
 )
 
 
@@ -78,6 +81,10 @@ class Database:
         self._transactions = Worker(
             _plain_engine(files, 1, busy_milliseconds), 1, "BEGIN IMMEDIATE", files.check
         )
+        self._inspections = Worker(
+            _plain_engine(files, 1, busy_milliseconds), 1, "BEGIN", files.check
+        )
+        self._inspecting: Any = None
         self._writing = asyncio.Lock()
         self._anchor: sqlite3.Connection | None = None
 
@@ -96,6 +103,11 @@ class Database:
             await database.close()
             raise
         return database
+
+    @property
+    def path(self) -> Path:
+        """The file of the database."""
+        return self._files.path
 
     @property
     def fault(self) -> str | None:
@@ -178,11 +190,34 @@ class Database:
                 self._files.check()
             return await self._transactions.run(work, then)
 
+    async def inspect(self, work: Callable[[Connection], T]) -> T:
+        """Return what `work` returns, as `snapshot` does, for work that may take minutes.
+
+        It has a thread of its own, so that it holds up no reader.
+        """
+
+        def watched(connection: Connection) -> T:
+            self._inspecting = connection.connection.driver_connection
+            try:
+                return work(connection)
+            finally:
+                self._inspecting = None
+
+        return await self._inspections.run(watched)
+
+    def interrupt_inspection(self) -> None:
+        """Have the statement that `inspect` runs, if any, fail at once."""
+        inspecting = self._inspecting
+        if inspecting is not None:
+            inspecting.interrupt()
+
     async def close(self) -> None:
         """Close every connection; the last one folds the write-ahead log into the database.
 
         None does if the files are not in their place any more.
         """
+        self.interrupt_inspection()
+        await self._inspections.close()
         self._files.keep_log()
         await self._snapshots.close()
         await self._transactions.close()
@@ -208,6 +243,7 @@ class Database:
     async def _migrate(self) -> None:
         async with self.write() as connection:
             await connection.run_sync(migrate)
+            await connection.run_sync(sums.install)
             await _make_epoch(connection)
 
     def _anchor_log(self, checkpoint: str) -> None:

@@ -153,7 +153,9 @@ messages = Table(
     sqlite_autoincrement=True,
 )
 
-Index("messages_user_id_offset", messages.c.user_id, messages.c.offset)
+# SQLite ends each entry with the rowid, which is the offset. Were it named, each entry would have
+# it twice, and a search would go by the one and return the other.
+Index("messages_user_id_offset", messages.c.user_id)
 _is_from_device = text("source_device <> 0")
 # To count apart what a user's devices have stored.
 Index(
@@ -181,6 +183,37 @@ Index(
     messages.c.expires_at,
     sqlite_where=_expires,
     postgresql_where=_expires,
+)
+
+# Messages whose checksum was wrong, as they were found: nothing in them can be believed. They are
+# removed when they have been here for the retention time.
+damaged_messages = Table(
+    "damaged_messages",
+    metadata,
+    Column("offset", Integer, primary_key=True),
+    Column("user_id", Integer),
+    Column("type", Text),
+    Column("payload", LargeBinary),
+    Column("target_device", Integer),
+    Column("without_device", Integer),
+    Column("without_instance", Text),
+    Column("source_device", Integer),
+    Column("source_instance", Text),
+    Column("key", Text),
+    Column("created_at", Integer),
+    Column("expires_at", Integer),
+    Column("deleted", Integer),
+    Column("crc", Integer),
+    Column("found_at", Integer, nullable=False),
+)
+
+# What other tables hold, in numbers (app/storage/sums.py).
+sums = Table(
+    "sums",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("rows", Integer, nullable=False),
+    Column("sum", Integer, nullable=False),
 )
 
 # The ids that let senders repeat a message without storing it twice.

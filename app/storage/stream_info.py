@@ -89,19 +89,27 @@ async def figures_of(connection: AsyncConnection, user_id: int) -> StreamFigures
 
 
 async def rows_of(
-    connection: AsyncConnection, user_id: int, *, after: int, now: int, most: int
+    connection: AsyncConnection,
+    user_id: int,
+    *,
+    after: int,
+    now: int,
+    most: int,
+    expired: bool = False,
 ) -> Sequence[Row[*tuple[Any, ...]]]:
     """Return up to `most` rows of the user and of everyone above the offset `after`, in order.
 
     User 0 is everyone. Rows that have expired by `now`, in milliseconds since the epoch, are left
-    out.
+    out; with `expired`, all others are.
     """
+    expires_at = messages.c.expires_at
+    lives = or_(expires_at.is_(None), expires_at > now)
     query = (
         select(*messages.c)
         .where(
             _theirs(user_id),
             messages.c.offset > after,
-            or_(messages.c.expires_at.is_(None), messages.c.expires_at > now),
+            expires_at <= now if expired else lives,
         )
         .order_by(messages.c.offset)
         .limit(most)

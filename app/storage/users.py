@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.storage.schema import MAX_ID, cursors, floors, messages, users
+from app.storage.schema import MAX_ID, cursors, damaged_messages, floors, messages, users
 
 ADMIN: Final = "admin"
 """The role of those who may manage users and connections."""
@@ -184,5 +184,5 @@ async def set_user_deleted(
     """
     changed = update(users).values(deleted_at=deleted_at, not_before=not_before, password_hash=None)
     await connection.execute(changed.where(users.c.id == user_id))
-    for table in (messages, cursors, floors):
+    for table in (messages, damaged_messages, cursors, floors):
         await connection.execute(delete(table).where(table.c.user_id == user_id))

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection
 
 from app.streams.base import ANY, Append, Appended, Budget, Refused, Row, RowValues, row_values
+from app.streams.checksum import with_checksum
 from app.streams.ids import IdBatch, IdQuota
 from app.streams.latest import LatestBatch, LatestQuota
 from app.streams.rows import ROW_COLUMNS, insert_rows, raise_floors
@@ -133,7 +134,7 @@ def store(
         if stored:
             connection.exec_driver_sql(_DELETE, (orjson.dumps(stored).decode(),))
         raise_floors(connection, batch.floors)
-    insert_rows(connection, "messages", ROW_COLUMNS, rows)
+    insert_rows(connection, "messages", ROW_COLUMNS, [with_checksum(values) for values in rows])
     if ids is not None:
         ids.write(connection)
     return StoredBatch(outcomes, batch.last, batch.limited, latest, ids)

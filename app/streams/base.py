@@ -109,7 +109,8 @@ class Row:
     created_at: int = 0
     expires_at: int | None = None
     deleted: int = 0
-    crc: int | None = None
+    # Of the other fields, so it says nothing that they do not.
+    crc: int | None = field(default=None, compare=False)
 
     def is_for(self, device_id: int, instance: str) -> bool:
         """Tell whether this instance of this device gets the row, which is for the device's user.
@@ -240,7 +241,8 @@ class StreamLog(Protocol):
         """Return the next rows of the user and of everyone above `after`, oldest first.
 
         Expired rows are left out. `through` is the last row's offset when there may be more, else
-        the newest offset given out as of the same instant. Raises StorageUnavailable.
+        the newest offset given out when the read began. Raises StorageUnavailable, also when one of
+        the rows is damaged.
         """
 
     async def latest(

@@ -14,6 +14,7 @@ forgotten.
 
 import os
 import secrets
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from app.base.files import sync_folder
 from app.protocol.position import Generation, Numbering
-from app.storage.schema import generations, meta
+from app.storage.schema import generations, meta, milliseconds
 
 GUARD_NAME: Final = "streams.guard"
 
@@ -37,6 +38,20 @@ _LAST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
 _EPOCH: Final = select(meta.c.value).where(meta.c.key == "epoch")
 
 _GENERATIONS: Final = select(generations.c.id, generations.c.first).order_by(generations.c.number)
+
+_STOPPED: Final = """
+SELECT 1 FROM meta WHERE "key" = 'stopped'
+AND value = (SELECT id FROM generations ORDER BY number DESC LIMIT 1)
+"""
+_MARK_STOPPED: Final = """
+INSERT OR REPLACE INTO meta ("key", value)
+SELECT 'stopped', id FROM generations ORDER BY number DESC LIMIT 1
+"""
+
+_CURSORS_FOR_ALL: Final = """
+INSERT OR IGNORE INTO cursors (device_id, user_id, epoch, "offset", updated_at)
+SELECT id, user_id, ?, 0, ? FROM devices WHERE removed_at IS NULL
+"""
 
 _DIGITS: Final = 19
 """Of the largest offset, 2**63 - 1."""
@@ -181,6 +196,16 @@ def read_state(connection: Connection) -> State:
     return State(numbering=numbering, last=read_last(connection))
 
 
+def mark_stopped(connection: Connection) -> None:
+    """Note that the newest generation ended as it should."""
+    connection.exec_driver_sql(_MARK_STOPPED)
+
+
+def was_stopped(connection: Connection) -> bool:
+    """Tell whether the newest generation ended as it should, before the next one begins."""
+    return connection.exec_driver_sql(_STOPPED).first() is not None
+
+
 def begin(connection: Connection, guard: Guard, *, reset: bool) -> Begun:
     """Announce a new generation and write it; the caller commits, and has the guard confirm it.
 
@@ -195,6 +220,9 @@ def begin(connection: Connection, guard: Guard, *, reset: bool) -> Begun:
     if reason is not None:
         epoch = secrets.token_urlsafe(12)
         connection.execute(update(meta).where(meta.c.key == "epoch").values(value=epoch))
+        # A device may have got its first cursor after the copy was made: it is told `reset` too.
+        values = (found.numbering.epoch, milliseconds(time.time()))
+        connection.exec_driver_sql(_CURSORS_FOR_ALL, values)
     return Begun(read_state(connection), reason)
 
 

@@ -4,7 +4,7 @@ SQLite looks up a list of row values by index only as a joined table: `(a, b) IN
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -13,18 +13,24 @@ from sqlalchemy import Connection
 
 from app.protocol.position import Position
 from app.streams.base import EVERYONE, Cursor, ReadLimits, Row, Slice, Standing
-from app.streams.generation import read_last
+from app.streams.checksum import is_sound
+from app.streams.suspicion import DamagedRow
 
 T = TypeVar("T")
 
 ROW_COLUMNS: Final = tuple(field.name for field in fields(Row))
 """The columns of `messages`, in the order of `row_values` and of what a Row is made of."""
 
+_WIDTH: Final = len(ROW_COLUMNS)
+
 CHUNK: Final = 1000
 """Rows of one statement, far below SQLite's 32,766 variables at up to 5 each."""
 
 MAX_INSERT: Final = 512
 """Rows of one insert, a power of two."""
+
+MAX_EXPIRED: Final = 5000
+"""Expired rows that one read passes over: some 15 ms of a reader's thread."""
 
 
 # Pieces of statements
@@ -48,24 +54,30 @@ def markers(rows: int, width: int) -> str:
     return ",".join([row] * rows)
 
 
-_ALIVE: Final = "(expires_at IS NULL OR expires_at > :now)"
-_ABOVE: Final = f'AND "offset" > :after AND {_ALIVE}'
+# Expired rows too: whether a row is one of them, only its checksum tells.
+_ABOVE: Final = 'AND "offset" > :after'
 _FROM: Final = f"SELECT {quoted(ROW_COLUMNS)} FROM messages"  # noqa: S608 - constants, like all here
 _OWN: Final = f"{_FROM} WHERE user_id = :user {_ABOVE}"
 _SHARED: Final = f"{_FROM} WHERE user_id = 0 {_ABOVE}"
-_IN_ORDER: Final = 'ORDER BY "offset" LIMIT :rows'
+_IN_ORDER: Final = 'ORDER BY "offset"'
 # Both halves come in the order of one index, so SQLite merges them row by row.
 _READ: Final = f"{_OWN} UNION ALL {_SHARED} {_IN_ORDER}"
 _READ_EVERYONE: Final = f"{_SHARED} {_IN_ORDER}"
-# The offsets first, from the index of `latest`, so that SQLite sorts no payload.
-_LATEST: Final = f"""{_FROM} WHERE "offset" IN (
+# The offsets first, in order, from the index of `latest`, so that SQLite sorts no payload: it goes
+# through a sorted part with a limit as it comes. What only the index has comes as nulls. No column
+# is asked for here, since a row whose column is damaged would be left out before it is checked. The
+# last column tells whether the device was told that the value is deleted.
+_LATEST: Final = f"""
+SELECT listed."offset", {", ".join(f'm."{column}"' for column in ROW_COLUMNS[1:])}, EXISTS (
+    SELECT 1 FROM messages AS d INDEXED BY messages_latest
+    WHERE d.user_id IN (:user, 0) AND d.type = m.type AND d."key" = m."key"
+        AND d.target_device IN (0, :device) AND d.deleted = 1 AND d."offset" > m."offset"
+) FROM (
     SELECT "offset" FROM messages INDEXED BY messages_latest
     WHERE user_id IN (:user, 0) AND "key" IS NOT NULL AND "offset" > :after AND "offset" <= :upto
-) AND deleted = 0 AND {_ALIVE} AND NOT EXISTS (
-    SELECT 1 FROM messages AS d INDEXED BY messages_latest
-    WHERE d.user_id IN (:user, 0) AND d.type = messages.type AND d."key" = messages."key"
-        AND d.target_device IN (0, :device) AND d.deleted = 1 AND d."offset" > messages."offset"
-) {_IN_ORDER}"""  # noqa: S608
+    ORDER BY "offset" LIMIT -1
+) AS listed LEFT JOIN messages AS m ON m."offset" = listed."offset"
+"""  # noqa: S608
 _PLACE: Final = """
 (SELECT max("offset") FROM messages WHERE user_id = w.user_id),
 (SELECT "offset" FROM floors WHERE user_id = w.user_id),
@@ -143,17 +155,25 @@ def raise_floors(connection: Connection, floors: Mapping[int, int]) -> None:
 
 
 def read(
-    connection: Connection, user_id: int, *, after: int, limits: ReadLimits, now: int
+    connection: Connection,
+    user_id: int,
+    *,
+    after: int,
+    limits: ReadLimits,
+    now: int,
+    last: int,
+    old: int = 0,
 ) -> Slice:
     """Return the next rows above `after` for the user, as of the connection's snapshot.
 
-    Rows that have expired at `now`, in milliseconds since 1970, are left out.
+    Rows that have expired at `now`, in milliseconds since 1970, are left out. `last` is the newest
+    offset that had been given out when the snapshot began. Rows up to `old` may be without a
+    checksum. Raises DamagedRow.
     """
     query = _READ_EVERYONE if user_id == EVERYONE else _READ
-    values = {"user": user_id, "after": after, "now": now, "rows": limits.rows}
-    rows, more = _take(connection, query, values, limits)
-    through = rows[-1].offset if more else max(after, read_last(connection))
-    return Slice(rows=rows, through=through, floor=_floor(connection, user_id))
+    taken = _take(connection, query, {"user": user_id, "after": after}, limits, now, old)
+    through = taken.reached if taken.more else max(taken.reached, last)
+    return Slice(rows=taken.rows, through=through, floor=_floor(connection, user_id))
 
 
 def latest(
@@ -165,14 +185,16 @@ def latest(
     upto: int,
     limits: ReadLimits,
     now: int,
+    old: int = 0,
 ) -> Slice:
     """Return the next `latest` values for the device's user above `after`, up to `upto`.
 
-    Values that the device was told are deleted are left out.
+    Values that the device was told are deleted are left out. Rows up to `old` may be without a
+    checksum. Raises DamagedRow.
     """
-    values = {"user": user_id, "device": device_id, "after": after, "upto": upto, "now": now}
-    rows, more = _take(connection, _LATEST, values | {"rows": limits.rows}, limits)
-    return Slice(rows=rows, through=rows[-1].offset if more else upto)
+    values = {"user": user_id, "device": device_id, "after": after, "upto": upto}
+    taken = _take(connection, _LATEST, values, limits, now, old)
+    return Slice(rows=taken.rows, through=taken.reached if taken.more else upto)
 
 
 def standings(connection: Connection, devices: Sequence[tuple[int, int]]) -> list[Standing]:
@@ -203,19 +225,56 @@ def _standing(own: Sequence[Any], everyone: Sequence[Any]) -> Standing:
     )
 
 
+@dataclass(slots=True)
+class _Taken:
+    """Rows within the limits, up to where there are no others, and whether more may follow."""
+
+    rows: list[Row]
+    reached: int
+    more: bool
+
+
 def _take(
-    connection: Connection, query: str, values: dict[str, int], limits: ReadLimits
-) -> tuple[list[Row], bool]:
-    """Return rows within the limits, and whether there may be more."""
+    connection: Connection,
+    query: str,
+    values: dict[str, int],
+    limits: ReadLimits,
+    now: int,
+    old: int,
+) -> _Taken:
+    """Take what the query finds, without what has expired; raises DamagedRow.
+
+    A column beside those of a row tells whether a value is hidden; then deletions are left out too.
+    """
     result = connection.exec_driver_sql(query, values)
-    rows: list[Row] = []
-    size = 0
+    owners, newest = (EVERYONE, values["user"]), values["after"]
+    taken = _Taken([], newest, more=False)
+    size = expired = 0
     while (found := result.fetchone()) is not None:
-        # The query selects ROW_COLUMNS, which are the fields of a Row in their order.
-        row = Row(*found)
-        size += len(row.payload)
-        if rows and size > limits.bytes:
+        # The query selects ROW_COLUMNS, which are the fields of a Row in their order. An index
+        # that is damaged may lead to the row of another user, or to the same one again.
+        columns, hidden = found[:_WIDTH], found[_WIDTH:]
+        if not is_sound(columns, old) or found[1] not in owners or found[0] <= newest:
             result.close()
-            return rows, True
-        rows.append(row)
-    return rows, len(rows) >= limits.rows
+            raise DamagedRow(found[0])
+        newest = found[0]
+        row = Row(*columns)
+        gone = row.expires_at is not None and row.expires_at <= now
+        if gone or (hidden and (hidden[0] or row.deleted)):
+            expired += 1
+            # Nobody has removed them yet; a reader must not walk over all of them in one go.
+            taken.more = expired == MAX_EXPIRED
+        else:
+            size += len(row.payload)
+            taken.more = bool(taken.rows) and size > limits.bytes
+            if not taken.more:
+                taken.rows.append(row)
+                taken.more = len(taken.rows) == limits.rows
+        if taken.more:
+            result.close()
+            break
+    if taken.rows:
+        taken.reached = taken.rows[-1].offset
+    elif taken.more:
+        taken.reached = newest
+    return taken

@@ -18,8 +18,10 @@ from app.base.errors import StorageUnavailable
 from app.base.logs import fields
 from app.base.tasks import complete
 from app.protocol.position import Generation, Numbering
+from app.storage.damage import is_structural
 from app.storage.database import Database
 from app.storage.schema import milliseconds
+from app.storage.sums import last_unchecked
 from app.streams import rows
 from app.streams.appending import StoredBatch, store
 from app.streams.base import (
@@ -32,10 +34,21 @@ from app.streams.base import (
     Slice,
     Standing,
 )
-from app.streams.generation import Begun, Guard, Mark, State, begin, read_last, read_state
+from app.streams.generation import (
+    Begun,
+    Guard,
+    Mark,
+    State,
+    begin,
+    mark_stopped,
+    read_last,
+    read_state,
+    was_stopped,
+)
 from app.streams.ids import IdLimits, IdQuota
 from app.streams.latest import LatestQuota
 from app.streams.pruning import Retention
+from app.streams.suspicion import Suspicions
 
 DAY_MS: Final = 86_400_000
 
@@ -78,11 +91,15 @@ class SqlStreamLog:
         self._clock = clock
         self._state = State(numbering=Numbering("", [Generation("", 1)]), last=0)
         self._in_doubt = True
+        self.suspicions = Suspicions()
+        self.max_age_ms = int(limits.retention_days * DAY_MS)
+        self.last_unchecked = 0
+        """The newest offset of a message that may be without a checksum."""
+        self.stopped_cleanly = False
+        """Whether the last run wrote all that it had to write."""
         self._quota = LatestQuota(limits.max_keys_per_user)
         self._id_quota = IdQuota(IdLimits(devices=limits.ids_per_user, key=limits.ids_per_key))
-        self._retention = Retention(
-            max_age_ms=int(limits.retention_days * DAY_MS), max_rows=limits.retention_rows
-        )
+        self._retention = Retention(max_age_ms=self.max_age_ms, max_rows=limits.retention_rows)
         self._appending = asyncio.Lock()
         self._pruning = asyncio.Lock()
         self._faults = Faults()
@@ -98,14 +115,21 @@ class SqlStreamLog:
         """Return the log of this database, in a generation of its own that the guard vouches for.
 
         Its epoch is a new one if the guard does not vouch for the database as it is, since then a
-        copy was put back. Raises StorageUnavailable when the generation could not be written.
+        copy was put back. Raises StorageUnavailable when the generation could not be written, and
+        SQLite's own error if the file is damaged.
         """
         streams = cls(database, Guard(guard_path), limits, clock)
         try:
             with streams._faults.as_unavailable():
+                streams.stopped_cleanly = await database.snapshot(was_stopped)
+                streams.last_unchecked = await database.snapshot(last_unchecked)
                 await streams._begin(reset=False)
-        except BaseException:
+        except BaseException as error:
             await streams.close()
+            cause = error.__cause__
+            if cause is not None and is_structural(cause):
+                # Trying again would not help.
+                raise cause from None
             raise
         return streams
 
@@ -136,7 +160,7 @@ class SqlStreamLog:
         if not appends:
             return []
         async with self._appending:
-            with self._faults.as_unavailable():
+            with self._faults.as_unavailable(), self.suspicions.noticing():
                 try:
                     work = partial(self._store, appends=appends)
                     stored = await self._database.transact(work, self._note)
@@ -156,12 +180,15 @@ class SqlStreamLog:
         """Return the next rows of the user and of everyone above `after`, oldest first.
 
         Expired rows are left out. `through` is the last row's offset when there may be more, else
-        the newest offset given out as of the same instant. Raises StorageUnavailable.
+        the newest offset given out when the read began. Raises StorageUnavailable, also when one of
+        the rows is damaged: `suspicions` has it then.
         """
-        now = self._now()
-        with self._faults.as_unavailable():
+        now, last, old = self._now(), self.last, self.last_unchecked
+        with self._faults.as_unavailable(), self.suspicions.noticing_values():
             return await self._database.snapshot(
-                lambda one: rows.read(one, user_id, after=after, limits=limits, now=now)
+                lambda one: rows.read(
+                    one, user_id, after=after, limits=limits, now=now, last=last, old=old
+                )
             )
 
     async def latest(
@@ -172,11 +199,18 @@ class SqlStreamLog:
         Values that the device was told are deleted are left out. `through` is `upto` when there
         are no more. Raises StorageUnavailable.
         """
-        now = self._now()
-        with self._faults.as_unavailable():
+        now, old = self._now(), self.last_unchecked
+        with self._faults.as_unavailable(), self.suspicions.noticing_values():
             return await self._database.snapshot(
                 lambda one: rows.latest(
-                    one, user_id, device_id, after=after, upto=upto, limits=limits, now=now
+                    one,
+                    user_id,
+                    device_id,
+                    after=after,
+                    upto=upto,
+                    limits=limits,
+                    now=now,
+                    old=old,
                 )
             )
 
@@ -187,7 +221,7 @@ class SqlStreamLog:
         """
         if not devices:
             return []
-        with self._faults.as_unavailable():
+        with self._faults.as_unavailable(), self.suspicions.noticing_values():
             return await self._database.snapshot(partial(rows.standings, devices=devices))
 
     async def save_cursors(self, cursors: Mapping[int, Cursor]) -> None:
@@ -200,7 +234,7 @@ class SqlStreamLog:
         saved = {device: one for device, one in cursors.items() if one.position.epoch == epoch}
         if saved:
             work = partial(rows.save_cursors, cursors=saved, now=milliseconds(self._clock.stamp()))
-            with self._faults.as_unavailable():
+            with self._faults.as_unavailable(), self.suspicions.noticing():
                 await self._database.transact(work)
 
     async def prune(self) -> Pruned:
@@ -212,7 +246,7 @@ class SqlStreamLog:
         async with self._pruning:
             uncounted = retention.next_uncounted()
             try:
-                with self._faults.as_unavailable():
+                with self._faults.as_unavailable(), self.suspicions.noticing():
                     counted = await self._database.snapshot(
                         partial(retention.count, uncounted=uncounted)
                     )
@@ -240,6 +274,15 @@ class SqlStreamLog:
                     if self.epoch == before or not isinstance(error, Exception):
                         raise
         return self.epoch
+
+    def forget_counts(self) -> None:
+        """Have values counted again, since some were removed by another way than an append."""
+        self._quota.forget()
+
+    async def stop(self) -> None:
+        """Note in the database that nothing is left to write; raises StorageUnavailable."""
+        with self._faults.as_unavailable(), self.suspicions.noticing():
+            await self._database.transact(mark_stopped)
 
     async def close(self) -> None:
         """Close the guard; whoever opened the database closes that."""

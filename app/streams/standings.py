@@ -99,6 +99,8 @@ class Standings:
             stream = self._everyone if user_id == EVERYONE else self._streams.get(user_id)
             if stream is not None:
                 stream.floor = max(stream.floor, floor)
+                # What was removed had been there.
+                stream.head = max(stream.head, floor)
 
     def acknowledge(self, user_id: int, device_id: int, position: Position) -> None:
         """Move the device's cursor to the position, unless that is behind it in the same epoch."""

@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.auth.peer import Peer
 from app.base.errors import Problem, StorageUnavailable
-from app.keys import DATABASE, METRICS, READINESS, SETTINGS
+from app.keys import DATABASE, METRICS, READINESS, SETTINGS, STREAMS
 from app.requests.peer import direct_peer, request_peer
 from app.requests.route import Route
 from app.requests.rules import OPEN, AccessRule
@@ -29,10 +29,11 @@ async def health(request: web.Request, peer: Peer) -> web.Response:
 
 
 async def ready(request: web.Request, peer: Peer) -> web.Response:
-    """Answer 200, or 503 while the server stops or its database is gone."""
+    """Answer 200, or 503 while the server stops or its database is gone or damaged."""
     refuse_while_draining(request)
     if (fault := request.app[DATABASE].fault) is not None:
         raise StorageUnavailable(fault)
+    request.app[STREAMS].suspicions.refuse()
     return json_response({"status": "ready"})
 
 

@@ -9,7 +9,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import Field
 
-from app.base.errors import Problem, sentence
+from app.base.errors import Problem, StorageUnavailable, sentence
+from app.keys import STREAMS
 from app.web.bodies import Absent, Answer, InvalidBody
 
 PROBLEM_TYPE: Final = "application/problem+json"
@@ -100,7 +101,10 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except ConnectionError:
         # The client left while the handler read its body, so nobody will read the answer.
         return _closing(Problem(400, "disconnected", "The body ended too early."))
-    except Exception:
+    except Exception as error:
+        if STREAMS in request.app and request.app[STREAMS].suspicions.note(error):
+            # Whoever looks at what is suspicious tells of it once.
+            return problem_response(StorageUnavailable())
         logger.exception("%s %s failed", request.method, _route(request))
         return problem_response(
             Problem(500, "internal_error", "The server failed; the reason is in its log.")

@@ -157,7 +157,7 @@ async def read_stream(request: web.Request, key: ApiKey) -> web.Response:
     streams = request.app[NODE].log
     page = await streams.read(user_id, after, ReadLimits(rows=rows, bytes=MAX_PAGE_BYTES))
     # A page that ends at its last row may have left something for the next one.
-    ends_at_row = bool(page.rows) and page.rows[-1].offset == page.through
+    ends_at_row = not page.rows or page.rows[-1].offset == page.through
     return json_response(
         {
             "epoch": streams.epoch,

@@ -19,6 +19,7 @@ from scripts.faults import (
     backup,
     clock,
     crash,
+    damage,
     hang,
     repeat,
     restart,
@@ -54,6 +55,7 @@ TRIALS: Final = {
     "vanish": Trial(vanish.__doc__, vanish.add_options, vanish.run),
     "upgrade": Trial(upgrade.__doc__, upgrade.add_options, upgrade.run),
     "clock": Trial(clock.__doc__, clock.add_options, clock.run),
+    "damage": Trial(damage.__doc__, damage.add_options, damage.run),
     "trace": Trial(trace.__doc__, trace.add_options, trace.run),
 }
 

@@ -4,12 +4,18 @@ import random
 import shutil
 import sqlite3
 import struct
+import zlib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from app.streams.generation import GUARD_NAME
+
 WAL: Final = "-wal"
+
+SECTOR: Final = 512
+"""What a disk writes as a whole, at least."""
 
 _HEADER = struct.Struct(">8x I 4x II 8x")
 """The file's header: the size of a page, and two salts."""
@@ -53,6 +59,49 @@ def examine_torn(database: Path, into: Path, rng: random.Random) -> Image:
             file.seek(committed)
             file.write(rng.randbytes(rng.randrange(3 * 4096)))
     return _open(copy)
+
+
+def lose_power(database: Path, rng: random.Random) -> None:
+    """Change the files of a killed server to what a loss of power may leave of them.
+
+    That may tear all that was not synced. In the write-ahead log it is what follows the last
+    commit. In the database it is every page that the log has, since a checkpoint may have been
+    under way, and the end of the file, as far as the log has it. The guard is never synced after
+    its start, so it may name an older offset.
+    """
+    wal = database.with_name(database.name + WAL)
+    data = wal.read_bytes() if wal.exists() else b""
+    committed = _committed(data)
+    if committed:
+        with wal.open("r+b") as file:
+            file.truncate(rng.randrange(committed, len(data) + 1))
+            file.seek(0, 2)
+            file.write(rng.choice((b"", rng.randbytes(rng.randrange(3 * 4096)))))
+        _tear_pages(database, data[:committed], rng)
+    _age_guard(database.with_name(GUARD_NAME), rng)
+
+
+def _tear_pages(database: Path, wal: bytes, rng: random.Random) -> None:
+    page, _, _ = _HEADER.unpack_from(wal)
+    frames = range(_HEADER.size, len(wal), _FRAME.size + page)
+    numbers = {struct.unpack_from(">I", wal, at)[0] for at in frames}
+    with database.open("r+b") as file:
+        size = file.seek(0, 2)
+        for number in rng.sample(sorted(numbers), len(numbers) // 3):
+            for start in range((number - 1) * page, min(number * page, size), SECTOR):
+                if rng.random() < 0.5:
+                    file.seek(start)
+                    file.write(rng.choice((bytes(SECTOR), rng.randbytes(SECTOR))))
+        while size > page and size // page in numbers and rng.random() < 0.5:
+            size -= page
+            file.truncate(size)
+
+
+def _age_guard(guard: Path, rng: random.Random) -> None:
+    generation, last, _ = guard.read_bytes().split(b"\n")[0].split(b" ")
+    older = b"%b %0*d" % (generation, len(last), int(last) - rng.randrange(0, int(last) + 1) // 2)
+    with guard.open("r+b") as file:
+        file.write(b"%b %08x\n" % (older, zlib.crc32(older)))
 
 
 def newest_offset(database: Path, into: Path) -> int:

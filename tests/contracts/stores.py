@@ -1,7 +1,6 @@
 """The implementations of StreamLog, each with a way to open it, and to copy it as a crash does."""
 
 import shutil
-import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from app.base.clock import Clock
 from app.storage.backup import write_backup
 from app.storage.database import Database
 from app.streams.base import StreamLog
+from app.streams.checking import check
 from app.streams.generation import GUARD_NAME
 from app.streams.restoring import restore
 from app.streams.sql import SqlStreamLog, StreamLimits
@@ -85,11 +85,7 @@ class SqlStore:
         aside.unlink()
 
     def is_sound(self, folder: Path) -> bool:
-        connection = sqlite3.connect(folder / self.database)
-        try:
-            return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        finally:
-            connection.close()
+        return check(folder / self.database).sound
 
 
 STORES: tuple[Store, ...] = (SqlStore(),)

@@ -11,7 +11,7 @@ from memory_log import MemoryLog
 from app.base.errors import Problem, StorageUnavailable
 from app.node.delivery import PAGE, STEP
 from app.node.node import Node
-from app.protocol.close import STREAM_RESET, TOO_SLOW
+from app.protocol.close import INTERNAL, STREAM_RESET, TOO_SLOW
 from app.protocol.keep import Keep
 from app.protocol.messages import Source
 from app.protocol.position import Position
@@ -37,8 +37,8 @@ async def node(streams: MemoryLog) -> AsyncIterator[Node]:
     await node.delivery.close()
 
 
-def to_user(number: int = 0, **more: Any) -> Publication:
-    return Publication(ToUser(1), "note.x", {"n": number}, **({"keep": LOG} | more))
+def to_user(number: int = 0, to: ToUser | None = None, **more: Any) -> Publication:
+    return Publication(to or ToUser(1), "note.x", {"n": number}, **({"keep": LOG} | more))
 
 
 async def test_a_live_connection_is_pushed_and_its_position_moves(node: Node) -> None:
@@ -92,6 +92,21 @@ async def test_what_was_pruned_is_a_reset(node: Node, streams: MemoryLog) -> Non
     assert (start.outcome, start.offset, start.head) == ("reset", 14, 20)
     assert (await late.connect(Position("epoch-1", 15))).outcome == "resumed"
     assert late.offsets() == [16, 17, 18, 19, 20]
+
+
+async def test_what_was_damaged_closes_those_below_it_who_are_reset_once(node: Node) -> None:
+    early, late = Peer(node, 1), Peer(node, 2)
+    await append(node, to_user())
+    await early.connect()
+    await append(node, to_user(to=ToUser(2)))
+    await late.connect(Position("epoch-1", 2))
+    node.delivery.lost(2)
+    assert early.connection.closing is not None
+    assert (early.connection.closing.close, late.connection.closing) == (INTERNAL, None)
+    again = Peer(node, 1)
+    assert (await again.connect(Position("epoch-1", 1))).outcome == "reset"
+    told = again.connection.place.position
+    assert (await Peer(node, 1).connect(Position("epoch-1", told))).outcome == "resumed"
 
 
 async def test_an_outbox_that_is_full_turns_the_connection_behind_and_nothing_is_lost(

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from damaging import flip
 from serving import PATIENCE
 
 from app.storage.database import DATABASE_NAME
 from tests.cli.conftest import CommandLine
+from tests.databases import place_database
 from tests.process.conftest import Start
 from tests.process.server import ROOT, environment
 
@@ -134,3 +136,12 @@ def test_a_database_that_may_not_be_written(tmp_path: Path) -> None:
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     assert str(tmp_path / "data") in refusal(tmp_path / "data", 1)
+
+
+def test_a_database_that_is_damaged_all_over(tmp_path: Path) -> None:
+    place_database(tmp_path)
+    flip(tmp_path / DATABASE_NAME, 3)
+    sentence = refusal(tmp_path, 1)
+    assert sentence == (
+        "Error: The database is damaged (file is not a database): see docs/damaged-database.md."
+    )

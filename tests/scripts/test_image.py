@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.faults.image import examine, examine_torn
+from app.streams.generation import GUARD_NAME, Guard, Mark
+from scripts.faults.image import examine, examine_torn, lose_power
 
 PAGE = 4096
 
@@ -58,3 +59,22 @@ def test_a_broken_database_is_found(database: Path, tmp_path: Path) -> None:
         file.seek(2 * PAGE)
         file.write(bytes(PAGE))
     assert not examine(database, tmp_path / "image").good
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_loss_of_power_leaves_all_that_was_committed(
+    database: Path, tmp_path: Path, seed: int
+) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for suffix in ("", "-wal"):
+        source = database.with_name(database.name + suffix)
+        (killed / source.name).write_bytes(source.read_bytes())
+    guard = Guard(killed / GUARD_NAME)
+    guard.confirm(Mark("0" * 32, 10))
+    guard.close()
+    lose_power(killed / database.name, random.Random(seed))
+    [mark] = guard.marks() or []
+    assert mark.vouches_for("0" * 32, 10)
+    image = examine(killed / database.name, tmp_path / "image")
+    assert (image.integrity, image.messages) == ("ok", 10)

@@ -3,10 +3,12 @@
 import asyncio
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from app.base.errors import SettingsError
 from app.storage.database import Database, migrate
@@ -211,3 +213,24 @@ async def test_an_upgrade_that_takes_long_tells_that_it_goes_on(
 
 def size(path: Path) -> int:
     return path.stat().st_size
+
+
+async def test_an_inspection_holds_up_no_reader_and_ends_when_interrupted(
+    database: Database,
+) -> None:
+    numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+    begun = threading.Event()
+
+    def work(connection: Connection) -> None:
+        begun.set()
+        connection.exec_driver_sql(f"{numbers} SELECT max(i) FROM n").all()
+
+    inspecting = asyncio.create_task(database.inspect(work))
+    await asyncio.to_thread(begun.wait)
+    assert await database.snapshot(lambda one: one.exec_driver_sql("SELECT 1").scalar_one()) == 1
+    while not inspecting.done():
+        # The statement may not have begun yet.
+        database.interrupt_inspection()
+        await asyncio.sleep(0)
+    with pytest.raises(OperationalError, match="interrupted"):
+        await inspecting

@@ -36,7 +36,7 @@ async def test_the_migrations_make_the_tables_of_the_schema(database: Database) 
 
 
 async def test_a_database_of_each_earlier_schema_is_brought_to_this_one(tmp_path: Path) -> None:
-    for revision in ("0001", "0002", "0003", "0004", "0005"):
+    for revision in ("0001", "0002", "0003", "0004", "0005", "0006"):
         path = tmp_path / revision
         engine = create_engine(f"sqlite:///{path}")
         with engine.begin() as connection:

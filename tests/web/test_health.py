@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.keys import READINESS
+from app.keys import READINESS, STREAMS
 from tests.web.api import Api, Start, problem
 
 TOKEN = "metrics-token-of-the-operator"
@@ -22,6 +22,14 @@ async def test_a_stopping_server_is_alive_but_not_ready(api: Api) -> None:
     assert response.status == 503
     assert int(response.headers["Retry-After"]) > 0
     assert (await problem(response))["code"] == "draining"
+
+
+async def test_a_server_with_a_damaged_database_is_alive_but_not_ready(api: Api) -> None:
+    api.app[STREAMS].suspicions.damage = "Page 7 is never used"
+    assert (await api.http.get("/health")).status == 200
+    response = await api.http.get("/ready")
+    assert response.status == 503
+    assert (await problem(response))["code"] == "storage_unavailable"
 
 
 async def test_this_machine_reads_the_metrics(api: Api) -> None:

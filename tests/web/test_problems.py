@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from app.base.errors import Problem
+from app.keys import DATABASE
 from app.web.problems import answer_problems, problem_response
 from tests.web.api import Api, Client, problem
 
@@ -112,3 +113,17 @@ async def test_other_http_errors_get_a_code_of_their_name(failing: Client) -> No
     body = await problem(response)
     assert (body["status"], body["code"]) == (412, "precondition_failed")
     assert "echo" not in str(body)
+
+
+async def test_damage_that_a_request_meets_is_unavailable_and_no_failure_of_ours(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = api.app[DATABASE]
+    await database.transact(lambda one: one.exec_driver_sql("PRAGMA writable_schema = ON") and None)
+    broken = "UPDATE sqlite_master SET rootpage = 9999 WHERE name = 'users'"
+    await database.transact(lambda one: one.exec_driver_sql(broken) and None)
+    await database.reader.dispose()
+    response = await api.login()
+    assert response.status == 503
+    assert (await problem(response))["code"] == "storage_unavailable"
+    assert "failed" not in caplog.text
