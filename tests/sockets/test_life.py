@@ -339,7 +339,7 @@ async def test_a_changed_password_closes_all_but_the_session_that_changed_it(
     mine, other = await server.connect(phone), await server.connect(laptop)
     identity = await server.app[SESSIONS].resolve(phone.token, "header")
     accounts = server.app[ACCOUNTS]
-    server.end(await accounts.change_password(identity, PASSWORD, "another good one", "1.2.3.4"))
+    server.end(await accounts.change_password(identity, PASSWORD, "another good one"))
     assert await other.closed() == (4502, "revoked")
     await mine.silence()
 

@@ -152,9 +152,9 @@ async def test_a_damaged_value_is_in_no_snapshot(folder: Path, path: Path) -> No
     flip_text(path, b"a value")
     async with opened(folder) as found:
         with pytest.raises(StorageUnavailable):
-            await found.streams.latest(1, 0, 10, ALL)
+            await found.streams.latest(1, 1, after=0, upto=10, limits=ALL)
         await found.audit.examine(all_messages=False)
-        assert (await found.streams.latest(1, 0, 10, ALL)).rows == []
+        assert (await found.streams.latest(1, 1, after=0, upto=10, limits=ALL)).rows == []
         # Its key is free again.
         await found.streams.append([Append(1, "note.state", b"1", key="the key of nine")])
         assert await found.offsets() == [4, 5, 6, 7, 8, 10, 11]
@@ -177,7 +177,7 @@ async def test_a_value_whose_indexed_column_is_damaged_does_not_block_its_key(
 async def test_a_message_does_not_expire_by_damage(folder: Path, path: Path) -> None:
     behind_the_sums(path, 'UPDATE messages SET expires_at = 1 WHERE "offset" IN (7, 9)')
     async with opened(folder) as found:
-        for read in (found.offsets(), found.streams.latest(1, 0, 10, ALL)):
+        for read in (found.offsets(), found.streams.latest(1, 1, after=0, upto=10, limits=ALL)):
             with pytest.raises(StorageUnavailable):
                 await read
         await found.audit.examine(all_messages=False)
@@ -358,7 +358,7 @@ async def test_nothing_is_read_or_stored_once_pages_do_not_fit_together(
         await found.audit.run()
         for attempt in (
             found.offsets(),
-            found.streams.latest(1, 0, 10, ALL),
+            found.streams.latest(1, 1, after=0, upto=10, limits=ALL),
             found.streams.append(texts(1, 1)),
             found.streams.standings([(1, 1)]),
             found.streams.prune(),
