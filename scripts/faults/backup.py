@@ -22,6 +22,9 @@ from typing import Final
 import orjson
 
 from app.settings import ENV_PREFIX
+from app.streams.base import Append, row_values
+from app.streams.checksum import with_checksum
+from app.streams.rows import ROW_COLUMNS, quoted
 from scripts.benchmark.population import populate
 from scripts.faults.latencies import Figures, in_words
 from scripts.faults.outcome import Outcome, run_checker
@@ -149,15 +152,26 @@ def _back_up(data_dir: Path, target: Path) -> Mapping[str, object]:
     return told
 
 
+LAST: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"
+"""The newest offset that was ever given out."""
+
+
 def _fill(database: Path, megabytes: int) -> None:
     """Store messages of nobody until the file has this size."""
     now = int(time.time() * 1000)
-    insert = "INSERT INTO messages (user_id, type, payload, created_at) VALUES (?, ?, ?, ?)"
+    places = ", ".join("?" * len(ROW_COLUMNS))
+    insert = f"INSERT INTO messages ({quoted(ROW_COLUMNS)}) VALUES ({places})"  # noqa: S608
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
+        (last,) = connection.execute(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"
+        ).fetchone()
         while database.stat().st_size < megabytes * 1_000_000:
             text = b'"%b"' % os.urandom(FILL_BYTES // 2).hex().encode()
-            connection.executemany(insert, [(NOBODY, "note.text", text, now)] * FILL_ROWS)
+            filled = Append(NOBODY, "note.text", text)
+            rows = [row_values(filled, last + 1 + row, now) for row in range(FILL_ROWS)]
+            connection.executemany(insert, map(with_checksum, rows))
+            last += FILL_ROWS
             connection.commit()
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         connection.execute("PRAGMA synchronous = FULL")
