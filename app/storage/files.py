@@ -157,12 +157,9 @@ class DatabaseFiles:
 
         That is the right to open the file, and what other programs need beside it.
         """
-        # What is open could be used on, but the next start could not open it.
-        self._warning = None
-        if self._find_lost(self._path) is None:
-            self._warning = self._find_lost(self._index)
-            if not os.access(self._path, os.R_OK | os.W_OK):
-                self._warning = f"The file {self._path.name} may not be read and written."
+        # What is open could be used on, but the next start could not open it. In one step: a commit
+        # that checks meanwhile must not find that all is well.
+        self._warning = self._find_warning()
         with suppress(StorageUnavailable):
             self.check()
 
@@ -211,6 +208,13 @@ class DatabaseFiles:
                 fault = self._find_foreign_change(known, contents, index) if changed else None
                 return fault or self._find_lost(self._log)
         return self._find_lost(self._log)
+
+    def _find_warning(self) -> str | None:
+        if self._find_lost(self._path) is not None:
+            return None
+        if not os.access(self._path, os.R_OK | os.W_OK):
+            return f"The file {self._path.name} may not be read and written."
+        return self._find_lost(self._index)
 
     def _find_lost(self, path: Path) -> str | None:
         identity = self._identities.get(path)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from app.base.errors import StorageUnavailable
 from app.storage.database import Database
+from app.storage.files import DatabaseFiles
 from tests.serving import PATIENCE
 
 Act = Callable[[Path], None]
@@ -247,10 +248,36 @@ async def test_the_watch_sees_it_without_any_use(
     watching = asyncio.create_task(database.watch())
     act(path)
     async with asyncio.timeout(PATIENCE):
-        while database.fault is None:  # noqa: ASYNC110 (nothing announces it)
+        # The line comes after the fault is known, from another thread.
+        while not caplog.records:  # noqa: ASYNC110 (nothing announces it)
             await asyncio.sleep(0.01)
     watching.cancel()
+    assert database.fault is not None
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+
+
+async def test_what_the_watch_found_holds_while_it_looks_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.db"
+    path.touch()
+    files = DatabaseFiles(path)
+    checked = []
+
+    def check_meanwhile(*_: object) -> bool:
+        """Do what a commit does while the watch asks the system."""
+        with pytest.raises(StorageUnavailable):
+            files.check()
+        checked.append(files.fault)
+        return False
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    files.look()
+    assert files.fault is not None
+    monkeypatch.setattr(os, "access", check_meanwhile)
+    files.look()
+    assert checked == [files.fault]
+    files.close()
 
 
 async def test_of_each_change_one_line_is_logged(
