@@ -23,8 +23,9 @@ from app.base.listening import bind, tune
 from app.base.logs import fields
 from app.base.systemd import beat, notify, take_listeners, watchdog_seconds
 from app.base.version import VERSION
+from app.control.address import SOCKET_NAME
 from app.control.operations import Operations
-from app.control.server import SOCKET_NAME, serve_control
+from app.control.server import serve_control
 from app.keys import ACCOUNTS, API_KEYS, DATABASE, FAILED, MANAGER, NODE, PUBLISHER, READINESS
 from app.settings import Settings
 

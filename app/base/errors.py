@@ -5,6 +5,7 @@ SwitchboardError
 ├── BackupFault              a backup cannot be made or used (app/storage/backup.py)
 ├── DataDirBusy              another process holds the data folder
 ├── DatabaseLost             a data folder had a database, and has none
+├── DatabaseFailed           the database could not be read or written
 ├── NoServer                 a command needs a running server
 ├── ListenEnded              coming back would not help (app/listen/signing.py)
 ├── SendError
@@ -37,6 +38,10 @@ class DataDirBusy(SwitchboardError):
 
 class DatabaseLost(SwitchboardError):
     """The data folder had a database once, and has none."""
+
+
+class DatabaseFailed(SwitchboardError):
+    """The database could not be read or written, in a command that works on it itself."""
 
 
 class NoServer(SwitchboardError):

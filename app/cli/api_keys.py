@@ -1,12 +1,13 @@
 """`keys`: the API keys that an application's backend presents to the HTTP API."""
 
+from typing import get_args
+
 import click
 
-from app.auth.api_keys import ALL_SCOPES
 from app.cli.output import print_json, print_table, when
 from app.cli.running import ROW_NUMBER, output_options, perform
 from app.control import api_keys as control
-from app.control.api_keys import KeyView, NewKey, OneKey, WhichKeys
+from app.control.api_keys import KeyView, NewKey, OneKey, Scope, WhichKeys
 from app.protocol.messages import is_type
 
 
@@ -23,7 +24,7 @@ def keys() -> None:
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice(ALL_SCOPES),
+    type=click.Choice(get_args(Scope)),
     multiple=True,
     required=True,
     help="What it is for: send messages, read users, streams, devices, or all. Repeatable.",

@@ -15,7 +15,7 @@ from app.base.files import give_to_owner
 from app.base.version import VERSION
 from app.cli.output import counted, print_json, when
 from app.cli.running import expected_errors, output_options, settings_from
-from app.control.server import SOCKET_NAME
+from app.control.address import SOCKET_NAME
 from app.requests.cookies import COOKIE_KEY_FILE, place_cookie_key
 from app.settings import Settings
 from app.storage.backup import (
@@ -28,6 +28,7 @@ from app.storage.backup import (
     read_contents,
     write_backup,
 )
+from app.storage.damage import failures_told
 from app.storage.database import DATABASE_NAME
 from app.storage.lock import LOCK_NAME, DataDirLock
 from app.storage.schema import milliseconds
@@ -77,7 +78,7 @@ def backup(
     if keep is not None and folder is None:
         raise click.UsageError("With --keep, FILE is a folder.")
     began, now = time.monotonic(), time.time()
-    with expected_errors():
+    with expected_errors(), failures_told():
         file = Path(target) if folder is None else folder / backup_name(now)
         if folder is not None and not folder.is_dir():
             raise BackupFault(f"There is no folder {folder}.")
@@ -141,7 +142,7 @@ def restore(
     settings = settings_from({"data_dir": data_dir})
     if check and (replace or sign_out):
         raise click.UsageError("--check changes nothing.")
-    with expected_errors():
+    with expected_errors(), failures_told():
         if check:
             _show_check(source, check_backup(source, faults_of), as_json)
             return

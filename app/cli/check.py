@@ -7,7 +7,7 @@ import click
 
 from app.cli.output import counted, print_json, when
 from app.cli.running import expected_errors, output_options, settings_from
-from app.storage.damage import DOCUMENTATION
+from app.storage.damage import DOCUMENTATION, failures_told
 from app.storage.database import DATABASE_NAME
 from app.streams import checking
 from app.streams.checking import Report
@@ -35,7 +35,7 @@ def check(context: click.Context, /, data_dir: str | None, as_json: bool) -> Non
       python -m app check --json | jq .damaged
     """
     settings = settings_from({"data_dir": data_dir})
-    with expected_errors():
+    with expected_errors(), failures_told():
         report = checking.check(settings.data_dir / DATABASE_NAME)
     if as_json:
         print_json({"sound": report.sound, **_fields(report)})

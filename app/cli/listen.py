@@ -16,9 +16,9 @@ from app.cli.output import Form, MessagePrinter
 from app.cli.running import Failure, run, settings_from
 from app.cli.settings_flags import TOKEN_VARIABLE, data_dir_option
 from app.control import stream, tokens
-from app.control.operations import NoArguments
+from app.control.command import NoArguments
 from app.control.performing import perform
-from app.control.server import STATUS
+from app.control.status import STATUS
 from app.control.stream import WhichStream
 from app.control.tokens import NewToken
 from app.listen.listener import Access, Listener, Listening

@@ -1,6 +1,11 @@
-"""`python -m app`: every command, and those about the program itself."""
+"""`python -m app`: every command, and those about the program itself.
+
+Only `serve`, and commands that work on the database themselves, need the server's libraries, which
+take a second to import. So those commands are imported when they are run.
+"""
 
 import platform
+from importlib import import_module
 from typing import Any
 
 import click
@@ -8,14 +13,10 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 
 from app.base.version import VERSION
 from app.cli.api_keys import keys
-from app.cli.backup import backup, restore
-from app.cli.check import check
 from app.cli.devices import devices
-from app.cli.listen import listen
 from app.cli.output import print_json, print_table
 from app.cli.running import settings_from
 from app.cli.send import send
-from app.cli.serve import serve
 from app.cli.settings_flags import effective, settings_options, unknown_variables
 from app.cli.stream import stream
 from app.cli.tokens import tokens
@@ -87,15 +88,35 @@ def completion(context: click.Context, /, shell: str, data_dir: str | None) -> N
     click.echo(_SHELLS[shell](commands, {}, PROGRAM, COMPLETE_VARIABLE).source())
 
 
-class _InThisOrder(click.Group):
+class Deferred(click.Command):
+    """Stands for a command in lists, and imports it from `module` when it is to run."""
+
+    def __init__(self, name: str, module: str, what: str) -> None:
+        super().__init__(name, short_help=what)
+        self._module = module
+
+    def load(self) -> click.Command:
+        """Import the command and return it."""
+        command: click.Command = getattr(import_module(self._module), str(self.name))
+        return command
+
+
+class _Program(click.Group):
     """Lists the commands as a newcomer needs them."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the name of the command that is to run, the command and its arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, Deferred) else command, rest
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which they were added."""
         return list(self.commands)
 
 
-@click.group(cls=_InThisOrder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
     """Switchboard: messages between the devices of your users.
 
@@ -112,8 +133,19 @@ def commands() -> None:
 
 
 for command in (
-    *(serve, users, devices, tokens, keys, send, listen, stream),
-    *(backup, restore, check),
+    Deferred("serve", "app.cli.serve", "Run the server until SIGTERM or Ctrl-C."),
+    *(users, devices, tokens, keys, send),
+    Deferred("listen", "app.cli.listen", "Be a device: print what arrives, send what is typed."),
+    stream,
+    Deferred(
+        "backup", "app.cli.backup", "Write a verified backup to FILE, also while the server runs."
+    ),
+    Deferred(
+        "restore",
+        "app.cli.backup",
+        "Put the backup FILE back as the database, while no server runs.",
+    ),
+    Deferred("check", "app.cli.check", "Look for damage of the database, and change nothing."),
     *(config, version, completion),
 ):
     commands.add_command(command)

@@ -6,14 +6,12 @@ from contextlib import contextmanager
 from typing import IO, Any, ParamSpec, TypeVar
 
 import click
-from sqlalchemy.exc import DBAPIError
 
 from app.base.errors import SettingsError, SwitchboardError, sentence
 from app.cli.settings_flags import data_dir_option
 from app.control import performing
-from app.control.operations import MAX_ID, A, Command, R
+from app.control.command import MAX_ID, A, Command, R
 from app.settings import Settings, load_settings
-from app.storage.damage import DOCUMENTATION, is_structural
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,11 +51,6 @@ def expected_errors() -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Failure(f"{where}{sentence(error.strerror or str(error))}") from None
-    except DBAPIError as error:
-        if is_structural(error):
-            told = f"The database is damaged ({error.orig}): see {DOCUMENTATION}."
-            raise Failure(told) from None
-        raise Failure(f"The database failed: {sentence(str(error.orig))}") from None
 
 
 def settings_from(flags: Mapping[str, Any]) -> Settings:

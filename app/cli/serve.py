@@ -19,6 +19,7 @@ from app.cli.settings_flags import settings_options, unknown_variables
 from app.server import Serving
 from app.server import serve as run_server
 from app.settings import OPTIONS, Settings
+from app.storage.damage import failures_told
 
 if sys.platform == "win32":
     _LOOP_FACTORY = None
@@ -67,7 +68,7 @@ def serve(context: click.Context, /, as_json: bool, new_database: bool, **flags:
     async def on_ready(serving: Serving) -> None:
         await _announce(serving, settings, as_json)
 
-    with expected_errors(), asyncio.Runner(loop_factory=_LOOP_FACTORY) as runner:
+    with expected_errors(), failures_told(), asyncio.Runner(loop_factory=_LOOP_FACTORY) as runner:
         status = runner.run(run_server(settings, on_ready=on_ready, new_database=new_database))
         # The server has stopped. What is left are tasks and threads of features.
         impatience = threading.Timer(LEFTOVER_SECONDS, _leave, (status,))

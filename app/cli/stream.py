@@ -11,7 +11,7 @@ from app.cli.output import counted, print_json, print_table, printable, when
 from app.cli.running import output_options, perform
 from app.cli.settings_flags import data_dir_option
 from app.control import stream as control
-from app.control.operations import NoArguments
+from app.control.command import NoArguments
 from app.control.stream import PAGE_ROWS, Budget, DeviceStanding, RowView, StreamInfo, WhichRows
 from app.protocol.position import MAX_OFFSET
 

@@ -6,7 +6,7 @@ from app.cli.input import password_from
 from app.cli.output import counted, print_json, print_table, when
 from app.cli.running import output_options, perform
 from app.control import users as control
-from app.control.operations import NoArguments
+from app.control.command import NoArguments
 from app.control.users import NewPassword, NewUser, OneUser, SignedOut, UserView
 
 _password_stdin = click.option(

@@ -2,20 +2,7 @@
 
 from typing import Any, Final, Literal
 
-from app.control.operations import Arguments, Command, Id, Offline, Operations, Result, user_name
-from app.publishing.checks import keep_of
-from app.publishing.publisher import (
-    DeviceTarget,
-    Draft,
-    EveryoneTarget,
-    OthersTarget,
-    Target,
-    UserTarget,
-    sent,
-)
-from app.streams.ids import OPERATOR
-
-_KEEP_FIELDS: Final = {"store", "key", "ttl", "message_id", "delete", "payload"}
+from app.control.command import Arguments, Command, Id, Offline, Result
 
 
 class NewMessage(Arguments):
@@ -50,30 +37,4 @@ class SendResult(Result):
     duplicate: bool | None = None
 
 
-async def _send(operations: Operations, arguments: NewMessage) -> SendResult:
-    publisher = operations.running_publisher()
-    keep = keep_of(arguments.model_dump(include=_KEEP_FIELDS))
-    publisher.check(arguments.type, arguments.payload)
-    draft = Draft(_target(arguments), arguments.type, arguments.payload, keep, OPERATOR)
-    outcome = await sent(publisher.hand_over(await publisher.address(draft)))
-    delivery = SendResult(delivered=outcome.delivered, failed=outcome.failed)
-    if outcome.stored is None:
-        return delivery
-    stored = outcome.stored
-    place = {"epoch": stored.epoch, "offset": stored.offset, "duplicate": stored.duplicate}
-    return delivery.model_copy(update=place)
-
-
-def _target(message: NewMessage) -> Target:
-    match message.where:
-        case "everyone":
-            return EveryoneTarget()
-        case "user":
-            return UserTarget(user_name(message.user or ""))
-        case "device":
-            return DeviceTarget(message.device_id or 0)
-        case "others":
-            return OthersTarget(message.device_id or 0)
-
-
-SEND = Command("send", NewMessage, SendResult, _send, offline=Offline.NEVER)
+SEND: Final = Command[NewMessage, SendResult]("send", NewMessage, SendResult, offline=Offline.NEVER)

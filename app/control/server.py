@@ -1,4 +1,4 @@
-"""The server's end of the control socket: its address, the commands, and the route that runs them.
+"""The server's end of the control socket: the route that runs the commands.
 
 `POST /call` takes the JSON object `{"command", "arguments"}`. It answers `{"result"}`, or `{"code",
 "detail"}` with the status of the problem.
@@ -7,25 +7,18 @@
 import os
 import socket
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
 from app.base.errors import NoServer, Problem, sentence
-from app.control import api_keys, devices, send, stream, tokens, users
-from app.control.operations import NO_SERVER, Command, NoArguments, Offline, Operations, Result
-
-SOCKET_NAME: Final = "control.sock"
-
-# sockaddr_un holds 108 bytes on Linux and 104 on macOS and the BSDs, a final NUL among them.
-_MAX_PATH_BYTES = 103
+from app.control.actions.table import action_named
+from app.control.address import short_path
+from app.control.operations import Operations
 
 # A command is a few short fields and at most one payload.
 _MAX_CALL_BYTES = 32 * 1024 * 1024
@@ -34,80 +27,6 @@ _MAX_CALL_BYTES = 32 * 1024 * 1024
 _SHUTDOWN_SECONDS = 1.0
 
 _OPERATIONS = web.AppKey("control_operations", Operations)
-
-
-# The commands
-
-
-class Status(Result):
-    """Where the running server is reached, and the certificate it shows there."""
-
-    url: str
-    certificate: Path | None = None
-
-
-async def _status(operations: Operations, _: NoArguments) -> Status:
-    if operations.url is None:
-        raise NoServer(NO_SERVER)
-    certificate = operations.settings.tls_cert
-    return Status(url=operations.url, certificate=certificate and certificate.absolute())
-
-
-STATUS = Command("status", NoArguments, Status, _status, offline=Offline.NEVER)
-
-COMMANDS: Final[Mapping[str, Command[Any, Any]]] = MappingProxyType(
-    {
-        command.name: command
-        for command in (
-            users.ADD,
-            users.LIST,
-            users.SET_PASSWORD,
-            users.DISABLE,
-            users.ENABLE,
-            users.DELETE,
-            devices.LIST,
-            devices.RENAME,
-            devices.REVOKE,
-            tokens.ISSUE,
-            tokens.LIST,
-            tokens.REVOKE,
-            api_keys.ADD,
-            api_keys.LIST,
-            api_keys.REVOKE,
-            send.SEND,
-            stream.INFO,
-            stream.SHOW,
-            stream.RESET,
-            STATUS,
-        )
-    }
-)
-
-
-def command_named(name: str) -> Command[Any, Any]:
-    """Return the command; raise Problem `unknown_command` when there is none."""
-    command = COMMANDS.get(name)
-    if command is None:
-        raise Problem(404, "unknown_command", "The server does not know this command.")
-    return command
-
-
-# The socket
-
-
-@contextmanager
-def short_path(path: Path) -> Iterator[str]:
-    """Give a name of `path` that fits into a socket address, valid inside the block.
-
-    A folder too deep for that is reached through a symbolic link in the temporary folder.
-    """
-    if len(os.fsencode(path)) <= _MAX_PATH_BYTES:
-        yield str(path)
-        return
-    with tempfile.TemporaryDirectory(prefix="switchboard-") as folder:
-        link = Path(folder) / "d"
-        link.symlink_to(path.parent.absolute(), target_is_directory=True)
-        yield str(link / path.name)
 
 
 @asynccontextmanager
@@ -176,8 +95,8 @@ async def _result(request: web.Request) -> object:
         raise Problem(400, "parse_error", "A call is a JSON object.") from None
     if not isinstance(call, dict) or not isinstance(call.get("command"), str):
         raise Problem(400, "invalid_arguments", "A call has a command and its arguments.")
-    command = command_named(call["command"])
-    return await command.run_json(request.app[_OPERATIONS], call.get("arguments", {}))
+    action = action_named(call["command"])
+    return await action.run_json(request.app[_OPERATIONS], call.get("arguments", {}))
 
 
 def _answer(status: int, body: object) -> web.Response:

@@ -1,10 +1,11 @@
 """Commands on tokens: each is one session of a device, or of a user without a device."""
 
+from typing import Final
+
 from pydantic import Field
 
+from app.control.command import Arguments, Command, Id, Result
 from app.control.devices import Revoked
-from app.control.operations import Arguments, Command, Id, Operations, Result
-from app.storage.sessions import SessionRecord
 
 
 class IssuedToken(Result):
@@ -52,47 +53,6 @@ class OneToken(Arguments):
     token: str = Field(default="", repr=False)
 
 
-def _view(session: SessionRecord) -> TokenView:
-    return TokenView(
-        session_id=session.id,
-        user_id=session.user_id,
-        device_id=session.device_id,
-        label=session.label,
-        created_at=session.created_at,
-        last_used=session.last_used,
-        expires_at=session.expires_at,
-    )
-
-
-async def _issue(operations: Operations, arguments: NewToken) -> IssuedToken:
-    user = await operations.user(arguments.user)
-    signed_in = await operations.accounts.issue_token(
-        user.id,
-        arguments.device_uuid,
-        arguments.device_type,
-        device_name=arguments.device_name,
-        label=arguments.label,
-    )
-    return IssuedToken(
-        token=signed_in.token,
-        session_id=signed_in.session_id,
-        user_id=user.id,
-        device_id=signed_in.device.id if signed_in.device else None,
-        connections_closed=operations.end(signed_in.ended),
-    )
-
-
-async def _list(operations: Operations, arguments: WhoseTokens) -> list[TokenView]:
-    user = await operations.user(arguments.user)
-    return [_view(session) for session in await operations.accounts.list_sessions(user.id)]
-
-
-async def _revoke(operations: Operations, arguments: OneToken) -> Revoked:
-    which = arguments.session_id or arguments.token
-    ended = await operations.accounts.revoke_token(which)
-    return Revoked(connections_closed=operations.end(ended))
-
-
-ISSUE = Command("tokens.issue", NewToken, IssuedToken, _issue)
-LIST = Command("tokens.list", WhoseTokens, list[TokenView], _list)
-REVOKE = Command("tokens.revoke", OneToken, Revoked, _revoke)
+ISSUE: Final = Command[NewToken, IssuedToken]("tokens.issue", NewToken, IssuedToken)
+LIST: Final = Command[WhoseTokens, list[TokenView]]("tokens.list", WhoseTokens, list[TokenView])
+REVOKE: Final = Command[OneToken, Revoked]("tokens.revoke", OneToken, Revoked)

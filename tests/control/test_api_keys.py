@@ -6,18 +6,18 @@ import pytest
 
 from app.base.errors import Problem
 from app.control import api_keys
+from app.control.actions.table import act, action_named
 from app.control.api_keys import IssuedKey, NewKey, OneKey, WhichKeys
 from app.control.operations import Operations
-from app.control.server import command_named
 
 
 async def add(operations: Operations, name: str = "shop", **more: Any) -> IssuedKey:
-    return await api_keys.ADD.run(operations, NewKey(name=name, scopes=["send"], **more))
+    return await act(operations, api_keys.ADD, NewKey(name=name, scopes=["send"], **more))
 
 
 async def refused(operations: Operations, name: str, arguments: object) -> str:
     with pytest.raises(Problem) as caught:
-        await command_named(name).run_json(operations, arguments)
+        await action_named(name).run_json(operations, arguments)
     return caught.value.code
 
 
@@ -26,7 +26,7 @@ async def test_a_new_key_is_shown_once_and_works(operations: Operations) -> None
     assert issued.key not in repr(issued)
     assert (issued.scopes, issued.prefixes) == (["send"], ["note"])
     assert (await operations.api_keys.resolve(issued.key)).id == issued.id
-    [listed] = await api_keys.LIST.run(operations, WhichKeys())
+    [listed] = await act(operations, api_keys.LIST, WhichKeys())
     assert issued.key not in repr(listed)
     assert listed.last_used is not None
 
@@ -36,18 +36,18 @@ async def test_a_revoked_key_is_refused_at_once_and_listed_only_when_asked_for(
 ) -> None:
     issued = await add(operations)
     await operations.api_keys.resolve(issued.key)
-    revoked = await api_keys.REVOKE.run(operations, OneKey(key_id=issued.id))
+    revoked = await act(operations, api_keys.REVOKE, OneKey(key_id=issued.id))
     assert revoked.revoked_at is not None
     with pytest.raises(Problem):
         await operations.api_keys.resolve(issued.key)
-    assert await api_keys.LIST.run(operations, WhichKeys()) == []
-    [listed] = await api_keys.LIST.run(operations, WhichKeys(revoked=True))
+    assert await act(operations, api_keys.LIST, WhichKeys()) == []
+    [listed] = await act(operations, api_keys.LIST, WhichKeys(revoked=True))
     assert listed.revoked_at == revoked.revoked_at
 
 
 async def test_an_unknown_or_revoked_key_cannot_be_revoked(operations: Operations) -> None:
     issued = await add(operations)
-    await api_keys.REVOKE.run(operations, OneKey(key_id=issued.id))
+    await act(operations, api_keys.REVOKE, OneKey(key_id=issued.id))
     for number in (issued.id, 99):
         assert await refused(operations, "keys.revoke", {"key_id": number}) == "key_not_found"
 
@@ -67,4 +67,4 @@ async def test_an_unknown_or_revoked_key_cannot_be_revoked(operations: Operation
 )
 async def test_a_key_without_a_sense_is_not_made(operations: Operations, arguments: Any) -> None:
     assert await refused(operations, "keys.add", arguments) == "invalid_arguments"
-    assert await api_keys.LIST.run(operations, WhichKeys(revoked=True)) == []
+    assert await act(operations, api_keys.LIST, WhichKeys(revoked=True)) == []

@@ -7,9 +7,11 @@ import pytest
 
 from app.base.errors import NoServer, Problem
 from app.control import devices, send, tokens, users
-from app.control.operations import MAX_ID, NoArguments, Operations
+from app.control.actions.table import ACTIONS, act, action_named
+from app.control.command import MAX_ID, NoArguments
+from app.control.operations import Operations
 from app.control.send import NewMessage
-from app.control.server import COMMANDS, STATUS, command_named
+from app.control.status import STATUS
 from app.control.tokens import IssuedToken, NewToken, OneToken, WhoseTokens
 from app.control.users import NewPassword, NewUser, OneUser
 from app.node.connection import Connection
@@ -20,13 +22,14 @@ PASSWORD = "correct horse"
 
 
 async def add(operations: Operations, handle: str = "ada") -> int:
-    user = await users.ADD.run(operations, NewUser(handle=handle, password=PASSWORD))
+    user = await act(operations, users.ADD, NewUser(handle=handle, password=PASSWORD))
     return user.id
 
 
 async def issue(operations: Operations, user: str = "ada", number: int = 1) -> IssuedToken:
-    return await tokens.ISSUE.run(
+    return await act(
         operations,
+        tokens.ISSUE,
         NewToken(user=user, device_uuid=f"device-{number:04}", device_type="web"),
     )
 
@@ -43,12 +46,12 @@ def closed_with(connection: Connection) -> object:
 
 async def refused(operations: Operations, name: str, arguments: object) -> str:
     with pytest.raises(Problem) as caught:
-        await command_named(name).run_json(operations, arguments)
+        await action_named(name).run_json(operations, arguments)
     return caught.value.code
 
 
 async def test_an_admin_has_the_role(operations: Operations) -> None:
-    added = await users.ADD.run(operations, NewUser(handle="a", password=PASSWORD, admin=True))
+    added = await act(operations, users.ADD, NewUser(handle="a", password=PASSWORD, admin=True))
     assert added.roles == ["admin"]
 
 
@@ -71,7 +74,7 @@ async def test_disabling_and_deleting_close_the_users_connections(
 ) -> None:
     await add(operations)
     first, second = [await signed_in(operations, connect, number) for number in (1, 2)]
-    ending = await command.run(operations, OneUser(user="ada"))
+    ending = await act(operations, command, OneUser(user="ada"))
     assert ending.connections_closed == 2
     assert closed_with(first) == closed_with(second) == REVOKED
 
@@ -82,16 +85,16 @@ async def test_a_new_password_closes_the_users_connections(
     await add(operations)
     connection = await signed_in(operations, connect)
     arguments = NewPassword(user="ada", password="another horse")
-    ending = await users.SET_PASSWORD.run(operations, arguments)
+    ending = await act(operations, users.SET_PASSWORD, arguments)
     assert (ending.connections_closed, closed_with(connection)) == (1, REVOKED)
 
 
 async def test_a_disabled_user_is_shown_as_such_and_can_be_enabled(operations: Operations) -> None:
     await add(operations)
-    await users.DISABLE.run(operations, OneUser(user="ada"))
-    [listed] = await users.LIST.run(operations, NoArguments())
+    await act(operations, users.DISABLE, OneUser(user="ada"))
+    [listed] = await act(operations, users.LIST, NoArguments())
     assert listed.state == "disabled"
-    assert (await users.ENABLE.run(operations, OneUser(user="ada"))).state == "active"
+    assert (await act(operations, users.ENABLE, OneUser(user="ada"))).state == "active"
 
 
 async def test_revoking_a_device_closes_its_connections_only(
@@ -100,7 +103,7 @@ async def test_revoking_a_device_closes_its_connections_only(
     await add(operations)
     kept, revoked = [await signed_in(operations, connect, number) for number in (1, 2)]
     arguments = devices.OneDevice(device_id=revoked.device_id)
-    assert (await devices.REVOKE.run(operations, arguments)).connections_closed == 1
+    assert (await act(operations, devices.REVOKE, arguments)).connections_closed == 1
     assert (closed_with(kept), closed_with(revoked)) == (None, REVOKED)
 
 
@@ -111,18 +114,18 @@ async def test_devices_are_listed_with_their_user_and_whether_they_are_online(
     await add(operations, "bob")
     await signed_in(operations, connect)
     await issue(operations, "bob")
-    listed = await devices.LIST.run(operations, devices.WhichDevices())
+    listed = await act(operations, devices.LIST, devices.WhichDevices())
     assert [(one.user_handle, one.online) for one in listed] == [("ada", True), ("bob", False)]
-    [hers] = await devices.LIST.run(operations, devices.WhichDevices(user="ada"))
+    [hers] = await act(operations, devices.LIST, devices.WhichDevices(user="ada"))
     assert hers.user_handle == "ada"
 
 
 async def test_a_removed_device_is_listed_only_when_asked_for(operations: Operations) -> None:
     await add(operations)
     issued = await issue(operations)
-    await devices.REVOKE.run(operations, devices.OneDevice(device_id=issued.device_id or 0))
-    assert await devices.LIST.run(operations, devices.WhichDevices()) == []
-    [removed] = await devices.LIST.run(operations, devices.WhichDevices(removed=True))
+    await act(operations, devices.REVOKE, devices.OneDevice(device_id=issued.device_id or 0))
+    assert await act(operations, devices.LIST, devices.WhichDevices()) == []
+    [removed] = await act(operations, devices.LIST, devices.WhichDevices(removed=True))
     assert removed.removed_at is not None
 
 
@@ -130,7 +133,7 @@ async def test_a_device_is_renamed(operations: Operations) -> None:
     await add(operations)
     issued = await issue(operations)
     arguments = devices.NewName(device_id=issued.device_id or 0, name="Kitchen")
-    assert (await devices.RENAME.run(operations, arguments)).device_name == "Kitchen"
+    assert (await act(operations, devices.RENAME, arguments)).device_name == "Kitchen"
 
 
 async def test_a_token_is_revoked_by_its_session_or_by_itself(
@@ -140,10 +143,10 @@ async def test_a_token_is_revoked_by_its_session_or_by_itself(
     first = await issue(operations)
     second = await issue(operations)
     connection = connect(first.user_id, first.device_id or 0, session_id=first.session_id)
-    await tokens.REVOKE.run(operations, OneToken(session_id=first.session_id))
+    await act(operations, tokens.REVOKE, OneToken(session_id=first.session_id))
     assert closed_with(connection) == REVOKED
-    await tokens.REVOKE.run(operations, OneToken(token=second.token))
-    assert await tokens.LIST.run(operations, WhoseTokens(user="ada")) == []
+    await act(operations, tokens.REVOKE, OneToken(token=second.token))
+    assert await act(operations, tokens.LIST, WhoseTokens(user="ada")) == []
 
 
 async def test_no_repr_shows_a_secret(operations: Operations) -> None:
@@ -159,7 +162,9 @@ async def test_an_argument_of_the_wrong_type_is_refused_without_its_value(
     operations: Operations,
 ) -> None:
     with pytest.raises(Problem) as caught:
-        await users.ADD.run_json(operations, {"handle": "ada", "password": ["s3cret"]})
+        await action_named("users.add").run_json(
+            operations, {"handle": "ada", "password": ["s3cret"]}
+        )
     assert caught.value.code == "invalid_arguments"
     assert "s3cret" not in caught.value.detail
 
@@ -174,12 +179,12 @@ async def test_an_unknown_command_is_refused(operations: Operations) -> None:
 
 
 def test_every_command_is_found_by_its_own_name() -> None:
-    assert all(command.name == name for name, command in COMMANDS.items())
+    assert all(action.command.name == name for name, action in ACTIONS.items())
 
 
 async def delivered(operations: Operations, **where: Any) -> list[int]:
     message = NewMessage(type="note.text", payload={"text": "hi"}, **where)
-    return sorted((await send.SEND.run(operations, message)).delivered)
+    return sorted((await act(operations, send.SEND, message)).delivered)
 
 
 async def test_send_reaches_exactly_those_it_is_addressed_to(
@@ -227,7 +232,7 @@ async def test_a_backend_may_send_what_a_device_may_not(
 ) -> None:
     await add(operations)
     connection = await signed_in(operations, connect)
-    outcome = await send.SEND.run(operations, NewMessage(where="everyone", type=type_))
+    outcome = await act(operations, send.SEND, NewMessage(where="everyone", type=type_))
     assert outcome.delivered == [connection.device_id]
 
 
@@ -238,7 +243,7 @@ async def test_a_message_above_the_limit_is_refused(operations: Operations) -> N
 
 
 async def test_a_server_tells_where_it_is(operations: Operations) -> None:
-    found = await STATUS.run(operations, NoArguments())
+    found = await act(operations, STATUS, NoArguments())
     assert (found.url, found.certificate) == (operations.url, None)
 
 
@@ -250,4 +255,4 @@ async def test_what_needs_a_server_says_so_without_one(
 ) -> None:
     offline = replace(operations, node=None, url=None, publisher=None)
     with pytest.raises(NoServer, match="needs a running server"):
-        await command_named(name).run_json(offline, arguments)
+        await action_named(name).run_json(offline, arguments)

@@ -7,10 +7,12 @@ import pytest
 
 from app.base.errors import DataDirBusy, NoServer, Problem
 from app.control import performing, send, users
-from app.control.operations import NoArguments, Operations
+from app.control.address import SOCKET_NAME
+from app.control.command import NoArguments
+from app.control.operations import Operations
 from app.control.performing import perform
 from app.control.send import NewMessage
-from app.control.server import SOCKET_NAME, serve_control
+from app.control.server import serve_control
 from app.control.users import NewUser
 from app.settings import Settings
 from app.storage.database import DATABASE_NAME

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.base.errors import Problem
+from app.control.actions.table import act
 from app.control.operations import Operations
 from app.control.send import SEND, NewMessage, SendResult
 
@@ -22,7 +23,7 @@ async def committing(operations: Operations) -> AsyncIterator[None]:
 
 async def send(operations: Operations, **more: Any) -> SendResult:
     message = NewMessage(where="everyone", type="note.text", **more)
-    return await SEND.run(operations, message)
+    return await act(operations, SEND, message)
 
 
 async def test_a_message_that_is_not_kept_has_no_place(operations: Operations) -> None:

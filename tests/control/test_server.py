@@ -12,9 +12,11 @@ import pytest
 
 from app.base.errors import NoServer, Problem
 from app.control import users
-from app.control.operations import NoArguments, Operations
-from app.control.performing import call_server
-from app.control.server import SOCKET_NAME, serve_control
+from app.control.address import SOCKET_NAME
+from app.control.calling import call_server
+from app.control.command import NoArguments
+from app.control.operations import Operations
+from app.control.server import serve_control
 from app.control.users import NewUser
 
 ADA = NewUser(handle="ada", password="correct horse")

@@ -8,8 +8,10 @@ import pytest
 
 from app.base.errors import Problem
 from app.control import stream, tokens, users
-from app.control.operations import NoArguments, Operations
-from app.control.server import command_named
+from app.control.actions import stream as actions
+from app.control.actions.table import act, action_named
+from app.control.command import NoArguments
+from app.control.operations import Operations
 from app.control.stream import PAGE_ROWS, Budget, DeviceStanding, RowView, WhichRows, WhichStream
 from app.control.tokens import NewToken
 from app.control.users import NewUser
@@ -21,12 +23,12 @@ from tests.control.conftest import Connect
 
 async def add(operations: Operations, handle: str = "ada") -> int:
     made = NewUser(handle=handle, password="correct horse")
-    return (await users.ADD.run(operations, made)).id
+    return (await act(operations, users.ADD, made)).id
 
 
 async def device(operations: Operations, number: int = 1, user: str = "ada") -> int:
     new = NewToken(user=user, device_uuid=f"device-{number:04}", device_type="web")
-    issued = await tokens.ISSUE.run(operations, new)
+    issued = await act(operations, tokens.ISSUE, new)
     assert issued.device_id is not None
     return issued.device_id
 
@@ -46,20 +48,20 @@ async def acknowledge(operations: Operations, user_id: int, device_id: int, offs
 
 
 async def standings(operations: Operations) -> list[DeviceStanding]:
-    info = await stream.INFO.run(operations, WhichStream(user="ada"))
+    info = await act(operations, stream.INFO, WhichStream(user="ada"))
     assert info.user is not None
     return info.user.devices
 
 
 async def rows(operations: Operations, **which: Any) -> Sequence[RowView]:
-    return (await stream.SHOW.run(operations, WhichRows(**which))).rows
+    return (await act(operations, stream.SHOW, WhichRows(**which))).rows
 
 
 async def test_the_figures_of_all_streams(operations: Operations) -> None:
     ada, bob = await add(operations), await add(operations, "bob")
     for user_id in (ada, bob, bob, EVERYONE):
         await keep(operations, user_id, source_device=7 if user_id == ada else 0)
-    info = await stream.INFO.run(operations, WhichStream())
+    info = await act(operations, stream.INFO, WhichStream())
     assert info.epoch == operations.running_node().log.epoch
     assert (info.last, info.rows, info.users, info.everyone_rows) == (4, 4, 2, 1)
     assert info.rows_of_devices == 1
@@ -77,14 +79,14 @@ async def test_the_ids_that_are_remembered_and_those_that_a_user_has_added_are_c
         await keep(operations, user, sender=f"user:{user}", **named)
     await keep(operations, ada, owner="key:1", sender="key:1", message_id="m")
     await keep(operations, ada)
-    info = await stream.INFO.run(operations, WhichStream(user="ada"))
+    info = await act(operations, stream.INFO, WhichStream(user="ada"))
     assert info.user is not None
     assert (info.message_ids, info.user.new_ids) == (4, 2)
     assert info.user.max_new_ids == operations.settings.message_ids_per_user
 
 
 async def test_an_empty_database_has_no_oldest_message(operations: Operations) -> None:
-    info = await stream.INFO.run(operations, WhichStream())
+    info = await act(operations, stream.INFO, WhichStream())
     assert (info.last, info.rows, info.oldest_at) == (0, 0, None)
 
 
@@ -96,7 +98,7 @@ async def test_a_users_stream_has_the_rows_of_everyone_and_not_of_others(
     await keep(operations, bob, key="theme")
     await keep(operations, EVERYONE)
     await keep(operations, bob)
-    info = await stream.INFO.run(operations, WhichStream(user="ada"))
+    info = await act(operations, stream.INFO, WhichStream(user="ada"))
     assert info.user is not None
     assert (info.user.rows, info.user.head, info.user.keys, info.user.floor) == (2, 3, 1, 0)
     assert [row.offset for row in await rows(operations, user="ada")] == [1, 3]
@@ -110,7 +112,7 @@ async def test_what_devices_and_the_backend_keep_is_counted_apart(operations: Op
     for more in ({}, {"key": "volume"}, {"key": "mute"}):
         await keep(operations, ada, source_device=7, **more)
     await keep(operations, EVERYONE)
-    info = await stream.INFO.run(operations, WhichStream(user="ada"))
+    info = await act(operations, stream.INFO, WhichStream(user="ada"))
     assert info.user is not None
     assert (info.user.rows, info.user.keys) == (8, 3)
     assert info.user.of_backend == Budget(rows=3, keys=1)
@@ -124,7 +126,7 @@ async def test_floors_are_those_that_retention_raised(operations: Operations) ->
     log = operations.running_node().log
     while (await log.prune()).more:
         pass
-    info = await stream.INFO.run(operations, WhichStream(user="ada"))
+    info = await act(operations, stream.INFO, WhichStream(user="ada"))
     assert info.user is not None
     assert (info.user.floor, info.user.rows, info.user.head) == (2, 10, 12)
     assert (info.users_with_floor, info.everyone_floor) == (1, 0)
@@ -154,7 +156,7 @@ async def test_a_cursor_of_an_older_epoch_is_stale(operations: Operations) -> No
     ada, number = await add(operations), await device(operations)
     offset = await keep(operations, ada)
     await acknowledge(operations, ada, number, offset)
-    await stream.RESET.run(operations, NoArguments())
+    await act(operations, stream.RESET, NoArguments())
     [found] = await standings(operations)
     assert found.stale
     assert found.lag is None
@@ -195,11 +197,11 @@ async def test_many_rows_come_in_pages(operations: Operations) -> None:
     ada = await add(operations)
     log = operations.running_node().log
     await log.append([Append(ada, "note.text", b"1")] * (PAGE_ROWS + 1))
-    first = await stream.SHOW.run(operations, WhichRows(user="ada"))
+    first = await act(operations, stream.SHOW, WhichRows(user="ada"))
     assert (len(first.rows), first.more) == (PAGE_ROWS, True)
-    rest = await stream.SHOW.run(operations, WhichRows(user="ada", after=first.rows[-1].offset))
+    rest = await act(operations, stream.SHOW, WhichRows(user="ada", after=first.rows[-1].offset))
     assert (len(rest.rows), rest.more) == (1, False)
-    exact = await stream.SHOW.run(operations, WhichRows(user="ada", after=1))
+    exact = await act(operations, stream.SHOW, WhichRows(user="ada", after=1))
     assert (len(exact.rows), exact.more) == (PAGE_ROWS, False)
 
 
@@ -209,10 +211,10 @@ async def test_large_rows_come_in_pages_of_one_at_least(
     ada = await add(operations)
     for _ in range(3):
         await keep(operations, ada, payload=b'"%b"' % (b"x" * 100))
-    monkeypatch.setattr(stream, "PAGE_BYTES", 250)
-    first = await stream.SHOW.run(operations, WhichRows(user="ada"))
+    monkeypatch.setattr(actions, "PAGE_BYTES", 250)
+    first = await act(operations, stream.SHOW, WhichRows(user="ada"))
     assert (len(first.rows), first.more) == (2, True)
-    monkeypatch.setattr(stream, "PAGE_BYTES", 1)
+    monkeypatch.setattr(actions, "PAGE_BYTES", 1)
     assert len(await rows(operations, user="ada")) == 1
 
 
@@ -225,7 +227,7 @@ async def test_what_has_expired_is_not_shown(operations: Operations) -> None:
 @pytest.mark.parametrize("command", ["stream.info", "stream.show"])
 async def test_an_unknown_user_is_not_found(operations: Operations, command: str) -> None:
     with pytest.raises(Problem) as caught:
-        await command_named(command).run_json(operations, {"user": "bob"})
+        await action_named(command).run_json(operations, {"user": "bob"})
     assert caught.value.code == "user_not_found"
 
 
@@ -236,7 +238,7 @@ async def test_a_reset_begins_a_new_epoch_and_closes_every_connection(
     await keep(operations, ada)
     before = operations.running_node().log.epoch
     connection = connect(ada, number)
-    done = await stream.RESET.run(operations, NoArguments())
+    done = await act(operations, stream.RESET, NoArguments())
     assert (done.before, done.connections_closed) == (before, 1)
     assert done.epoch == operations.running_node().log.epoch != before
     assert connection.closing is not None
@@ -247,10 +249,10 @@ async def test_a_reset_begins_a_new_epoch_and_closes_every_connection(
 async def test_without_a_server_a_reset_does_the_same(operations: Operations) -> None:
     before = operations.running_node().log.epoch
     offline = replace(operations, node=None, url=None)
-    done = await stream.RESET.run(offline, NoArguments())
+    done = await act(offline, stream.RESET, NoArguments())
     assert done.before == before != done.epoch
     assert done.connections_closed == 0
-    assert (await stream.INFO.run(offline, WhichStream())).epoch == done.epoch
+    assert (await act(offline, stream.INFO, WhichStream())).epoch == done.epoch
 
 
 async def test_looking_without_a_server_changes_nothing(operations: Operations) -> None:
@@ -258,6 +260,6 @@ async def test_looking_without_a_server_changes_nothing(operations: Operations) 
     offline = replace(operations, node=None, url=None)
     guard = operations.settings.data_dir / "streams.guard"
     before = guard.read_bytes()
-    await stream.INFO.run(offline, WhichStream(user="ada"))
-    await stream.SHOW.run(offline, WhichRows(user="ada"))
+    await act(offline, stream.INFO, WhichStream(user="ada"))
+    await act(offline, stream.SHOW, WhichRows(user="ada"))
     assert guard.read_bytes() == before

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from app.cli.main import commands
+from app.cli.main import Deferred, commands
 from tests.docs.pages import ROOT, Page, all_pages, page
 
 PAGES = all_pages()
@@ -65,7 +65,7 @@ def find(words: list[str]) -> tuple[click.Command, list[str]]:
     while isinstance(command, click.Group):
         found = command.commands.get(rest[0])
         assert found is not None, f"there is no command {' '.join(words)}"
-        command, rest = found, rest[1:]
+        command, rest = found.load() if isinstance(found, Deferred) else found, rest[1:]
     return command, rest
 
 

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from app.control.server import SOCKET_NAME
+from app.control.address import SOCKET_NAME
 from app.storage.database import DATABASE_NAME
 from tests.process.conftest import Start
 from tests.process.server import ServerProcess

@@ -11,7 +11,7 @@ import pytest
 from serving import PATIENCE, Peer
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from app.control.server import SOCKET_NAME
+from app.control.address import SOCKET_NAME
 from app.storage.database import DATABASE_NAME
 from tests.process.conftest import Start
 from tests.process.server import Program, ServerProcess, StoppablePeer

@@ -1,0 +1,84 @@
+"""What a command is: its name, what it takes and what it returns; nothing here runs one.
+
+A command goes to the running server in a moment, so whatever describes commands imports neither the
+database nor the web server (a test holds that).
+"""
+
+from enum import Enum
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from app.base.errors import Problem
+
+NO_SERVER: Final = "This needs a running server, and none uses this data folder."
+
+MAX_ID: Final = (1 << 63) - 1
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+"""A row's number; SQLite has no larger one."""
+
+
+class Arguments(BaseModel):
+    """Base of what commands take; its errors show no values, since some are passwords."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class NoArguments(Arguments):
+    """The arguments of a command that takes none."""
+
+
+class Result(BaseModel):
+    """Base of what commands return; a caller ignores fields that only a newer server has."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Offline(Enum):
+    """What a command needs when no server runs."""
+
+    NEVER = "it needs a server"
+    EXISTING = "it needs a data folder that has been used"
+    CREATES = "it makes the data folder if there is none"
+
+
+A = TypeVar("A", bound=Arguments)
+R = TypeVar("R")
+
+
+class Command(Generic[A, R]):
+    """A command: its name, its arguments and its result; app/control/actions has what it does."""
+
+    def __init__(
+        self, name: str, arguments: type[A], result: Any, *, offline: Offline = Offline.EXISTING
+    ) -> None:
+        self.name = name
+        self.offline = offline
+        self._arguments = arguments
+        self._result: TypeAdapter[R] = TypeAdapter(result)
+
+    def read_arguments(self, arguments: object) -> A:
+        """Return arguments that came as JSON; raise Problem `invalid_arguments` for others."""
+        try:
+            return self._arguments.model_validate(arguments)
+        except ValidationError as error:
+            raise Problem(400, "invalid_arguments", _sentence(error)) from None
+
+    def result_json(self, result: R) -> Any:
+        """Return the result as objects for JSON."""
+        return self._result.dump_python(result, mode="json")
+
+    def read_result(self, result: object) -> R:
+        """Return the result that came as JSON; raise Problem when it has another shape."""
+        try:
+            return self._result.validate_python(result)
+        except ValidationError:
+            raise Problem(
+                500, "version_mismatch", "The server is of another version; restart it."
+            ) from None
+
+
+def _sentence(error: ValidationError) -> str:
+    fault = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']}." if where else f"{fault['msg']}."
