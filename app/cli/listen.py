@@ -145,8 +145,9 @@ class _Place(click.ParamType[Place]):
 def listen(data_dir: str | None, **given: Any) -> None:
     """Be a device: print what arrives, send what is typed.
 
-    A typed line goes to the user's other devices as a `note.text`; a line that is a JSON object
-    with a `type` goes as it is. Ctrl-C ends it.
+    A typed line goes to the user's other devices as a `note.text`; a line that begins
+    with { is a message of yours, a JSON object with a `type`, and goes as it is; a space before it
+    makes it text. Ctrl-C ends it.
 
     With --from it comes back with its position, so that it misses nothing while it is away. It
     begins at `live` with what comes from now on, after the `latest` values; at `cursor` with what

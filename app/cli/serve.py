@@ -4,8 +4,10 @@ import asyncio
 import logging
 import os
 import shlex
+import shutil
 import sys
 import threading
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -29,6 +31,8 @@ else:
     _LOOP_FACTORY = uvloop.new_event_loop
 
 FIRST_ADMIN = "admin"
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
 
 LEFTOVER_SECONDS: Final = 1.0
 """Time for tasks and threads of features to end after the server has stopped."""
@@ -97,10 +101,12 @@ async def _announce(serving: Serving, settings: Settings, as_json: bool) -> None
     click.echo(f"Switchboard {VERSION} serves {serving.url}")
     if password:
         click.echo(f"First start: user {FIRST_ADMIN} has the password {password}")
-        click.echo("It is shown this once; `users passwd` sets another.")
+        another = command_line(settings, "users", "passwd", FIRST_ADMIN)
+        click.echo(f"It is shown this once; another: {another}")
     elif not await serving.accounts.list_users():
-        click.echo(f"There are no users yet. An admin: {add_command(settings)} --admin")
-    click.echo(f"Add a user: {add_command(settings)}")
+        admin = command_line(settings, "users", "add", "HANDLE", "--admin")
+        click.echo(f"There are no users yet. An admin: {admin}")
+    click.echo(f"Add a user: {command_line(settings, 'users', 'add', 'HANDLE')}")
 
 
 async def _first_admin(serving: Serving, settings: Settings) -> str | None:
@@ -115,8 +121,26 @@ async def _first_admin(serving: Serving, settings: Settings) -> str | None:
     return password
 
 
-def add_command(settings: Settings) -> str:
-    """Return the command that adds a user to this data folder."""
-    default = OPTIONS["data_dir"].default
-    where = f" --data-dir {shlex.quote(str(settings.data_dir))}"
-    return f"python -m app users add HANDLE{'' if settings.data_dir == default else where}"
+def command_line(settings: Settings, *words: str) -> str:
+    """Return the words as a command for this data folder that can be pasted into a shell here."""
+    script = _ROOT / "scripts" / "switchboard"
+    default = Path(str(OPTIONS["data_dir"].default))
+    if Path(sys.prefix).resolve() == (_ROOT / ".venv").resolve() and script.is_file():
+        program = [_shown(script)]
+        default = _ROOT / default
+    else:
+        program = [_python(), "-m", "app"]
+    folder = settings.data_dir
+    is_default = folder.absolute() == default.absolute()
+    where = [] if is_default else ["--data-dir", str(folder)]
+    return shlex.join([*program, *words, *where])
+
+
+def _shown(script: Path) -> str:
+    here = Path.cwd()
+    return f"./{script.relative_to(here)}" if script.is_relative_to(here) else str(script)
+
+
+def _python() -> str:
+    """Return the shortest name of this Python: without its environment, `python` is another one."""
+    return "python" if shutil.which("python") == sys.executable else sys.executable

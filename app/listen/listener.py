@@ -13,7 +13,16 @@ from typing import Any, Final, Protocol
 import aiohttp
 import orjson
 
-from app.listen.recovery import PLAIN, Kept, Progress, Retry, Start, Typed, older_follow
+from app.listen.recovery import (
+    PLAIN,
+    Kept,
+    NoMessage,
+    Progress,
+    Retry,
+    Start,
+    Typed,
+    older_follow,
+)
 from app.listen.signing import ListenEnded, open_session, unreachable
 from app.protocol.close import SESSION_EXPIRED
 from app.protocol.position import Position
@@ -259,11 +268,20 @@ class Listener:
             await self._send_unanswered(socket)
             while True:
                 if self._unsent is None:
-                    self._unsent = self._typed.message_of(await self._next_line())
+                    self._unsent = await self._next_message()
                 if self._unsent is not None:
                     if not self._typed.has_to_wait(self._unsent):
                         await socket.send_str(self._unsent)
                     self._unsent = None
+
+    async def _next_message(self) -> str | None:
+        """Wait for a typed line and return the message for it; None if there is none to send."""
+        line = await self._next_line()
+        try:
+            return self._typed.message_of(line)
+        except NoMessage as reason:
+            self._screen.state(str(reason))
+            return None
 
     async def _send_held(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Send the notes for which the server had no space again, when it said it would have."""

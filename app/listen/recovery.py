@@ -4,7 +4,6 @@
 `Retry` how long to wait before the next attempt. Nothing here does I/O.
 """
 
-import contextlib
 import random
 import secrets
 from collections.abc import Callable, Mapping
@@ -156,6 +155,13 @@ _REFUSALS: Final = {
 """Sentences for answers after which a person must know whether something was done."""
 
 
+class NoMessage(Exception):
+    """A typed line is not sent; prints as a sentence."""
+
+    def __str__(self) -> str:
+        return f"Not sent: {self.args[0]}. Begin the line with a space to send it as text."
+
+
 class Typed:
     """Turns typed lines into messages, and keeps the durable ones until the server has answered.
 
@@ -183,16 +189,21 @@ class Typed:
     def message_of(self, line: str) -> str | None:
         """Return the message to send for a line: the line if it is one, else a note to the others.
 
-        Returns None for a blank line.
+        Returns None for a blank line. Raises NoMessage for a line that begins like a message and
+        is none: sent as a note, it would only look as if it had done what it says.
         """
         text = line.strip()
         if not text:
             return None
-        with contextlib.suppress(orjson.JSONDecodeError):
+        if not line.startswith("{"):
+            return self._note(text)
+        try:
             record = orjson.loads(text)
-            if isinstance(record, dict) and isinstance(record.get("type"), str):
-                return text
-        return self._note(text)
+        except orjson.JSONDecodeError as error:
+            raise NoMessage(f"it is not JSON ({error})") from None
+        if not isinstance(record.get("type"), str):
+            raise NoMessage('a message has a "type", a string')
+        return text
 
     def answer(self, message: dict[str, Any]) -> str | None:
         """Return a sentence about the answer to a note; None for any other message."""

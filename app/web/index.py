@@ -52,7 +52,7 @@ _PAGE: Final = Template("""<!doctype html>
 <h2>The socket</h2>
 <pre>$socket</pre>
 $app<h2>Add a user, sign in</h2>
-<pre>python -m app users add HANDLE
+<pre>./scripts/switchboard users add HANDLE
 POST $login
 {"user_handle": "…", "password": "…", "device_uuid": "…", "device_type": "web"}</pre>
 <p>The answer has a token for <code>Authorization: Bearer …</code>, and a cookie for browsers.</p>

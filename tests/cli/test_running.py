@@ -13,7 +13,7 @@ import jwt
 import pytest
 import trustme
 
-from tests.cli.conftest import PASSWORD, CommandLine, Process, Served, Spawn
+from tests.cli.conftest import PASSWORD, ROOT, CommandLine, Process, Served, Spawn
 
 pytestmark = pytest.mark.process
 
@@ -220,10 +220,29 @@ def test_without_a_terminal_the_first_start_makes_no_user_and_says_how(
 ) -> None:
     server = spawn("serve", "--port", "0", "--data-dir", str(run.data_dir))
     assert server.line().startswith("Switchboard ")
-    assert f"users add HANDLE --data-dir {run.data_dir} --admin" in server.line()
+    assert f"users add HANDLE --admin --data-dir {run.data_dir}" in server.line()
     assert run.json("users", "list") == []
     assert server.interrupt(signal.SIGTERM) == 0
     assert run.json("users", "list") == []
+
+
+def test_the_commands_that_a_start_prints_can_be_pasted(run: CommandLine, spawn: Spawn) -> None:
+    server = spawn("serve", "--port", "0", "--data-dir", str(run.data_dir))
+    server.line()
+    for handle, line in (("ada", server.line()), ("bob", server.line())):
+        command = line.rpartition(": ")[2].replace("HANDLE", handle)
+        subprocess.run(
+            f"{command} --password-stdin",
+            shell=True,  # as a person does
+            cwd=ROOT,
+            input=PASSWORD,
+            text=True,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    listed = run.json("users", "list")
+    assert [(user["handle"], user["roles"]) for user in listed] == [("ada", ["admin"]), ("bob", [])]
+    assert server.interrupt(signal.SIGTERM) == 0
 
 
 def test_on_a_terminal_the_first_start_makes_an_admin_who_can_sign_in(

@@ -51,7 +51,7 @@ async def sent(world: World, line: str) -> dict[str, Any]:
     return message
 
 
-@pytest.mark.parametrize("line", ["Dinner!", "[1, 2]", '{"a": 1}', '{"type": 7}', "{", "3"])
+@pytest.mark.parametrize("line", ["Dinner!", "[1, 2]", '"type"', "[off] to bed", "3"])
 async def test_a_line_that_is_no_message_goes_to_the_others_as_a_note(
     world: World, line: str
 ) -> None:
@@ -62,6 +62,31 @@ async def test_a_line_that_is_no_message_goes_to_the_others_as_a_note(
 
 async def test_a_line_that_is_a_message_goes_as_it_is(world: World) -> None:
     assert await sent(world, '{"type": "ping", "id": "7"}') == {"type": "ping", "id": "7"}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "it is not JSON"),
+        ('{"type": "note.text", "payload": {"text": "hi"}', "it is not JSON"),
+        ("{'type': 'ping'}", "it is not JSON"),
+        ('{"type": "ping"} {"type": "ping"}', "it is not JSON"),
+        ('{"a": 1}', 'a message has a "type"'),
+        ('{"type": 7}', 'a message has a "type"'),
+    ],
+)
+async def test_a_line_that_begins_like_a_message_and_is_none_is_not_sent(
+    world: World, line: str, reason: str
+) -> None:
+    world.lines.put_nowait(line)
+    assert (await sent(world, "x"))["payload"]["payload"] == {"text": "x"}
+    [told] = [state for state in world.screen.states if state.startswith("Not sent: ")]
+    assert reason in told
+    assert told.endswith(" Begin the line with a space to send it as text.")
+
+
+async def test_a_line_after_a_space_is_text_whatever_it_looks_like(world: World) -> None:
+    assert (await sent(world, " {:-)"))["payload"]["payload"] == {"text": "{:-)"}
 
 
 async def test_an_empty_line_is_not_sent(world: World) -> None:

@@ -45,12 +45,6 @@ PAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_LAG: Final = 100_000
 """Messages up to which the lag of a device is counted."""
 
-PAGE_BYTES: Final = 4 * 1024 * 1024
-"""Payload of one answer, more only if one row has more."""
-
-MAX_LAG: Final = 100_000
-"""Messages up to which the lag of a device is counted."""
-
 
 async def _info(operations: Operations, arguments: WhichStream) -> StreamInfo:
     user = await operations.user(arguments.user) if arguments.user is not None else None
