@@ -90,5 +90,10 @@ def _store_of_deletion(fields: Mapping[str, Any]) -> Store:
 
 
 def _check_text(name: str, value: object, limit: int) -> None:
-    if value is not None and (not isinstance(value, str) or not 0 < len(value) <= limit):
+    if value is None:
+        return
+    if not isinstance(value, str) or not 0 < len(value) <= limit:
         raise ValueError(f"{name} is a string of 1 to {limit} characters")
+    # What was no UTF-8 in a header or an argument; no database and no JSON holds it.
+    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValueError(f"{name} is not UTF-8")

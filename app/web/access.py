@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
+from aiohttp.http_exceptions import LineTooLong
 
 from app.base.errors import Problem
 from app.base.logs import clean, fields
@@ -24,6 +25,16 @@ proxy sends a request into a connection that is just being closed."""
 
 LINGERING_SECONDS: Final = 2
 """How long the rest of a body is read after its answer, so that the client can read the answer."""
+
+MAX_URI_BYTES: Final = 8190
+"""Of path and query, as aiohttp and nginx have it by default."""
+
+MAX_FIELD_BYTES: Final = 16_384
+"""Of one header field, name and value: a browser sends the cookies of all programs of a host in
+one, and must not be locked out by theirs."""
+
+_TOO_MANY_FIELDS: Final = "Too many headers received"
+"""What aiohttp says of more than 128 header fields."""
 
 _MAX_METHOD: Final = 20
 _MAX_PATH: Final = 200
@@ -48,21 +59,56 @@ def handler_args(settings: Settings) -> dict[str, Any]:
         "handler_cancellation": False,
         # Bodies are small: ours refuse a compressed one instead of unpacking it.
         "auto_decompress": False,
+        # Unlike each other, these tell which of the two was exceeded.
+        "max_line_size": MAX_URI_BYTES,
+        "max_field_size": MAX_FIELD_BYTES,
     }
 
 
 class MalformedRequest(web.HTTPBadRequest):
-    """The answer of 400 to what is not HTTP; `fault` names the kind of mistake."""
+    """The answer to what aiohttp can't read; `fault` names the kind of mistake."""
+
+    problem = Problem(400, "malformed_request", "The request is not valid HTTP.")
 
     def __init__(self, fault: str) -> None:
-        problem = Problem(400, "malformed_request", "The request is not valid HTTP.")
         super().__init__(
-            text=problem_body(problem).decode(),
+            text=problem_body(self.problem).decode(),
             content_type=PROBLEM_TYPE,
             headers={"Server": SERVER, **SECURITY_HEADERS},
         )
         self.fault = fault
         self.force_close()
+
+
+class UriTooLong(MalformedRequest):
+    """The answer to a path and query that are too long."""
+
+    status_code = 414
+    problem = Problem(
+        414, "uri_too_long", f"Path and query may have {MAX_URI_BYTES} bytes at most."
+    )
+
+
+class HeadersTooLarge(MalformedRequest):
+    """The answer to a header field that is too long, or to too many (RFC 6585, section 5)."""
+
+    status_code = 431
+    problem = Problem(
+        431,
+        "headers_too_large",
+        f"A header field may have {MAX_FIELD_BYTES} bytes at most, and a request 128 of them.",
+    )
+
+
+def refusal_of(error: HttpProcessingError) -> MalformedRequest:
+    """Return the answer to a request that aiohttp can't parse."""
+    fault = type(error).__name__
+    if isinstance(error, LineTooLong):
+        # Its arguments are the beginning of the line and the limit.
+        return UriTooLong(fault) if error.args[1] == MAX_URI_BYTES else HeadersTooLarge(fault)
+    if error.message == _TOO_MANY_FIELDS:
+        return HeadersTooLarge(fault)
+    return MalformedRequest(fault)
 
 
 class AccessLogger(AbstractAccessLogger):
@@ -109,7 +155,7 @@ class ServerLogger(logging.LoggerAdapter[logging.Logger]):
         """Raise MalformedRequest for a parser's error; log a broken body in one short line."""
         error = _error(kwargs.get("exc_info"))
         if isinstance(error, HttpProcessingError):
-            raise MalformedRequest(type(error).__name__)
+            raise refusal_of(error)
         if isinstance(error, web.RequestPayloadError):
             self.warning("malformed request", extra=fields(fault="body"))
         else:
@@ -119,7 +165,7 @@ class ServerLogger(logging.LoggerAdapter[logging.Logger]):
         """Raise MalformedRequest: aiohttp reports other protocols on our port at this level."""
         error = _error(kwargs.get("exc_info"))
         if isinstance(error, HttpProcessingError):
-            raise MalformedRequest(type(error).__name__)
+            raise refusal_of(error)
         super().debug(msg, *args, **kwargs)
 
     def process(

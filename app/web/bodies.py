@@ -111,8 +111,8 @@ def _check_media_type(request: web.Request) -> None:
     given = request.headers.get(hdrs.CONTENT_TYPE)
     if given is not None and given.partition(";")[0].strip().lower() != JSON:
         raise Problem(415, "unsupported_media_type", f"The body has to be {JSON}.")
-    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
-    if encoding.strip().lower() != "identity":
+    encodings = request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower().split(",")
+    if any(encoding.strip() not in ("", "identity") for encoding in encodings):
         raise Problem(415, "unsupported_media_type", "The body must not be compressed.")
 
 

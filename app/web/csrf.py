@@ -47,8 +47,8 @@ async def token_via(request: web.Request) -> Via | None:
 
 def is_foreign(request: web.Request) -> bool:
     """Tell whether a browser says that a page of another origin makes the request."""
-    site = request.headers.get(SEC_FETCH_SITE, "").lower()
-    return site in _FOREIGN_SITES or request_origin(request) in ("allowed", "refused")
+    sites = request.headers.get(SEC_FETCH_SITE, "").lower().replace(" ", "").split(",")
+    return not _FOREIGN_SITES.isdisjoint(sites) or request_origin(request) in ("allowed", "refused")
 
 
 async def may_sign_out_by_get(request: web.Request) -> bool:

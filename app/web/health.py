@@ -73,11 +73,16 @@ def _is_local(request: web.Request, peer: Peer) -> bool:
 
 def _has_token(request: web.Request) -> bool:
     token = request.app[SETTINGS].metrics_token
-    scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    if token is None or scheme.lower() != "bearer":
+    if token is None:
         return False
-    return hmac.compare_digest(
-        given.strip().encode(errors="surrogateescape"), token.get_secret_value().encode()
+    secret = token.get_secret_value().encode()
+    # Another line may be a proxy's.
+    return any(
+        scheme.lower() == "bearer"
+        and hmac.compare_digest(given.strip().encode(errors="surrogateescape"), secret)
+        for scheme, _, given in (
+            line.partition(" ") for line in request.headers.getall(hdrs.AUTHORIZATION, ())
+        )
     )
 
 

@@ -10,10 +10,12 @@ from functools import partial
 from typing import Final
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp_session import AbstractStorage, session_middleware
 
 from app.base.errors import Problem
+from app.requests.reading import refuse_other_encodings, with_whole_fields
 from app.settings import Settings
 from app.web.csrf import refuse_foreign_writes
 from app.web.headers import is_api
@@ -32,6 +34,8 @@ def middlewares(settings: Settings, cookies: AbstractStorage) -> list[Middleware
     """Return the middlewares, the outermost first: it answers what all others raise."""
     return [
         answer_problems,
+        read_whole,
+        refuse_expectations,
         deadline(settings.request_seconds),
         preflight(settings.allowed_origins),
         session_middleware(cookies),
@@ -44,6 +48,37 @@ def chain(middlewares: Sequence[Middleware], handler: Handler) -> Handler:
     for middleware in reversed(middlewares):
         handler = partial(middleware, handler=handler)
     return handler
+
+
+@web.middleware
+async def read_whole(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Have the handler see each header field whole, and no text that is not UTF-8."""
+    refuse_other_encodings(request)
+    return await handler(with_whole_fields(request))
+
+
+async def expect_continue(request: web.Request) -> None:
+    """Ask for the body of a request with `Expect: 100-continue` (RFC 9110, section 10.1.1).
+
+    Another expectation is left to `refuse_expectations`: what is raised here becomes an answer of
+    aiohttp's own.
+    """
+    if request.version >= HttpVersion11 and _expects_continue(request):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # These bytes are no part of the answer.
+        request.writer.output_size = 0
+
+
+@web.middleware
+async def refuse_expectations(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer 417 to an expectation other than 100-continue."""
+    if hdrs.EXPECT in request.headers and not _expects_continue(request):
+        raise web.HTTPExpectationFailed
+    return await handler(request)
+
+
+def _expects_continue(request: web.Request) -> bool:
+    return request.headers.get(hdrs.EXPECT, "").strip().lower() == "100-continue"
 
 
 def deadline(seconds: float) -> Middleware:

@@ -22,7 +22,13 @@ _ABOUT: Final = (
 )
 
 # Problems of every route, of those with a body, and of writes with the cookie.
-_ALWAYS: Final = ("400 malformed_request", "408 request_timeout", "500 internal_error")
+_ALWAYS: Final = (
+    "400 malformed_request",
+    "408 request_timeout",
+    "414 uri_too_long",
+    "431 headers_too_large",
+    "500 internal_error",
+)
 _WITH_BODY: Final = (
     "400 invalid_json",
     "400 invalid_body",

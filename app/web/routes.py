@@ -11,7 +11,7 @@ from app.web import auth, devices, documentation, health, index, messages, users
 from app.web.admin import connections, overview
 from app.web.admin import users as managed_users
 from app.web.headers import allow_origin, harden
-from app.web.middlewares import chain
+from app.web.middlewares import chain, expect_continue
 from app.web.pages import page_or_file
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -39,10 +39,14 @@ def add_routes(
     app.on_response_prepare.append(allow_origin)
     for route in routes:
         chained = chain(middlewares, route.respond)
-        app.router.add_route(route.method, route.path, chained)
+        app.router.add_route(route.method, route.path, chained, expect_handler=expect_continue)
         if route.method == hdrs.METH_GET and route.head:
-            app.router.add_route(hdrs.METH_HEAD, route.path, chained)
-    app.router.add_route("*", "/{path:.*}", chain(middlewares, elsewhere))
+            app.router.add_route(
+                hdrs.METH_HEAD, route.path, chained, expect_handler=expect_continue
+            )
+    app.router.add_route(
+        "*", "/{path:.*}", chain(middlewares, elsewhere), expect_handler=expect_continue
+    )
 
 
 async def elsewhere(request: web.Request) -> web.StreamResponse:

@@ -23,6 +23,7 @@ from app.node.node import Node
 from app.protocol.position import PARAMETERS, PLAIN, Position, Query
 from app.requests.identity import identify
 from app.requests.peer import peer_of
+from app.requests.reading import refuse_other_encodings, with_whole_fields
 from app.settings import Settings
 from app.websocket.tap import Tap
 from app.websocket.wire import Socket, SocketWire, plain_socket
@@ -62,6 +63,7 @@ class Opening:
         The checks come in the order of docs/protocol.md: 426, 503, 403, 401, 400.
         """
         app = self._app
+        request = with_whole_fields(request)
         peer = peer_of(request, app[SETTINGS].trusted_proxies)
         try:
             check_handshake(request)
@@ -150,6 +152,7 @@ def parse_query(request: web.Request) -> Query:
     # memory has room for one thing more.
     if not request.rel_url.raw_query_string:
         return PLAIN
+    refuse_other_encodings(request)
     query = request.query
     instance = query.get("instance")
     if instance is not None and not _INSTANCE.fullmatch(instance):

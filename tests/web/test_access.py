@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from serving import PATIENCE
 
-from app.web.access import ServerLogger, server_log
+from app.web.access import MAX_FIELD_BYTES, ServerLogger, server_log
 from tests.web.api import Api, Start
 
 EVIL = "SECRET-BYTES"
@@ -18,9 +18,35 @@ MALFORMED = [
     pytest.param(f"GET / HTTP/1.1\r\n{EVIL} bad: x\r\n\r\n", id="bad header name"),
     pytest.param(f"GET / HTTP/1.1\r\nHost: x\r\nX: {EVIL}\x00\r\n\r\n", id="bad header value"),
     pytest.param(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {EVIL}\r\n\r\n", id="bad length"),
-    pytest.param(f"GET /{EVIL * 2000} HTTP/1.1\r\nHost: x\r\n\r\n", id="long line"),
-    pytest.param("GET / HTTP/1.1\r\n" + f"{EVIL}: x\r\n" * 200 + "\r\n", id="many headers"),
     pytest.param(f"\x16\x03\x01\x02{EVIL}\r\n\r\n", id="TLS on a plain port"),
+]
+
+
+def with_fields(*lines: str) -> str:
+    return "\r\n".join(("GET /v1/auth/session HTTP/1.1", "Host: x", *lines, "", ""))
+
+
+TOO_LARGE = [
+    pytest.param(
+        f"GET /{EVIL * 1000} HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long", id="long path"
+    ),
+    pytest.param(
+        f"GET /?q={EVIL * 1000} HTTP/1.1\r\nHost: x\r\n\r\n", 414, "uri_too_long", id="long query"
+    ),
+    pytest.param(with_fields(f"X: {EVIL * 1500}"), 431, "headers_too_large", id="long value"),
+    pytest.param(with_fields(f"{EVIL * 1500}: x"), 431, "headers_too_large", id="long name"),
+    pytest.param(
+        with_fields(f"Cookie: a={EVIL * 1500}"), 431, "headers_too_large", id="long cookies"
+    ),
+    pytest.param(
+        with_fields(f"Authorization: /{EVIL * 1500}"), 431, "headers_too_large", id="slash in value"
+    ),
+    pytest.param(
+        with_fields(*(f"{EVIL}{number}: x" for number in range(200))),
+        431,
+        "headers_too_large",
+        id="many fields",
+    ),
 ]
 
 
@@ -34,23 +60,35 @@ async def raw(api: Api, text: str) -> str:
     return answer.decode("latin-1")
 
 
-@pytest.mark.parametrize("text", MALFORMED)
+@pytest.mark.parametrize(
+    ("text", "status", "code"),
+    [
+        *(pytest.param(*one.values, 400, "malformed_request", id=str(one.id)) for one in MALFORMED),
+        *TOO_LARGE,
+    ],
+)
 async def test_a_malformed_request_costs_one_line_and_gets_none_of_its_bytes_back(
-    api: Api, caplog: pytest.LogCaptureFixture, text: str
+    api: Api, caplog: pytest.LogCaptureFixture, text: str, status: int, code: str
 ) -> None:
     with caplog.at_level(logging.INFO):
         answer = await raw(api, text)
     head, _, body = answer.partition("\r\n\r\n")
-    assert head.startswith(("HTTP/1.0 400", "HTTP/1.1 400"))
+    assert head.startswith((f"HTTP/1.0 {status}", f"HTTP/1.1 {status}"))
     assert "application/problem+json" in head
     assert "Server: Switchboard" in head
-    assert '"code":"malformed_request"' in body
+    assert f'"code":"{code}"' in body
     assert EVIL not in answer
     assert len(caplog.records) == 1
     assert caplog.records[0].getMessage() == "malformed request"
     assert caplog.records[0].exc_info is None
     assert EVIL not in str(caplog.records[0].__dict__)
     assert caplog.records[0].__dict__["fields"]["address"] == "127.0.0.1"
+
+
+async def test_other_programs_cookies_of_16_kb_lock_nobody_out(api: Api) -> None:
+    cookies = f"other={'x' * (MAX_FIELD_BYTES - 100)}"
+    answer = await api.http.get("/v1/auth/session", headers={"Cookie": cookies})
+    assert (await answer.json())["code"] == "unauthorized"
 
 
 @pytest.mark.parametrize("path", ["/v1/auth/login", "/nothing", "/health"])

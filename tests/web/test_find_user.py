@@ -78,10 +78,10 @@ async def test_a_disabled_user_is_found_and_a_deleted_one_is_not(backend: Shop) 
         ("handle=", (404, "user_not_found")),
         ("handle=nobody", (404, "user_not_found")),
         ("handle=1", (404, "user_not_found")),
-        ("handle=%ED%A0%80", (404, "user_not_found")),
+        ("handle=%ED%A0%80", (400, "malformed_request")),
         ("iss=&sub=", (404, "user_not_found")),
-        ("iss=%ED%A0%80&sub=%00", (404, "user_not_found")),
-        (f"iss={outside.ISSUER}&sub=%FF", (404, "user_not_found")),
+        ("iss=%ED%A0%80&sub=%00", (400, "malformed_request")),
+        (f"iss={outside.ISSUER}&sub=%FF", (400, "malformed_request")),
     ],
 )
 async def test_what_names_nobody_is_refused(
