@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import SecretStr, ValidationError, model_validator
+from pydantic import SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.base.errors import SettingsError, sentence
@@ -302,6 +302,15 @@ class Settings(BaseSettings):
         ge=0,
         le=3600,
     )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _named_in_utf8(cls, folder: Path) -> Path:
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            raise ValueError("the name of the folder has to be UTF-8, as SQLite wants it") from None
+        return folder
 
     @model_validator(mode="after")
     def _certificate_and_key(self) -> "Settings":

@@ -34,8 +34,14 @@ def password_from(stdin: bool, *, confirm: bool) -> str:
 
 
 def first_line(what: str) -> str:
-    """Return the first line of standard input without its end; raise UsageError if it is empty."""
-    line = _read_line().rstrip("\r\n")
+    """Return the first line of standard input without its end.
+
+    Raises UsageError if it is empty or not UTF-8: read as anything else it would be another text.
+    """
+    try:
+        line = _read_line().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise click.UsageError(f"The {what} on standard input is not UTF-8.") from None
     if not line:
         raise click.UsageError(f"There is no {what} on standard input.")
     return line
@@ -53,7 +59,13 @@ def _read_line() -> str:
         if not byte:
             break
         line += byte
-    return line.decode("utf-8", "replace")
+    # Some programs begin what they write with a byte order mark.
+    return line.decode("utf-8-sig")
+
+
+def whole_input() -> str:
+    """Return all of standard input; raise UnicodeDecodeError if it is not UTF-8."""
+    return sys.stdin.buffer.read().decode("utf-8-sig")
 
 
 class Keyboard:
@@ -77,7 +89,10 @@ class Keyboard:
             reader.start()
 
     async def line(self) -> str:
-        """Wait for the next line, for ever after the last one; return it without its end."""
+        """Wait for the next line, for ever after the last one; return it without its end.
+
+        Bytes that are not UTF-8 stand in it as halves of surrogate pairs.
+        """
         line = await self._lines.get()
         self._places.release()
         return line
@@ -113,11 +128,11 @@ def _lines(descriptor: int) -> Iterator[str]:
     while chunk := _read_some(descriptor):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
-            yield line.decode("utf-8", "replace")
+            yield line.decode("utf-8", "surrogateescape")
         if len(rest) > _MAX_LINE_BYTES:
             return
     if rest:
-        yield rest.decode("utf-8", "replace")
+        yield rest.decode("utf-8", "surrogateescape")
 
 
 def _read_some(descriptor: int) -> bytes:

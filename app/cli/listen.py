@@ -189,6 +189,9 @@ async def _listen_elsewhere(options: Options, url: str) -> None:
         return await _run(options, Access(url, token, tls, partial(_newer_token, options)))
     if options.handle is None:
         raise click.UsageError("Give a HANDLE to sign in with, or a --token-file.")
+    for what, text in (("HANDLE", options.handle), ("--device", options.device)):
+        if not _is_utf8(text):
+            raise click.UsageError(f"{what} is not UTF-8.")
     password = password_from(options.password_stdin, confirm=False)
     credentials = Credentials(options.handle, password, options.uuid, _DEVICE_TYPE, options.device)
     token = await sign_in(url, tls, credentials)
@@ -253,7 +256,7 @@ def _new_token(options: Options, handle: str) -> NewToken:
 
 def _given_token(options: Options) -> str | None:
     if options.token_file is not None:
-        token = options.token_file.read_text(encoding="utf-8").strip()
+        token = options.token_file.read_text(encoding="utf-8-sig", errors="replace").strip()
     else:
         token = os.environ.get(TOKEN_VARIABLE, "").strip() if options.handle is None else ""
     return token or None
@@ -265,6 +268,14 @@ def _newer_token(options: Options) -> str | None:
         return _given_token(options) if options.token_file is not None else None
     except OSError:
         return None
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _base(url: str) -> str:

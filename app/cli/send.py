@@ -1,11 +1,11 @@
 """`send`: a message from the operator or the application's backend."""
 
-import sys
 from typing import Any, get_args
 
 import click
 import orjson
 
+from app.cli.input import whole_input
 from app.cli.output import print_json
 from app.cli.running import ROW_NUMBER, output_options, perform
 from app.control import send as control
@@ -111,15 +111,21 @@ def _keep(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _payload(argument: str) -> Any:
-    text = sys.stdin.read() if argument == "-" else argument
     try:
+        text = whole_input() if argument == "-" else argument
         payload = orjson.loads(text)
         # Refuses what a receiver would read as another value, such as integers above 64 bits.
         decode(f'{{"type":"payload","payload":{text}}}')
-    except (orjson.JSONDecodeError, MessageError) as error:
-        reason = "it is not JSON" if isinstance(error, orjson.JSONDecodeError) else str(error)
+    except (UnicodeDecodeError, orjson.JSONDecodeError, MessageError) as error:
+        reason = _reason(error)
         raise click.BadParameter(f"{reason}.", param_hint="PAYLOAD_JSON") from None
     return payload
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    return "it is not JSON" if isinstance(error, orjson.JSONDecodeError) else str(error)
 
 
 def _sentence(result: SendResult, *, deletion: bool) -> str:

@@ -7,6 +7,7 @@ database nor the web server (a test holds that).
 from enum import Enum
 from typing import Annotated, Any, Final, Generic, TypeVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from app.base.errors import Problem
@@ -22,6 +23,14 @@ class Arguments(BaseModel):
     """Base of what commands take; its errors show no values, since some are passwords."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    def refuse_other_encodings(self) -> None:
+        """Raise Problem `invalid_arguments` if a text, as of a command line, was not UTF-8."""
+        for name, value in self.model_dump().items():
+            try:
+                orjson.dumps(value)
+            except orjson.JSONEncodeError:
+                raise Problem(400, "invalid_arguments", f"{name} is not UTF-8.") from None
 
 
 class NoArguments(Arguments):

@@ -18,9 +18,10 @@ _RETRY_SECONDS: Final = 0.05
 async def perform(settings: Settings, command: Command[A, R], arguments: A) -> R:
     """Have the command run, by the server or here, and return its result.
 
-    Raises Problem as the command does, NoServer, and DataDirBusy when the folder is locked for
-    more than WAIT_SECONDS by a process that takes no commands.
+    Raises Problem as the command does and for a text that is not UTF-8, NoServer, and DataDirBusy
+    when the folder is locked for more than WAIT_SECONDS by a process that takes no commands.
     """
+    arguments.refuse_other_encodings()
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:

@@ -155,11 +155,14 @@ _REFUSALS: Final = {
 """Sentences for answers after which a person must know whether something was done."""
 
 
+_AS_TEXT: Final = "; begin the line with a space to send it as text"
+
+
 class NoMessage(Exception):
     """A typed line is not sent; prints as a sentence."""
 
     def __str__(self) -> str:
-        return f"Not sent: {self.args[0]}. Begin the line with a space to send it as text."
+        return f"Not sent: {self.args[0]}."
 
 
 class Typed:
@@ -195,14 +198,16 @@ class Typed:
         text = line.strip()
         if not text:
             return None
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise NoMessage("it is not UTF-8")
         if not line.startswith("{"):
             return self._note(text)
         try:
             record = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            raise NoMessage(f"it is not JSON ({error})") from None
+            raise NoMessage(f"it is not JSON ({error}){_AS_TEXT}") from None
         if not isinstance(record.get("type"), str):
-            raise NoMessage('a message has a "type", a string')
+            raise NoMessage(f'a message has a "type", a string{_AS_TEXT}')
         return text
 
     def answer(self, message: dict[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ The models of single requests and answers stand beside their handlers.
 """
 
 import asyncio
+import codecs
 from typing import Annotated, Any, Final, TypeVar
 
 import orjson
@@ -79,7 +80,7 @@ async def read_exact(request: web.Request) -> dict[str, Any]:
     """
     raw = await _read(request)
     value = _object(raw)
-    text = raw.decode()
+    text = raw.decode("utf-8-sig")
     for found in wide_integers(text) if may_have_wide_integer(text) else ():
         if found:
             raise InvalidBody("An integer in the body does not fit into 64 bits.")
@@ -98,7 +99,8 @@ def parse(model: type[B], value: object) -> B:
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        value = orjson.loads(raw)
+        # RFC 8259, section 8.1, lets a parser ignore a byte order mark; some programs write one.
+        value = orjson.loads(raw.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise Problem(400, "invalid_json", f"The body is not valid JSON at {where}.") from None

@@ -82,7 +82,13 @@ async def test_a_line_that_begins_like_a_message_and_is_none_is_not_sent(
     assert (await sent(world, "x"))["payload"]["payload"] == {"text": "x"}
     [told] = [state for state in world.screen.states if state.startswith("Not sent: ")]
     assert reason in told
-    assert told.endswith(" Begin the line with a space to send it as text.")
+    assert told.endswith("; begin the line with a space to send it as text.")
+
+
+async def test_a_line_that_is_not_utf8_is_not_sent(world: World) -> None:
+    world.lines.put_nowait(b"caf\xe9".decode("utf-8", "surrogateescape"))
+    assert (await sent(world, "x"))["payload"]["payload"] == {"text": "x"}
+    assert "Not sent: it is not UTF-8." in world.screen.states
 
 
 async def test_a_line_after_a_space_is_text_whatever_it_looks_like(world: World) -> None:

@@ -119,3 +119,10 @@ async def test_a_compressed_body_is_refused_and_not_unpacked(api: Api) -> None:
     bomb = gzip.compress(b"[" + b"0," * 4_000_000 + b"0]")
     body = await refused(api, bomb[:16_000], {**JSON, "Content-Encoding": "gzip"})
     assert (body["status"], body["code"]) == (415, "unsupported_media_type")
+
+
+async def test_a_byte_order_mark_before_json_is_ignored(api: Api) -> None:
+    body = b'\xef\xbb\xbf{"user_handle": "ada", "password": "wrong password"}'
+    headers = {"Content-Type": "application/json"}
+    response = await api.http.post("/v1/auth/login", data=body, headers=headers)
+    assert (await problem(response))["code"] == "invalid_body"
