@@ -95,6 +95,7 @@ class Metrics(Collector):
         self.lag = Histogram(LAG_BUCKETS)
         self._handlers: dict[str, Histogram] = {}
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._tallies: dict[str, tuple[str, str, Callable[[], Mapping[str, int]]]] = {}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -104,6 +105,12 @@ class Metrics(Collector):
     def watch(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Show what `read` returns as the gauge `switchboard_NAME`."""
         self._gauges[name] = (description, read)
+
+    def tally(
+        self, name: str, description: str, label: str, read: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """Show the counts that `read` returns, by label, as `switchboard_NAME_total`."""
+        self._tallies[name] = (description, label, read)
 
     def handler_took(self, prefix: str, seconds: float) -> None:
         """Count a handler of a feature, which had to wait for something."""
@@ -116,6 +123,8 @@ class Metrics(Collector):
         """Yield every metric as it is now."""
         for name, (description, read) in self._gauges.items():
             yield GaugeMetricFamily(f"switchboard_{name}", description, value=read())
+        for name, (description, label, tally) in self._tallies.items():
+            yield _labelled(name, description, label, tally())
         yield CounterMetricFamily(
             "switchboard_connections_accepted", "WebSockets accepted.", value=self.accepted
         )

@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, select, update
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.base.errors import SettingsError, StorageUnavailable
@@ -28,6 +29,7 @@ from app.base.metrics import Metrics
 from app.base.systemd import notify
 from app.base.tasks import complete
 from app.storage import sums
+from app.storage.faults import Faults
 from app.storage.files import DatabaseFiles
 from app.storage.schema import meta
 from app.storage.worker import Worker
@@ -84,6 +86,7 @@ class Database:
         self._inspections = Worker(
             _plain_engine(files, 1, busy_milliseconds), 1, "BEGIN", files.check
         )
+        self.faults = Faults()
         self._inspecting: Any = None
         self._writing = asyncio.Lock()
         self._anchor: sqlite3.Connection | None = None
@@ -121,12 +124,25 @@ class Database:
             "1 if the database's files are in their place, 0 if they are gone.",
             lambda: self.fault is None,
         )
+        self.faults.show_on(metrics)
 
     async def watch(self) -> None:
-        """Look at the files from time to time, until cancelled."""
+        """Look at the files from time to time, until cancelled.
+
+        After a fault it also tries to write, so that the server knows when the storage works again
+        although it was told to store nothing meanwhile.
+        """
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             await asyncio.to_thread(self._files.look)
+            if self.faults.current is not None and self.fault is None:
+                await self._try_to_write()
+
+    async def _try_to_write(self) -> None:
+        with suppress(SQLAlchemyError, StorageUnavailable):
+            async with self.write() as connection:
+                # Writes a page, though it changes nothing.
+                await connection.execute(update(meta).values(value=meta.c.value))
 
     async def epoch(self) -> str:
         """Return the epoch of the streams: an opaque string, made with the database."""
@@ -156,10 +172,15 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Give the connection of the one writer, in a transaction.
 
-        Leaving the block commits it to the disk; an error rolls all of it back.
+        Leaving the block commits it to the disk; an error rolls all of it back. Raises
+        StorageUnavailable when the disk is full, or the database locked or read-only; a write that
+        had to wait for another one shares its fault, instead of waiting for the same once more.
         """
+        in_line = self._writing.locked()
         async with self._writing:
-            with self._files.in_place():
+            if in_line and self.faults.current is not None:
+                raise self.faults.unavailable()
+            with self._files.in_place(), self.faults.of_a_change():
                 async with self.writer.connect() as connection:
                     await connection.exec_driver_sql("BEGIN IMMEDIATE")
                     try:
@@ -188,7 +209,9 @@ class Database:
         async with self._writing:
             if self._files.fault is not None:
                 self._files.check()
-            return await self._transactions.run(work, then)
+            result = await self._transactions.run(work, then)
+        self.faults.written()
+        return result
 
     async def inspect(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` returns, as `snapshot` does, for work that may take minutes.

@@ -2,16 +2,14 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from app.base.clock import WALL, Clock
 from app.base.errors import StorageUnavailable
@@ -51,12 +49,6 @@ from app.streams.pruning import Retention
 from app.streams.suspicion import Suspicions
 
 DAY_MS: Final = 86_400_000
-
-QUIET_SECONDS: Final = 5.0
-"""The shortest time between two lines about faults, since a fault that lasts fails every call."""
-
-_NOT_OF_STORAGE: Final = (DataError, IntegrityError, InterfaceError, ProgrammingError)
-"""The row or the statement is at fault, so trying again is of no use."""
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +94,7 @@ class SqlStreamLog:
         self._retention = Retention(max_age_ms=self.max_age_ms, max_rows=limits.retention_rows)
         self._appending = asyncio.Lock()
         self._pruning = asyncio.Lock()
-        self._faults = Faults()
+        self._faults = database.faults
 
     @classmethod
     async def open(
@@ -335,38 +327,3 @@ class SqlStreamLog:
 
     def _now(self) -> int:
         return milliseconds(self._clock.trusted())
-
-
-class Faults:
-    """Turns faults of the storage into StorageUnavailable, and logs them, but not each of them."""
-
-    def __init__(self) -> None:
-        self._quiet_until = -QUIET_SECONDS
-
-    @contextmanager
-    def as_unavailable(self) -> Iterator[None]:
-        """Raise StorageUnavailable for an error of the driver or the system inside the block.
-
-        Errors of a row or a statement pass unchanged.
-        """
-        try:
-            yield
-        except _NOT_OF_STORAGE:
-            raise
-        except (DBAPIError, OSError) as error:
-            self.report(error)
-            raise StorageUnavailable from error
-
-    def report(self, error: Exception) -> None:
-        """Log the kind of the fault, unless another fault was logged within QUIET_SECONDS."""
-        now = time.monotonic()
-        if now >= self._quiet_until:
-            self._quiet_until = now + QUIET_SECONDS
-            log.warning("storage unavailable", extra=fields(reason=_reason(error)))
-
-
-def _reason(error: Exception) -> str:
-    """Return the name of the error, not its message, which may quote what was to be stored."""
-    if isinstance(error, DBAPIError):
-        return str(getattr(error.orig, "sqlite_errorname", type(error.orig).__name__))
-    return type(error).__name__

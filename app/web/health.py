@@ -29,10 +29,13 @@ async def health(request: web.Request, peer: Peer) -> web.Response:
 
 
 async def ready(request: web.Request, peer: Peer) -> web.Response:
-    """Answer 200, or 503 while the server stops or its database is gone or damaged."""
+    """Answer 200, or 503 while the server stops, or its database is gone, damaged or read-only."""
     refuse_while_draining(request)
-    if (fault := request.app[DATABASE].fault) is not None:
+    database = request.app[DATABASE]
+    if (fault := database.fault) is not None:
         raise StorageUnavailable(fault)
+    if (reason := database.faults.current) is not None:
+        raise StorageUnavailable(f"Nothing can be stored: {reason}.")
     request.app[STREAMS].suspicions.refuse()
     return json_response({"status": "ready"})
 
