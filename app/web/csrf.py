@@ -4,6 +4,8 @@ The headers alone tell. Clients that are no browsers send none of them, and no p
 requests.
 """
 
+import re
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,6 +21,9 @@ from app.requests.route import LOGIN
 
 SAFE_METHODS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
+
+_JSON_TYPES: Final = frozenset({"application/json", "application/problem+json", "text/json"})
+_WEIGHT: Final = re.compile(r"(?:^|;)\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)")
 
 _FOREIGN_SITES: Final = frozenset({"cross-site", "same-site"})
 
@@ -55,7 +60,8 @@ async def may_sign_out_by_get(request: web.Request) -> bool:
     """Tell whether this GET may end the session: no other site can have triggered it.
 
     True with a token in `Authorization`; with the cookie when the browser says that one of our
-    pages asks; and with the cookie when no header tells, unless a person follows a link.
+    pages asks; and with the cookie when no header tells, if a program asks: it takes anything, or
+    JSON. A page, an image or a style of another site asks for what it is.
     """
     via = await token_via(request)
     if via != "cookie":
@@ -63,7 +69,7 @@ async def may_sign_out_by_get(request: web.Request) -> bool:
     signs = _same_origin_signs(request)
     if signs:
         return all(signs)
-    return "text/html" not in request.headers.get(hdrs.ACCEPT, "").lower()
+    return _accepts_as_programs_do(request.headers.getall(hdrs.ACCEPT, ()))
 
 
 def _same_origin_signs(request: web.Request) -> list[bool]:
@@ -78,6 +84,23 @@ def _same_origin_signs(request: web.Request) -> list[bool]:
         origin = _origin_of(headers[hdrs.REFERER])
         signs.append(origin_verdict(origin, request_peer(request).host, ()) == "same")
     return signs
+
+
+def _accepts_as_programs_do(lines: Sequence[str]) -> bool:
+    """Tell whether these lines of Accept (RFC 9110, section 12.5.1) are none, `*/*`, or name JSON.
+
+    Browsers end their lists for images and styles with `*/*`, so that counts alone only.
+    """
+    ranges = [one.strip() for one in ",".join(lines).lower().split(",") if one.strip()]
+    wanted = {_media_type(one) for one in ranges} - {None}
+    return not ranges or wanted == {"*/*"} or not wanted.isdisjoint(_JSON_TYPES)
+
+
+def _media_type(media_range: str) -> str | None:
+    """Return the type without its parameters; None if the range says that it is not wanted."""
+    name, _, parameters = media_range.partition(";")
+    weight = _WEIGHT.search(parameters)
+    return None if weight and not float(weight[1]) else name.strip()
 
 
 def _origin_of(url: str) -> str:

@@ -66,6 +66,12 @@ async def test_signing_out_ends_a_jwt_with_a_device_or_without(
 SAFE = [
     pytest.param({}, id="no header tells"),
     pytest.param({"Accept": "application/json"}, id="a script's accept"),
+    pytest.param({"Accept": "*/*"}, id="anything"),
+    pytest.param({"Accept": "*/*;q=0.8"}, id="anything, weighted"),
+    pytest.param({"Accept": ""}, id="an empty accept"),
+    pytest.param({"Accept": "application/json, text/plain, */*"}, id="a library's accept"),
+    pytest.param({"Accept": "APPLICATION/JSON;charset=utf-8"}, id="JSON in capitals"),
+    pytest.param({"Accept": "text/plain, application/problem+json;q=0.5"}, id="problems"),
     pytest.param({"Sec-Fetch-Site": "same-origin"}, id="same-origin fetch"),
     pytest.param({"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}, id="own link"),
     pytest.param({"Origin": "OURS"}, id="own origin"),
@@ -73,6 +79,14 @@ SAFE = [
 ]
 FORGED = [
     pytest.param({"Accept": "text/html,*/*"}, id="a followed link"),
+    pytest.param({"Accept": "image/*"}, id="an image"),
+    pytest.param({"Accept": "image/avif,image/webp,image/png,*/*;q=0.8"}, id="a browser's image"),
+    pytest.param({"Accept": "text/css,*/*;q=0.1"}, id="a browser's style"),
+    pytest.param({"Accept": "video/webm,video/*;q=0.9,*/*;q=0.5"}, id="a browser's video"),
+    pytest.param({"Accept": "text/plain"}, id="text"),
+    pytest.param({"Accept": "application/*"}, id="an application"),
+    pytest.param({"Accept": "text/html, application/json;q=0"}, id="anything but JSON"),
+    pytest.param({"Accept": "application/json-seq"}, id="almost JSON"),
     pytest.param({"Sec-Fetch-Site": "cross-site"}, id="cross-site"),
     pytest.param({"Sec-Fetch-Site": "same-site"}, id="same-site"),
     pytest.param({"Sec-Fetch-Site": "none"}, id="typed by a person"),
