@@ -41,3 +41,24 @@ async def test_a_taken_port_is_one_sentence() -> None:
         first.listen()
         with pytest.raises(SettingsError, match="in use"):
             await bind("127.0.0.1", first.getsockname()[1], user_timeout=60)
+
+
+@pytest.mark.parametrize("host", ["::", "::0", "0:0:0:0:0:0:0:0"])
+async def test_every_address_is_that_of_both_families(host: str) -> None:
+    listeners = await bind(host, 0, user_timeout=60)
+    try:
+        [port] = {listener.getsockname()[1] for listener in listeners}
+        for listener in listeners:
+            listener.listen()
+        for address in ("127.0.0.1", "::1"):
+            with socket.create_connection((address, port)):
+                pass
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+async def test_every_address_of_ipv4_is_no_other() -> None:
+    (listener,) = await bind("0.0.0.0", 0, user_timeout=60)
+    with listener:
+        assert listener.family == socket.AF_INET
