@@ -13,15 +13,19 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from app.base.errors import SettingsError, sentence
 from app.base.options import (
+    Host,
     Networks,
     Option,
     Origins,
+    Port,
     Prefixes,
     Secrets,
+    Token,
     Words,
     describe,
     flag_of,
     option,
+    without_empty,
 )
 
 ENV_PREFIX: Final = "SWITCHBOARD_"
@@ -31,12 +35,20 @@ class Settings(BaseSettings):
     """The effective configuration; frozen, and valid by construction."""
 
     model_config = SettingsConfigDict(
-        frozen=True, env_prefix=ENV_PREFIX, extra="forbid", hide_input_in_errors=True
+        frozen=True,
+        env_prefix=ENV_PREFIX,
+        extra="forbid",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     # Where
-    host: str = option("127.0.0.1", "Address to listen on. Loopback until you say otherwise.")
-    port: int = option(8080, "TCP port; 0 takes a free one.", ge=0, le=65535)
+    host: Host = option(
+        "127.0.0.1",
+        "Address to listen on. Loopback until you say otherwise; `0.0.0.0` is every IPv4 address, "
+        "`::` every address.",
+    )
+    port: Port = option(8080, "TCP port; 0 takes a free one.", ge=0, le=65535)
     data_dir: Path = option(Path("data"), "Folder of the database, the keys and the lock.")
     tls_cert: Path | None = option(None, "PEM certificate chain: serves wss directly.")
     tls_key: Path | None = option(None, "PEM private key of the certificate.")
@@ -44,7 +56,9 @@ class Settings(BaseSettings):
         (), "Addresses or networks whose Forwarded and X-Forwarded-* headers are believed."
     )
     allowed_origins: Origins = option(
-        (), "Other web origins (scheme://host[:port]) that may connect, with bearer tokens only."
+        (),
+        "Other web origins (scheme://host[:port]) that may connect, with bearer tokens only; also "
+        "those of app shells, such as capacitor://localhost.",
     )
     web_app: str = option(
         "auto",
@@ -65,8 +79,10 @@ class Settings(BaseSettings):
         "Fernet keys of the session cookie, the first one signs; "
         "empty: made once and kept in the data folder.",
     )
-    metrics_token: SecretStr | None = option(
-        None, "Bearer token that opens /metrics to addresses other than loopback."
+    metrics_token: Token = option(
+        None,
+        "Bearer token that opens /metrics to others than programs of this machine; 16 characters "
+        "at least.",
     )
     jwt_secret: SecretStr | None = option(
         None, "HS256 secret of your application's tokens, at least 32 bytes."
@@ -206,7 +222,11 @@ class Settings(BaseSettings):
         262_144, "Inbound bytes of one connection; 0 = no limit.", unit="bytes/s", ge=0
     )
     max_connections: int = option(
-        50_000, "Connections of this node; about 20 KB each when idle.", unit="connections", ge=1
+        50_000,
+        "Connections of this node; about 20 KB each when idle.",
+        unit="connections",
+        ge=1,
+        le=10_000_000,
     )
     max_connections_per_device: int = option(
         16, "One more closes the one least recently heard from.", unit="connections", ge=1
@@ -302,6 +322,11 @@ class Settings(BaseSettings):
         ge=0,
         le=3600,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return without_empty(OPTIONS, values)
 
     @field_validator("data_dir")
     @classmethod

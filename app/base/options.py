@@ -5,15 +5,17 @@ The setting's flag, its line in the command `config` and its row in the docs com
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode
+
+from app.base.origins import parse_origin
 
 MASK: Final = "********"
 """Stands where the value of a secret would."""
@@ -22,6 +24,10 @@ Kind = Literal["choice", "path", "list", "number", "text"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+MIN_TOKEN: Final = 16
+"""Characters of a secret that clients present: 16 random ones of base64 are 96 bits."""
+
+_VISIBLE = re.compile(r"[!-~]+")
 _PREFIX = re.compile(r"[a-z0-9_]{1,128}")
 
 
@@ -173,11 +179,47 @@ def _refuse_the_world(networks: tuple[Network, ...]) -> tuple[Network, ...]:
 
 
 def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
-    for origin in origins:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
-            raise ValueError(f"{origin!r} is not of the form https://host[:port]")
-    return tuple(origin.lower() for origin in origins)
+    """Return the origins as browsers send them, each once."""
+    return tuple(dict.fromkeys(map(_check_origin, origins)))
+
+
+def _check_origin(text: str) -> str:
+    try:
+        return str(parse_origin(text))
+    except ValueError as error:
+        # A password may stand before the host.
+        raise ValueError(f"{re.sub(r'//.*@', '//…@', text)!r} {error}") from None
+
+
+def _check_host(host: str) -> str:
+    """Return the address to listen on, IPv6 without its brackets."""
+    if host == "*":
+        raise ValueError("* is no address: 0.0.0.0 is every IPv4 address, :: also those of IPv6")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if "/" in bare or any(map(str.isspace, bare)):
+        raise ValueError(f"{host!r} is no address and no name of a host")
+    if bare.count(":") == 1 or bare.startswith("["):
+        raise ValueError(f"{host!r} is no address: the port has a setting of its own")
+    return bare
+
+
+def _check_port(port: object) -> object:
+    if isinstance(port, str) and "://" in port:
+        raise ValueError(
+            f"{port!r} is no port. Kubernetes sets this variable by itself where a service has the "
+            "name switchboard: set it yourself, or put enableServiceLinks: false into the pod"
+        )
+    return port
+
+
+def _check_token(token: SecretStr | None) -> SecretStr | None:
+    """Return the token as a client can send it in a header."""
+    if token is None:
+        return None
+    text = token.get_secret_value().strip()
+    if len(text) < MIN_TOKEN or not _VISIBLE.fullmatch(text):
+        raise ValueError(f"a token has at least {MIN_TOKEN} characters, all of them visible ASCII")
+    return SecretStr(text)
 
 
 def _check_prefixes(prefixes: tuple[str, ...]) -> tuple[str, ...]:
@@ -187,6 +229,32 @@ def _check_prefixes(prefixes: tuple[str, ...]) -> tuple[str, ...]:
     return prefixes
 
 
+def without_empty(options: Mapping[str, "Option"], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values without those that are empty, so that their defaults hold.
+
+    An empty list stays: it has no items. The choices of a setting come back in their own case.
+    """
+    kept = {}
+    for name, value in values.items():
+        option = options.get(name)
+        if option is not None and isinstance(value, str) and option.kind != "list":
+            if not value.strip():
+                continue
+            value = _tidied(option, value)
+        kept[name] = value
+    return kept
+
+
+def _tidied(option: "Option", value: str) -> str:
+    if option.secret:
+        return value
+    text = value.strip()
+    return next((one for one in option.choices if one.lower() == text.lower()), text)
+
+
+Host = Annotated[str, AfterValidator(_check_host)]
+Port = Annotated[int, BeforeValidator(_check_port)]
+Token = Annotated[SecretStr | None, AfterValidator(_check_token)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[

@@ -1,7 +1,8 @@
 """The flags of the settings, and where each setting's value came from."""
 
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, Literal, TypeVar
@@ -15,6 +16,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 TOKEN_VARIABLE: Final = f"{ENV_PREFIX}TOKEN"
 """Looks like a setting's variable and is none: the token of `listen`."""
+
+_OF_KUBERNETES: Final = re.compile(
+    rf"{ENV_PREFIX}(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)"
+)
+"""Kubernetes puts these into every pod beside a service of the name `switchboard`."""
 
 _METAVARS: Final[dict[Kind, str | None]] = {
     # click itself lists the choices.
@@ -56,7 +62,7 @@ def effective(settings: Settings, flags: Iterable[str]) -> list[EffectiveSetting
     `flags` names the settings that the command line gave.
     """
     given = set(flags)
-    environment = {name.upper() for name in os.environ}
+    environment = {name.upper(): value for name, value in os.environ.items()}
     return [
         EffectiveSetting(
             name=option.name,
@@ -74,7 +80,11 @@ def unknown_variables() -> list[str]:
     known = [option.variable for option in OPTIONS.values()]
     sentences = []
     for name in sorted(os.environ):
-        if name.upper().startswith(ENV_PREFIX) and name.upper() not in [*known, TOKEN_VARIABLE]:
+        if (
+            name.upper().startswith(ENV_PREFIX)
+            and name.upper() not in [*known, TOKEN_VARIABLE]
+            and not _OF_KUBERNETES.fullmatch(name)
+        ):
             near = get_close_matches(name.upper(), known, n=1)
             hint = f"; did you mean {near[0]}?" if near else "."
             sentences.append(f"{name} is no setting and has no effect{hint}")
@@ -95,13 +105,16 @@ def _flag(option: Option) -> Callable[[F], F]:
 def _type(option: Option) -> click.ParamType[Any]:
     """Return what shell completion needs; the settings themselves judge the value."""
     if option.choices:
-        return click.Choice(option.choices)
+        return click.Choice(option.choices, case_sensitive=False)
     return click.Path() if option.kind == "path" else click.STRING
 
 
 def _source(
-    option: Option, flags: set[str], environment: set[str]
+    option: Option, flags: set[str], environment: Mapping[str, str]
 ) -> Literal["flag", "environment", "default"]:
     if option.name in flags:
         return "flag"
-    return "environment" if option.variable in environment else "default"
+    # Empty is unset, but for a list, which then has no items.
+    said = environment.get(option.variable, "").strip()
+    is_list = option.kind == "list" and option.variable in environment
+    return "environment" if said or is_list else "default"

@@ -60,7 +60,7 @@ def test_each_setting_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SWITCHBOARD_METRICS_TOKEN", "sesame-open")
+    monkeypatch.setenv("SWITCHBOARD_METRICS_TOKEN", "sesame-open-the-door")
     for output in (invoke("config").output, invoke("config", "--json").output):
         assert "sesame-open" not in output
         assert "********" in output
@@ -90,3 +90,23 @@ def test_a_variable_that_is_no_setting_is_pointed_out(monkeypatch: pytest.Monkey
     [line] = invoke("config").stderr.splitlines()
     assert "SWITCHBOARD_PROT" in line
     assert "SWITCHBOARD_PORT" in line
+
+
+def test_what_kubernetes_puts_into_a_pod_is_not_pointed_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT_8080_TCP_ADDR"):
+        monkeypatch.setenv(f"SWITCHBOARD_{name}", "10.0.0.5")
+    assert invoke("config").stderr == ""
+
+
+def test_an_empty_variable_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHBOARD_PORT", "")
+    assert (effective()["port"]["value"], effective()["port"]["source"]) == ("8080", "default")
+    monkeypatch.setenv("SWITCHBOARD_DURABLE_PREFIXES", "")
+    found = effective()["durable_prefixes"]
+    assert (found["value"], found["source"]) == (None, "environment")
+
+
+def test_a_choice_may_be_in_capitals() -> None:
+    assert effective("--log-level", "DEBUG")["log_level"]["value"] == "debug"
