@@ -5,12 +5,13 @@ Proxies that are trusted tell the first; browsers tell the second in the header 
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, Protocol
 
 from app.base.options import Network
+from app.base.origins import DEFAULT_PORTS, Origin, read_host, read_origin
 
 UNKNOWN = "unknown"
 # No chain of trusted proxies is longer; the rest of the header is the sender's invention.
@@ -25,15 +26,24 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 OriginVerdict = Literal["absent", "same", "allowed", "refused"]
 """absent: no browser. same: our own page. allowed: on the list, with bearer tokens only."""
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-_AUTHORITY = r"(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]{1,5}))?"
-_ORIGIN = re.compile(rf"(https?)://{_AUTHORITY}")
-_HOST = re.compile(_AUTHORITY)
+_SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+"""What a proxy calls the scheme; some say ws or wss of an upgrade."""
+
+_FORWARDING: Final = re.compile(
+    r".*(?:forward|proxy|varnish).*|via"
+    r"|.*(?:[-_]|client|real|remote|user|socket)(?:ip|ipv[46]|addr|address)"
+    r"|x-(?:envoy|original|cluster|cdn|azure|arr|appengine|amz|amzn)-.*"
+    r"|(?:cf|cdn|fly|fastly|akamai|incap|tailscale)-.*"
+    r"|x-(?:host|scheme|url-scheme)|front-end-https",
+    re.IGNORECASE,
+)
+"""Names of headers that tell of a client or a proxy before the one that is connected."""
 
 
 class Headers(Protocol):
     """The part of a multidict that is read here."""
 
+    def __iter__(self) -> Iterator[str]: ...
     def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]: ...
 
 
@@ -64,11 +74,6 @@ class Peer:
             )
         return (self.address,)
 
-    @property
-    def is_loopback(self) -> bool:
-        parsed = _parse(self.address)
-        return parsed is not None and parsed.is_loopback
-
 
 @dataclass(frozen=True, slots=True)
 class _Hop:
@@ -94,13 +99,41 @@ def resolve_peer(
     if not trusted_proxies:
         return _direct(_peer_address(peername), scheme, host)
     address, walked = _walk(_parse(_peer_address(peername)), headers, trusted_proxies)
-    seen = [hop.scheme.lower() for hop in walked if hop.scheme.lower() in ("http", "https")]
+    seen = [_SCHEMES[hop.scheme.lower()] for hop in walked if hop.scheme.lower() in _SCHEMES]
     hosts = [hop.host for hop in walked if _FORWARDED_HOST.fullmatch(hop.host)]
     return Peer(
         address=str(address) if address is not None else UNKNOWN,
         scheme=seen[-1] if seen else scheme,
         host=hosts[-1] if hosts else host,
     )
+
+
+def is_this_machine(peername: object, headers: Headers) -> bool:
+    """Tell whether a program of this machine asks for itself, by the connection alone.
+
+    A proxy of this machine that passes on what others ask names them, itself, or the host that they
+    asked for. No such header is believed here, also if the proxy is trusted.
+    """
+    address = _parse(_peer_address(peername))
+    if address is None or not address.is_loopback:
+        return False
+    if any(_FORWARDING.fullmatch(name) for name in headers):
+        return False
+    return all(map(_names_this_machine, headers.getall("Host", ())))
+
+
+def _names_this_machine(host: str) -> bool:
+    """Tell whether a `Host` can mean this machine; no name of the public DNS can.
+
+    So a page whose name resolves to 127.0.0.1 (DNS rebinding) does not count as this machine.
+    """
+    parsed = read_host(host)
+    if parsed is None:
+        return False
+    address = _parse(parsed.name.strip("[]"))
+    if address is not None:
+        return address.is_loopback
+    return "." not in parsed.name or parsed.name.endswith(".localhost")
 
 
 def _walk(
@@ -113,7 +146,8 @@ def _walk(
     for hop in reversed(_hops(headers)[-MAX_HOPS:]):
         walked.append(hop)
         client = _parse(_without_port(hop.client))
-        if client is None:
+        # A loopback address is the machine of who names it: of another one, it says nothing here.
+        if client is None or (client.is_loopback and not address.is_loopback):
             break
         address = client
         if not _trusted(address, trusted_proxies):
@@ -221,33 +255,32 @@ def _split(text: str, separator: str) -> list[str]:
 # Origins
 
 
-def origin_verdict(origin: str | None, host: str, allowed: tuple[str, ...]) -> OriginVerdict:
-    """Return what an Origin header means for a server that the client calls `host`.
+def origin_verdict(origin: str | None, peer: Peer, allowed: Sequence[str]) -> OriginVerdict:
+    """Return what an Origin header means for a server that the client reached as `peer` says.
 
-    An origin of that host and port is the same under either scheme: a TLS proxy changes it.
+    The server's own page has its host and port; and https, where the client is known to have come
+    by https. Where it is not, a proxy that nobody trusts may speak TLS, so either scheme will do.
     """
     if origin is None:
         return "absent"
-    parsed = _parse_origin(origin)
+    parsed = read_origin(origin)
     if parsed is None:
         return "refused"
-    scheme, name, port = parsed
-    if _parse_host(host, _DEFAULT_PORTS[scheme]) == (name, port):
+    if _is_own(parsed, peer):
         return "same"
-    return "allowed" if parsed in map(_parse_origin, allowed) else "refused"
+    return "allowed" if is_allowed(origin, allowed) else "refused"
 
 
-def _parse_origin(origin: str) -> tuple[str, str, int] | None:
-    match = _ORIGIN.fullmatch(origin.lower())
-    if match is None:
-        return None
-    scheme, name, port = match.groups()
-    return scheme, name, int(port) if port else _DEFAULT_PORTS[scheme]
+def is_allowed(origin: str, allowed: Sequence[str]) -> bool:
+    """Tell whether the list of origins, as the settings hold it, has this one."""
+    parsed = read_origin(origin)
+    return parsed is not None and str(parsed) in allowed
 
 
-def _parse_host(host: str, default_port: int) -> tuple[str, int] | None:
-    match = _HOST.fullmatch(host.lower())
-    if match is None:
-        return None
-    name, port = match.groups()
-    return name, int(port) if port else default_port
+def _is_own(origin: Origin, peer: Peer) -> bool:
+    if origin.scheme not in (("https",) if peer.scheme == "https" else DEFAULT_PORTS):
+        return False
+    host = read_host(peer.host)
+    return host is not None and origin == Origin(
+        origin.scheme, host.name, host.port or DEFAULT_PORTS[origin.scheme]
+    )

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from aiohttp import hdrs, web
 
-from app.auth.peer import OriginVerdict, Peer, origin_verdict, resolve_peer
+from app.auth.peer import (
+    OriginVerdict,
+    Peer,
+    is_allowed,
+    is_this_machine,
+    origin_verdict,
+    resolve_peer,
+)
 from app.base.options import Network
 from app.keys import SETTINGS
 
@@ -23,9 +30,9 @@ def request_peer(request: web.Request) -> Peer:
     return peer
 
 
-def direct_peer(request: web.BaseRequest) -> Peer:
-    """Return what is at the other end of the TCP connection: a proxy, perhaps."""
-    return peer_of(request, ())
+def is_local(request: web.BaseRequest) -> bool:
+    """Tell whether a program of this machine asks for itself, whatever a header says."""
+    return is_this_machine(request.remote, request.headers)
 
 
 def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Peer:
@@ -41,10 +48,21 @@ def peer_of(request: web.BaseRequest, trusted_proxies: Sequence[Network]) -> Pee
     )
 
 
+def origin_header(request: web.BaseRequest) -> str | None:
+    """Return the request's Origin header; several, which no browser sends, are no valid one."""
+    lines = request.headers.getall(hdrs.ORIGIN, ())
+    return ", ".join(lines) if lines else None
+
+
 def request_origin(request: web.Request) -> OriginVerdict:
     """Return what the Origin header of the request means."""
     return origin_verdict(
-        request.headers.get(hdrs.ORIGIN),
-        request_peer(request).host,
+        origin_header(request),
+        request_peer(request),
         request.config_dict[SETTINGS].allowed_origins,
     )
+
+
+def has_allowed_origin(request: web.Request) -> bool:
+    """Tell whether the page behind the request is of an origin on the allow-list."""
+    return is_allowed(origin_header(request) or "", request.config_dict[SETTINGS].allowed_origins)

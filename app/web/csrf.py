@@ -82,7 +82,7 @@ def _same_origin_signs(request: web.Request) -> list[bool]:
         signs.append(request_origin(request) == "same")
     if hdrs.REFERER in headers:
         origin = _origin_of(headers[hdrs.REFERER])
-        signs.append(origin_verdict(origin, request_peer(request).host, ()) == "same")
+        signs.append(origin_verdict(origin, request_peer(request), ()) == "same")
     return signs
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from app.keys import SETTINGS
+from app.requests.peer import has_allowed_origin
 
 API: Final = "/v1/"
 """How paths of the versioned interface begin."""
@@ -65,7 +66,6 @@ async def allow_origin(request: web.Request, response: web.StreamResponse) -> No
     if not allowed or not is_api(request.path):
         return
     response.headers.add(hdrs.VARY, hdrs.ORIGIN)
-    origin = request.headers.get(hdrs.ORIGIN, "")
-    if origin.lower() in allowed:
-        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+    if has_allowed_origin(request):
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = RESPONSE_HEADERS

@@ -9,12 +9,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from app.auth.peer import Peer
 from app.base.errors import Problem, StorageUnavailable
 from app.keys import DATABASE, METRICS, READINESS, SETTINGS, STREAMS
-from app.requests.peer import direct_peer, request_peer
+from app.requests.peer import is_local, request_peer
 from app.requests.route import Route
 from app.requests.rules import OPEN, AccessRule
 from app.web.bodies import Answer, json_response
-
-_FORWARDING: Final = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR)
 
 
 class StatusAnswer(Answer):
@@ -62,16 +60,13 @@ def refuse_while_draining(request: web.Request) -> None:
 async def _local_or_with_token(request: web.Request) -> Peer:
     """Return who reads the metrics; raises Problem 403 `forbidden`."""
     peer = request_peer(request)
-    if not (_is_local(request, peer) or _has_token(request)):
-        raise Problem(403, "forbidden", "Metrics need the metrics token, or this very machine.")
+    if not (is_local(request) or _has_token(request)):
+        raise Problem(
+            403,
+            "forbidden",
+            "Metrics need the metrics token, or a request of this very machine through no proxy.",
+        )
     return peer
-
-
-def _is_local(request: web.Request, peer: Peer) -> bool:
-    # A proxy on this machine that is not among the trusted ones makes everybody look local.
-    unbelieved = peer.address == direct_peer(request).address
-    forwarded = any(name in request.headers for name in _FORWARDING)
-    return peer.is_loopback and not (unbelieved and forwarded)
 
 
 def _has_token(request: web.Request) -> bool:
@@ -115,7 +110,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         handler=_METRICS_READER.before(metrics),
         tag="Server",
         summary="Counts for Prometheus",
-        what="Open to this very machine; for others with the metrics token.",
+        what="Open to this very machine, but through no proxy; for others with the metrics token.",
         media="text/plain",
     ),
 )

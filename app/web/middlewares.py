@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 from aiohttp_session import AbstractStorage, session_middleware
 
 from app.base.errors import Problem
+from app.requests.peer import has_allowed_origin
 from app.requests.reading import refuse_other_encodings, with_whole_fields
 from app.settings import Settings
 from app.web.csrf import refuse_foreign_writes
@@ -37,7 +38,7 @@ def middlewares(settings: Settings, cookies: AbstractStorage) -> list[Middleware
         read_whole,
         refuse_expectations,
         deadline(settings.request_seconds),
-        preflight(settings.allowed_origins),
+        preflight,
         session_middleware(cookies),
         refuse_foreign_writes,
     ]
@@ -101,25 +102,21 @@ def deadline(seconds: float) -> Middleware:
     return middleware
 
 
-def preflight(allowed: tuple[str, ...]) -> Middleware:
-    """Return a middleware that answers preflights of `/v1/*` itself: 204, or 403 if not allowed."""
-
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not _is_preflight(request):
-            return await handler(request)
-        if request.headers.get(hdrs.ORIGIN, "").lower() not in allowed:
-            raise Problem(403, "forbidden_origin", "This origin is not on the allow-list.")
-        return web.Response(
-            status=204,
-            headers={
-                hdrs.ACCESS_CONTROL_ALLOW_METHODS: METHODS,
-                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: REQUEST_HEADERS,
-                hdrs.ACCESS_CONTROL_MAX_AGE: str(MAX_AGE_SECONDS),
-            },
-        )
-
-    return middleware
+@web.middleware
+async def preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer preflights of `/v1/*`: 204, or 403 if the page's origin is not allowed."""
+    if not _is_preflight(request):
+        return await handler(request)
+    if not has_allowed_origin(request):
+        raise Problem(403, "forbidden_origin", "This origin is not on the allow-list.")
+    return web.Response(
+        status=204,
+        headers={
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: METHODS,
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: REQUEST_HEADERS,
+            hdrs.ACCESS_CONTROL_MAX_AGE: str(MAX_AGE_SECONDS),
+        },
+    )
 
 
 def _is_preflight(request: web.Request) -> bool:

@@ -22,7 +22,7 @@ from app.node.connection import DEFAULT_INSTANCE, Connection
 from app.node.node import Node
 from app.protocol.position import PARAMETERS, PLAIN, Position, Query
 from app.requests.identity import identify
-from app.requests.peer import peer_of
+from app.requests.peer import origin_header, peer_of
 from app.requests.reading import refuse_other_encodings, with_whole_fields
 from app.settings import Settings
 from app.websocket.tap import Tap
@@ -136,8 +136,7 @@ async def authenticate(
     """
     if hdrs.COOKIE in request.headers:
         request[STORAGE_KEY] = app[COOKIES]
-    origin = request.headers.get(hdrs.ORIGIN)
-    verdict = origin_verdict(origin, peer.host, app[SETTINGS].allowed_origins)
+    verdict = origin_verdict(origin_header(request), peer, app[SETTINGS].allowed_origins)
     if verdict == "refused":
         raise Problem(403, "forbidden_origin", "This origin may not connect.")
     identity = await identify(request, app[SESSIONS], verdict)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from app.auth.peer import OriginVerdict, Peer, origin_verdict, resolve_peer
+from app.auth.peer import OriginVerdict, Peer, is_this_machine, origin_verdict, resolve_peer
 
 PROXY = "10.0.0.1"
 TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
@@ -49,17 +49,81 @@ def test_an_ipv6_address_counts_with_its_neighbours_near_and_far() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "loopback"),
+    ("name", "local"),
     [
         ("127.0.0.1", True),
         ("::1", True),
         ("::ffff:127.0.0.9", True),
         ("10.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
         ("", False),
+        (None, False),
     ],
 )
-def test_loopback_is_told(name: str, loopback: bool) -> None:
-    assert peer(peername=(name, 1)).is_loopback is loopback
+def test_a_loopback_peer_is_this_machine(name: str | None, local: bool) -> None:
+    assert is_this_machine(name, CIMultiDict()) is local
+    assert is_this_machine((name, 1), CIMultiDict({"Host": "localhost:8080"})) is local
+
+
+FORWARDING = (
+    *("Forwarded", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"),
+    *("X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Forwarded-Ssl"),
+    *("X-Forwarded-By", "X-Original-Forwarded-For", "Forwarded-For", "Via", "X-Real-IP"),
+    *("X-RealIP", "True-Client-IP", "CF-Connecting-IP", "CF-Connecting-IPv6", "CF-Ray"),
+    *("CF-Visitor", "CDN-Loop", "X-Client-IP", "X-ClientIP", "Client-IP"),
+    *("X-Cluster-Client-IP", "Fastly-Client-IP", "Fly-Client-IP", "X-Envoy-External-Address"),
+    *("X-Envoy-Expected-Rq-Timeout-Ms", "X-Azure-ClientIP", "X-Azure-SocketIP"),
+    *("X-Appengine-User-IP", "X-Remote-IP", "X-Remote-Addr", "X-Originating-IP"),
+    *("WL-Proxy-Client-IP", "Proxy-Client-IP", "X-ProxyUser-Ip", "X-NginX-Proxy"),
+    *("Ali-CDN-Real-IP", "DO-Connecting-IP", "X-NF-Client-Connection-IP"),
+    *("Tailscale-User-Login", "X-Amzn-Trace-Id", "X-Original-Host", "X-Original-URL"),
+    *("X-Varnish", "X-Peer-Address", "X-Scheme", "X-Host", "X-Proxy-User"),
+)
+
+
+@pytest.mark.parametrize("name", FORWARDING)
+@pytest.mark.parametrize("value", ["127.0.0.1", ""], ids=["loopback", "empty"])
+def test_what_a_proxy_passes_on_is_not_of_this_machine(name: str, value: str) -> None:
+    assert not is_this_machine(("127.0.0.1", 1), CIMultiDict({name.lower(): value}))
+
+
+def test_what_programs_of_this_machine_send_is_of_this_machine() -> None:
+    names = (
+        *("User-Agent", "Accept", "Accept-Encoding", "Authorization", "Connection", "Cookie"),
+        *(
+            "X-Prometheus-Scrape-Timeout-Seconds",
+            "Traceparent",
+            "Cache-Control",
+            "Referer",
+            "Origin",
+        ),
+        *("Sec-Fetch-Site", "Sec-CH-UA-Platform", "Upgrade-Insecure-Requests", "DNT", "Priority"),
+    )
+    assert is_this_machine(("::1", 1), CIMultiDict((name, "x") for name in names))
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("localhost:8080", True),
+        ("LOCALHOST.", True),
+        ("sb.localhost", True),
+        ("127.0.0.1:8080", True),
+        ("127.0.1.1", True),
+        ("[::1]:8080", True),
+        ("[::ffff:127.0.0.1]:8080", True),
+        ("box", True),
+        ("sb.example", False),
+        ("127.0.0.1.sb.example", False),
+        ("localhost.evil.example:8080", False),
+        ("192.0.2.1:8080", False),
+        ("[2001:db8::1]", False),
+        ("", False),
+        ("a b", False),
+    ],
+)
+def test_a_request_for_another_host_is_not_of_this_machine(host: str, local: bool) -> None:
+    assert is_this_machine(("127.0.0.1", 1), CIMultiDict({"Host": host})) is local
 
 
 def test_headers_of_an_untrusted_peer_are_ignored() -> None:
@@ -93,6 +157,38 @@ def test_the_walk_passes_every_trusted_proxy() -> None:
         )
         == "198.51.100.7"
     )
+
+
+@pytest.mark.parametrize(
+    "claimed", ["127.0.0.1", "::1", "[::1]:80", "::ffff:127.0.0.1", "127.8.8.8"]
+)
+@pytest.mark.parametrize("peername", [PROXY, "127.0.0.1"], ids=["from afar", "by a proxy here"])
+def test_no_client_of_a_trusted_network_passes_as_loopback(claimed: str, peername: str) -> None:
+    trusted = (*TRUSTED, ip_network("127.0.0.1"))
+
+    def seen(name: str, value: str) -> str:
+        headers = CIMultiDict({name: value})
+        return resolve_peer((peername, 1), headers, "http", "inside", trusted).address
+
+    assert seen("X-Forwarded-For", f"{claimed}, 10.9.9.9") == "10.9.9.9"
+    assert seen("Forwarded", f'for="{claimed}", for=10.9.9.9') == "10.9.9.9"
+    if peername == PROXY:
+        assert seen("X-Forwarded-For", claimed) == PROXY
+        assert seen("Forwarded", f'for="{claimed}"') == PROXY
+
+
+def test_a_proxy_here_may_say_that_the_client_is_here_too() -> None:
+    trusted = (ip_network("127.0.0.1"),)
+    headers = CIMultiDict({"X-Forwarded-For": "::1"})
+    assert resolve_peer(("127.0.0.1", 1), headers, "http", "inside", trusted).address == "::1"
+
+
+@pytest.mark.parametrize(
+    ("told", "scheme"), [("wss", "https"), ("WSS", "https"), ("ws", "http"), ("https", "https")]
+)
+def test_a_proxy_may_call_the_scheme_of_an_upgrade_ws(told: str, scheme: str) -> None:
+    assert peer(("X-Forwarded-For", "198.51.100.7"), ("X-Forwarded-Proto", told)).scheme == scheme
+    assert peer(("Forwarded", f"for=198.51.100.7;proto={told}")).scheme == scheme
 
 
 def test_a_client_inside_the_trusted_network_is_the_farthest_one() -> None:
@@ -206,21 +302,38 @@ def test_a_quote_that_a_client_leaves_open_does_not_hide_it(opened: str, appende
 
 # Origins
 
-ALLOWED = ("https://app.example", "http://localhost:5173")
+ALLOWED = (
+    "https://app.example",
+    "https://xn--mnchen-3ya.example",
+    "http://localhost:5173",
+    "http://localhost",
+    "capacitor://localhost",
+)
+
+
+def verdict(origin: str | None, host: str, scheme: str = "http") -> OriginVerdict:
+    return origin_verdict(origin, Peer("192.0.2.1", scheme, host), ALLOWED)
 
 
 @pytest.mark.parametrize(
-    ("origin", "host", "verdict"),
+    ("origin", "host", "expected"),
     [
         (None, "sb.example", "absent"),
         ("https://sb.example", "sb.example", "same"),
         ("http://sb.example", "sb.example", "same"),
         ("https://SB.example", "sb.EXAMPLE", "same"),
+        ("https://sb.example.", "sb.example", "same"),
+        ("https://sb.example", "sb.example.", "same"),
+        ("https://sb.example.", "sb.example.:443", "same"),
         ("https://sb.example", "sb.example:443", "same"),
         ("https://sb.example:443", "sb.example", "same"),
         ("http://sb.example", "sb.example:80", "same"),
+        ("https://xn--bcher-kva.example", "bücher.example", "same"),
+        ("https://xn--bcher-kva.example", "xn--BCHER-kva.example", "same"),
         ("http://127.0.0.1:8080", "127.0.0.1:8080", "same"),
         ("https://[2001:db8::1]:8443", "[2001:DB8::1]:8443", "same"),
+        ("https://[2001:db8::1]", "[2001:db8:0:0::1]:443", "same"),
+        ("http://my_box:8080", "my_box:8080", "same"),
         ("https://sb.example", "sb.example:80", "refused"),
         ("http://sb.example", "sb.example:443", "refused"),
         ("https://sb.example:8443", "sb.example", "refused"),
@@ -230,18 +343,28 @@ ALLOWED = ("https://app.example", "http://localhost:5173")
         ("https://evil-sb.example", "sb.example", "refused"),
         ("https://app.example", "sb.example", "allowed"),
         ("https://APP.example:443", "sb.example", "allowed"),
+        ("https://app.example.", "sb.example", "allowed"),
+        ("https://münchen.example", "sb.example", "allowed"),
+        ("https://xn--mnchen-3ya.example", "sb.example", "allowed"),
         ("http://localhost:5173", "sb.example", "allowed"),
+        ("http://localhost", "localhost:8080", "allowed"),
+        ("capacitor://localhost", "sb.example", "allowed"),
+        ("ionic://localhost", "sb.example", "refused"),
+        ("capacitor://localhost", "localhost", "allowed"),
+        ("ionic://localhost", "localhost", "refused"),
         ("http://app.example", "sb.example", "refused"),
         ("https://app.example:8443", "sb.example", "refused"),
-        ("http://localhost", "sb.example", "refused"),
+        ("https://localhost", "sb.example", "refused"),
         ("null", "sb.example", "refused"),
         ("null", "null", "refused"),
+        ("None", "None", "refused"),
         ("", "", "refused"),
         ("https://", "", "refused"),
         ("file://", "sb.example", "refused"),
         ("chrome-extension://sb.example", "sb.example", "refused"),
         ("https://sb.example/", "sb.example", "refused"),
         ("https://sb.example https://app.example", "sb.example", "refused"),
+        ("https://sb.example, https://sb.example", "sb.example", "refused"),
         ("https://user@sb.example", "sb.example", "refused"),
         ("https://sb.example:", "sb.example", "refused"),
         ("https://sb.example:443x", "sb.example", "refused"),
@@ -250,5 +373,26 @@ ALLOWED = ("https://app.example", "http://localhost:5173")
         ("https://a,b", "sb.example", "refused"),
     ],
 )
-def test_an_origin_is(origin: str | None, host: str, verdict: OriginVerdict) -> None:
-    assert origin_verdict(origin, host, ALLOWED) == verdict
+def test_an_origin_is(origin: str | None, host: str, expected: OriginVerdict) -> None:
+    assert verdict(origin, host) == expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "expected"),
+    [
+        (None, "sb.example", "absent"),
+        ("https://sb.example", "sb.example", "same"),
+        ("https://sb.example:8443", "sb.example:8443", "same"),
+        ("http://sb.example", "sb.example", "refused"),
+        ("HTTP://sb.example", "sb.example:80", "refused"),
+        ("http://sb.example:443", "sb.example", "refused"),
+        ("http://sb.example:443", "sb.example:443", "refused"),
+        ("http://sb.example:8443", "sb.example:8443", "refused"),
+        # Of the list, whatever scheme it has there.
+        ("http://localhost:5173", "sb.example", "allowed"),
+    ],
+)
+def test_no_page_of_http_is_an_https_servers_own(
+    origin: str | None, host: str, expected: OriginVerdict
+) -> None:
+    assert verdict(origin, host, "https") == expected

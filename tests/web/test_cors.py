@@ -5,6 +5,12 @@ import pytest
 from tests.web.api import Api, Start, problem
 
 ORIGIN = "https://app.example"
+UPGRADE = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+]
 
 
 @pytest.fixture
@@ -56,6 +62,44 @@ async def test_other_origins_and_other_paths_get_no_cors(cors: Api) -> None:
     ):
         response = await cors.http.get(path, headers={"Origin": origin})
         assert "Access-Control-Allow-Origin" not in response.headers
+
+
+SPELLINGS = {
+    "as browsers send it": ("https://app.example", "https://app.example"),
+    "its own port in the list": ("https://app.example:443", "https://app.example"),
+    "its own port in the header": ("https://app.example", "https://app.example:443"),
+    "capitals in the list": ("HTTPS://App.Example", "https://app.example"),
+    "capitals in the header": ("https://app.example", "https://APP.example"),
+    "a dot at the end in the list": ("https://app.example.", "https://app.example"),
+    "a dot at the end in the header": ("https://app.example", "https://app.example."),
+    "an international name": ("https://münchen.example", "https://xn--mnchen-3ya.example"),
+    "IPv6 in its long form": ("https://[2001:db8:0::1]:443", "https://[2001:db8::1]"),
+    "an app": ("capacitor://localhost", "capacitor://localhost"),
+    "an app on Android": ("http://localhost", "http://localhost"),
+}
+
+
+@pytest.mark.parametrize(("listed", "sent"), SPELLINGS.values(), ids=SPELLINGS)
+async def test_the_socket_and_cors_allow_the_same_origins(
+    start: Start, listed: str, sent: str
+) -> None:
+    api = await start(allowed_origins=f"https://other.example, {listed}")
+    ada = await api.sign_in()
+    await api.connect({**ada.by_header, "Origin": sent})
+    for response in (
+        await api.http.options("/v1/devices", headers=preflight(sent)),
+        await api.http.get("/v1/devices", headers={**ada.by_header, "Origin": sent}),
+    ):
+        assert response.status < 300
+        assert response.headers["Access-Control-Allow-Origin"] == sent
+
+
+async def test_two_origins_in_one_request_are_none(cors: Api) -> None:
+    ada = await cors.sign_in()
+    headers = [*ada.by_header.items(), ("Origin", ORIGIN), ("Origin", ORIGIN)]
+    response = await cors.http.get("/v1/devices", headers=headers)
+    assert "Access-Control-Allow-Origin" not in response.headers
+    assert (await cors.http.get("/v1/ws", headers=[*UPGRADE, *headers])).status == 403
 
 
 async def test_nobody_is_allowed_by_default(api: Api) -> None:

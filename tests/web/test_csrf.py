@@ -72,6 +72,34 @@ async def test_a_trusted_proxy_says_which_host_the_page_came_from(start: Start) 
     assert (await api.http.post("/v1/auth/logout", headers=headers)).status == 200
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Proto": "wss"},
+        {"Forwarded": "for=203.0.113.7;proto=https"},
+    ],
+    ids=str,
+)
+async def test_a_page_of_http_is_foreign_where_a_trusted_proxy_tells_of_https(
+    start: Start, told: dict[str, str]
+) -> None:
+    api = await start(trusted_proxies="127.0.0.1")
+    ada = await api.sign_in()
+    page = {**ada.by_cookie, **told, "Host": "box.example"}
+    sent = {**page, "Origin": "http://box.example"}
+    response = await api.http.post("/v1/auth/logout", headers=sent)
+    assert (await problem(response))["code"] == "forbidden_origin"
+    assert await api.whoami(sent) == 401
+    socket = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    key = {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    response = await api.http.get("/v1/ws", headers={**sent, **socket, **key})
+    assert (await problem(response))["code"] == "forbidden_origin"
+    referer = {**page, "Referer": "http://box.example/page"}
+    assert (await api.http.get("/v1/auth/logout", headers=referer)).status == 405
+    await api.connect({**page, "Origin": "https://box.example"})
+
+
 async def test_a_proxys_basic_login_is_no_token(api: Api) -> None:
     ada = await api.sign_in()
     headers = {**ada.by_cookie, "Authorization": "Basic YTpi", "Sec-Fetch-Site": "cross-site"}

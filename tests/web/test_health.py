@@ -39,19 +39,35 @@ async def test_this_machine_reads_the_metrics(api: Api) -> None:
     assert "switchboard_" in await response.text()
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
-async def test_a_proxy_nobody_trusts_does_not_make_the_world_local(api: Api, header: str) -> None:
-    value = "for=203.0.113.7" if header == "Forwarded" else "203.0.113.7"
-    response = await api.http.get("/metrics", headers={header: value})
-    assert response.status == 403
-    assert (await problem(response))["code"] == "forbidden"
+TRUST = {
+    "nobody is trusted": {},
+    "this machine is": {"trusted_proxies": "127.0.0.1,::1"},
+    "all its networks are": {"trusted_proxies": "127.0.0.0/8,10.0.0.0/8"},
+}
 
 
-async def test_a_trusted_proxy_says_who_asks(start: Start) -> None:
-    api = await start(trusted_proxies="127.0.0.1")
-    assert (
-        await api.http.get("/metrics", headers={"X-Forwarded-For": "203.0.113.7"})
-    ).status == 403
+@pytest.mark.parametrize("trust", TRUST.values(), ids=TRUST)
+async def test_no_proxy_of_this_machine_makes_the_world_local(
+    start: Start, trust: dict[str, str]
+) -> None:
+    api = await start(**trust)
+    for name, value in (
+        ("X-Forwarded-For", "203.0.113.7"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-For", "::1, 10.0.0.9"),
+        ("X-Forwarded-For", ""),
+        ("X-Forwarded-Proto", "https"),
+        ("Forwarded", "for=203.0.113.7"),
+        ("Forwarded", "for=127.0.0.1"),
+        ("X-Real-IP", "127.0.0.1"),
+        ("Via", "1.1 box"),
+        ("CF-Connecting-IP", "127.0.0.1"),
+        ("True-Client-IP", "127.0.0.1"),
+        ("Host", "switchboard.example"),
+    ):
+        response = await api.http.get("/metrics", headers={name: value})
+        assert response.status == 403, (name, value)
+        assert (await problem(response))["code"] == "forbidden"
     assert (await api.http.get("/metrics")).status == 200
 
 
@@ -76,3 +92,11 @@ async def test_without_a_configured_token_no_token_is_right(start: Start) -> Non
     api = await start(trusted_proxies="127.0.0.1")
     headers = {"X-Forwarded-For": "203.0.113.7", "Authorization": "Bearer "}
     assert (await api.http.get("/metrics", headers=headers)).status == 403
+
+
+async def test_an_empty_token_opens_nothing(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHBOARD_METRICS_TOKEN", "")
+    api = await start(trusted_proxies="127.0.0.1")
+    for authorization in ("Bearer ", "Bearer", "Bearer  ", "bearer None", ""):
+        headers = {"X-Forwarded-For": "203.0.113.7", "Authorization": authorization}
+        assert (await api.http.get("/metrics", headers=headers)).status == 403
