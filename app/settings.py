@@ -60,6 +60,14 @@ class Settings(BaseSettings):
         "Other web origins (scheme://host[:port]) that may connect, with bearer tokens only; also "
         "those of app shells, such as capacitor://localhost.",
     )
+    hsts_seconds: int | None = option(
+        None,
+        "How long browsers shall use nothing but https for this host, on every port of it "
+        "(Strict-Transport-Security); unset: no such header; 0: they forget it.",
+        unit="seconds",
+        ge=0,
+        le=63_072_000,
+    )
     web_app: str = option(
         "auto",
         "Folder of the built web app; auto: `frontend/dist`, when scripts/build has made it; "

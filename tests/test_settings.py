@@ -92,6 +92,7 @@ NONSENSE = {
     "a list in JSON": ("allowed_origins", '["https://a.b"]', "is not of the form"),
     "a socket as an origin": ("allowed_origins", "wss://a.b", "browsers send none with wss://"),
     "a password in an origin": ("allowed_origins", "https://ada:sesame@a.b", "has a user before"),
+    "years of https": ("hsts_seconds", "1e12", "valid integer"),
 }
 
 

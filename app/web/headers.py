@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from app.keys import SETTINGS
-from app.requests.peer import has_allowed_origin
+from app.requests.peer import has_allowed_origin, request_peer
 
 API: Final = "/v1/"
 """How paths of the versioned interface begin."""
@@ -51,6 +51,10 @@ async def harden(request: web.Request, response: web.StreamResponse) -> None:
         return
     for name, value in SECURITY_HEADERS.items():
         headers.setdefault(name, value)
+    seconds = request.config_dict[SETTINGS].hsts_seconds
+    # Over plain http a browser has to ignore it (RFC 6797, section 8.1).
+    if seconds is not None and request_peer(request).scheme == "https":
+        headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, f"max-age={seconds}")
     if is_api(request.path):
         headers[hdrs.CACHE_CONTROL] = "no-store"
 

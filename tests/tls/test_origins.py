@@ -1,8 +1,8 @@
-"""Pages and a server that speaks TLS itself."""
+"""Pages, and the header that keeps browsers at https, on a server that speaks TLS itself."""
 
 import aiohttp
 import pytest
-from serving import PASSWORD
+from serving import PASSWORD, Server
 from websockets.exceptions import InvalidStatus
 
 
@@ -31,3 +31,29 @@ async def test_the_cookie_does_not_count_for_a_page_of_http(serve) -> None:
             headers = {**cookie, "Origin": f"{scheme}://{server.host}"}
             async with session.get(f"{url}session", headers=headers, **tls) as response:
                 assert response.status == status
+
+
+async def hsts(server: Server, path: str = "/health") -> str | None:
+    scheme = "https" if server.client_tls else "http"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{scheme}://{server.host}{path}", ssl=server.client_tls or True) as response,
+    ):
+        return response.headers.get("Strict-Transport-Security")
+
+
+async def test_browsers_are_kept_at_https_only_if_the_operator_says_so(serve) -> None:
+    assert await hsts(await serve()) is None
+
+
+@pytest.mark.parametrize("seconds", [0, 31_536_000])
+@pytest.mark.parametrize("path", ["/health", "/v1/auth/session", "/nowhere"])
+async def test_every_answer_keeps_browsers_at_https_for_as_long(
+    serve, seconds: int, path: str
+) -> None:
+    assert await hsts(await serve(hsts_seconds=seconds), path) == f"max-age={seconds}"
+
+
+@pytest.mark.parametrize("serve", ["plain"], indirect=True)
+async def test_over_plain_http_there_is_no_such_header(serve) -> None:
+    assert await hsts(await serve(hsts_seconds=31_536_000)) is None
