@@ -69,6 +69,7 @@ from app.requests.cookies import cookie_storage, load_fernet_keys
 from app.requests.peer import request_peer
 from app.settings import Settings
 from app.storage.database import Database
+from app.storage.exposure import find_exposures, refuse_exposed
 from app.storage.lock import DataDirLock
 from app.storage.schema import milliseconds
 from app.storage.trusted_time import keep_trusted_time, last_trusted_time
@@ -101,9 +102,10 @@ def build_application(
     """Return the whole server as one application; its resources open when it starts.
 
     With `new_database` it takes the place of a lost database with an empty one. Raises
-    SettingsError when a key, a feature or the web app cannot be used; starting it raises
-    DataDirBusy when another process holds the data folder, and DatabaseLost.
+    SettingsError when a key, a feature, the web app or the data folder cannot be used; starting it
+    raises DataDirBusy when another process holds the data folder, and DatabaseLost.
     """
+    refuse_exposed(settings.data_dir)
     cookies = cookie_storage(
         load_fernet_keys(settings, settings.data_dir),
         _is_secure,
@@ -157,7 +159,12 @@ def _is_secure(request: web.Request) -> bool:
 
 
 async def _lock(app: web.Application) -> AsyncIterator[None]:
-    with DataDirLock(app[SETTINGS].data_dir):
+    data_dir = app[SETTINGS].data_dir
+    with DataDirLock(data_dir):
+        for one in find_exposures(data_dir):
+            if one.severity == "warned":
+                seen = fields(path=str(one.path), reason=one.fault, do=one.do)
+                log.warning("others may use the data folder", extra=seen)
         yield
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from app.base.errors import DataDirBusy
+from app.storage.exposure import refuse_exposed
 
 LOCK_NAME = "server.lock"
 
@@ -45,8 +46,10 @@ class DataDirLock:
     def acquire(self) -> None:
         """Take the lock and write this process's pid into its file; make the folder (mode 0700).
 
-        Raises DataDirBusy if another process, or another lock of this one, holds it.
+        Raises DataDirBusy if another process, or another lock of this one, holds it, and
+        SettingsError if everybody may write to the folder.
         """
+        refuse_exposed(self._path.parent)
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
