@@ -161,11 +161,17 @@ def _is_secure(request: web.Request) -> bool:
 async def _lock(app: web.Application) -> AsyncIterator[None]:
     data_dir = app[SETTINGS].data_dir
     with DataDirLock(data_dir):
-        for one in find_exposures(data_dir):
-            if one.severity == "warned":
-                seen = fields(path=str(one.path), reason=one.fault, do=one.do)
-                log.warning("others may use the data folder", extra=seen)
+        _warn_of_others(data_dir)
         yield
+
+
+def _warn_of_others(data_dir: Path) -> None:
+    """Log what others may do with the folder, in one line: of several, one a second is written."""
+    found = [one for one in find_exposures(data_dir) if one.severity == "warned"]
+    if found:
+        reason = "; ".join(f"{one.path}: {one.fault}" for one in found)
+        do = "; ".join(dict.fromkeys(f"{one.do}: {one.path}" for one in found))
+        log.warning("others may use the data folder", extra=fields(reason=reason, do=do))
 
 
 async def _database(app: web.Application, *, new: bool) -> AsyncIterator[None]:

@@ -4,7 +4,8 @@ A value comes from a command-line flag, else from the environment (`SWITCHBOARD_
 name in capitals), else from the default here.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -397,17 +398,55 @@ def load_settings(flags: Mapping[str, Any]) -> Settings:
 
     Raises SettingsError with one sentence for each fault; none of them shows a value of a secret.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**given)
+        return Settings(**_given(flags))
     except ValidationError as error:
-        raise SettingsError([_sentence(fault, given) for fault in error.errors()]) from None
+        raise SettingsError([told for _, told in _sentences(error, flags)]) from None
 
 
-def _sentence(fault: Any, flags: Mapping[str, Any]) -> str:
-    reason = fault["msg"].removeprefix("Value error, ").rstrip(".")
-    if not fault["loc"]:
-        return sentence(reason)
-    name = str(fault["loc"][0])
-    where = flag_of(name) if name in flags else f"{ENV_PREFIX}{name.upper()}"
-    return f"{where}: {reason[:1].lower()}{reason[1:]}."
+def load_usable_settings(flags: Mapping[str, Any]) -> tuple[Settings, list[tuple[str, str]]]:
+    """Return the settings with the defaults of those that are refused, and these with a sentence.
+
+    Of settings that do not go together, all of one kind have their defaults. Raises SettingsError
+    for a fault that is of no setting.
+    """
+    given, refused = _given(flags), dict[str, str]()
+    while True:
+        try:
+            return Settings(**given), list(refused.items())
+        except ValidationError as error:
+            faults = [(name or _named_in(told), told) for name, told in _sentences(error, flags)]
+        if not all(name and name not in refused for name, _ in faults):
+            raise SettingsError([told for _, told in faults])
+        for name, told in faults:
+            refused[name] = told
+            # Empty is unset, whatever the environment says.
+            given |= {one: OPTIONS[one].default or "" for one in _kind_of(name)}
+
+
+def _named_in(told: str) -> str:
+    """Return the first setting that the sentence names; nothing if it names none."""
+    return next((word for word in re.findall(r"\w+", told) if word.lower() in OPTIONS), "").lower()
+
+
+def _kind_of(name: str) -> list[str]:
+    """Return the settings that go together with this one: all of JWTs, and all of TLS."""
+    kind = name.partition("_")[0]
+    together = [one for one in OPTIONS if one.startswith(f"{kind}_")]
+    return together if kind in ("jwt", "tls") else [name]
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _sentences(error: ValidationError, flags: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each fault: the setting, or nothing if it is about several, and the sentence."""
+    for fault in error.errors():
+        reason = fault["msg"].removeprefix("Value error, ").rstrip(".")
+        if not fault["loc"]:
+            yield "", sentence(reason)
+            continue
+        name = str(fault["loc"][0])
+        where = flag_of(name) if name in _given(flags) else f"{ENV_PREFIX}{name.upper()}"
+        yield name, f"{where}: {reason[:1].lower()}{reason[1:]}."

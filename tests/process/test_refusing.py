@@ -133,6 +133,33 @@ def test_a_database_that_may_not_be_written(tmp_path: Path) -> None:
     assert DATABASE_NAME in refusal(tmp_path, 1)
 
 
+def test_a_folder_to_which_everybody_may_write(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    data_dir.chmod(0o777)
+    sentence = refusal(data_dir, 2)
+    assert str(data_dir) in sentence
+    assert "chmod go-w" in sentence
+    assert list(data_dir.iterdir()) == []
+
+
+def test_a_folder_that_others_may_use_is_warned_of(start: Start, tmp_path: Path) -> None:
+    server = start()
+    assert server.logged("others may use the data folder") == []
+    server.end()
+    (tmp_path / "data").chmod(0o770)
+    (tmp_path / "data" / "cookie.key").chmod(0o644)
+    [found] = start().logged("others may use the data folder")
+    assert found["level"] == "warning"
+    assert "data: its group may write to it (mode 0770)" in found["reason"]
+    assert "cookie.key: others may read it (mode 0644)" in found["reason"]
+    assert "chmod 600" in found["do"]
+
+
+def test_a_port_that_kubernetes_made(tmp_path: Path) -> None:
+    assert "Kubernetes" in refusal(tmp_path / "data", 2, port="tcp://10.0.0.5:8080")
+
+
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     assert str(tmp_path / "data") in refusal(tmp_path / "data", 1)
