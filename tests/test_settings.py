@@ -43,6 +43,8 @@ MEANT = {
         "0123456789abcdef\n",
         SecretStr("0123456789abcdef"),
     ),
+    "the home folder": ("data_dir", "~/sb", Path.home() / "sb"),
+    "the home of nobody": ("data_dir", "~no-such-user/sb", Path("~no-such-user/sb")),
     "an origin twice": ("allowed_origins", "https://a.b, https://A.b:443", ("https://a.b",)),
 }
 
@@ -81,7 +83,7 @@ NONSENSE = {
     "a short secret": ("metrics_token", "sesame", "at least 16 characters"),
     "a secret that no header has": ("metrics_token", "sésame sésame sésame", "visible ASCII"),
     "a network of all": ("trusted_proxies", "::/0", "every address"),
-    "a network with a host's bits": ("trusted_proxies", "10.0.0.1/8", "is no address"),
+    "a network with a host's bits": ("trusted_proxies", "10.0.0.1/8", "did you mean 10.0.0.0/8"),
     "a path after an origin": (
         "allowed_origins",
         "https://a.b/",

@@ -6,6 +6,7 @@ The setting's flag, its line in the command `config` and its row in the docs com
 import ipaddress
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -167,9 +168,12 @@ def _network(word: object) -> object:
     if not isinstance(word, str):
         return word
     try:
-        return ipaddress.ip_network(word)
+        network = ipaddress.ip_network(word, strict=False)
     except ValueError:
         raise ValueError(f"{word!r} is no address and no network") from None
+    if "/" in word and str(network.network_address) != str(ipaddress.ip_interface(word).ip):
+        raise ValueError(f"{word!r} is no network; did you mean {network}, or the one address?")
+    return network
 
 
 def _refuse_the_world(networks: tuple[Network, ...]) -> tuple[Network, ...]:
@@ -249,6 +253,10 @@ def _tidied(option: "Option", value: str) -> str:
     if option.secret:
         return value
     text = value.strip()
+    if option.kind == "path" and text.startswith("~"):
+        # No shell has read a file of variables.
+        with suppress(RuntimeError):
+            return str(Path(text).expanduser())
     return next((one for one in option.choices if one.lower() == text.lower()), text)
 
 
