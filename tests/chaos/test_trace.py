@@ -1,7 +1,5 @@
 """Acknowledged means on disk."""
 
-import sys
-
 import pytest
 
 from tests.chaos.conftest import Chaos
@@ -9,7 +7,6 @@ from tests.chaos.conftest import Chaos
 pytestmark = pytest.mark.trial
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="strace is a program of Linux")
 def test_no_answer_is_written_before_its_commit_is_synced(chaos: Chaos, long: bool) -> None:
     messages = 10_000 if long else 200
     told = chaos("trace", messages=messages)
