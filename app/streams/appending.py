@@ -85,7 +85,7 @@ class _Batch:
         )
 
     def _keyed(self, latest: LatestBatch, append: Append) -> tuple[RowValues, int]:
-        """Add a value or tombstone, and return it with what `put` says of the floor.
+        """Add a value or deletion, and return it with what `put` says of the floor.
 
         It may replace an older one of this batch.
         """

@@ -1,7 +1,7 @@
 """Keys of `latest` values: who holds one, what a value replaces, how many each budget has.
 
 A type and a key are one *name*. Under it each target and excluded device is a *slot*, of which the
-newest value is stored. A deletion is stored as a *tombstone*, and removes what is in all slots of
+newest value is stored. A *deletion* is stored in its place, and removes what is in all slots of
 its targets: whoever is left out of it knows already.
 
 The backend goes before the devices: while it has a value under a name, devices may neither set nor
@@ -47,7 +47,7 @@ FROM (
 
 @dataclass(slots=True)
 class _Held:
-    """What is stored in a slot: a value that may have expired, or the tombstone of one.
+    """What is stored in a slot: a value that may have expired, or the deletion of one.
 
     It is a `key` of its author if it is a value and has not expired.
     """
@@ -100,7 +100,7 @@ class LatestBatch:
     def deletions(self, append: Append) -> list[Append]:
         """Return what tells devices that the value removes another which they have got.
 
-        That is a tombstone for each target that has a value of devices and does not get the new
+        That is a deletion for each target that has a value of devices and does not get the new
         one. It counts as the device's own. None would do for a target of which the backend has an
         older value, which it would delete too: that may be in a database of before there were
         budgets, and of what is kept for everyone.
@@ -119,13 +119,13 @@ class LatestBatch:
             return []
         if ANY in removed:
             removed = {ANY: removed[ANY]}
-        return [_tombstone(append, target, author) for target, author in removed.items()]
+        return [_deletion(append, target, author) for target, author in removed.items()]
 
     def put(self, append: Append, offset: int) -> int:
         """Note and count what was admitted, and all that it removes.
 
-        Returns the offset of the backend's newest tombstone that a device has replaced, else 0: a
-        device that was away since before it may never learn of that deletion.
+        Returns the offset of the backend's newest deletion that a device has replaced, else 0: a
+        device that was away since before it may never learn of it.
         """
         slots = self._held.setdefault(_name_of(append), {})
         user_id, source_device = append.user_id, append.source_device
@@ -164,7 +164,7 @@ class LatestBatch:
 class LatestQuota:
     """How many `latest` values a budget may have, and an upper bound of the rows that each has.
 
-    A bound counts expired values too, and no tombstones. A batch that would be above the quota by
+    A bound counts expired values too, and no deletions. A batch that would be above the quota by
     its bounds has their users counted.
     """
 
@@ -254,7 +254,7 @@ def _covers(append: Append, slot: Slot) -> bool:
     return append.target_device in (ANY, slot[0])
 
 
-def _tombstone(append: Append, target: int, author: int) -> Append:
+def _deletion(append: Append, target: int, author: int) -> Append:
     return Append(
         append.user_id,
         append.type,

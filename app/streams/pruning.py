@@ -10,7 +10,7 @@ once after the start, page by page; later steps count only users who may have go
 walk through the rows of one user removes the oldest of a budget that has too many. Once a day a
 walk goes over the message ids. So no step takes longer because the table is larger.
 
-What is limited are the rows of the log and the tombstones of deleted values; values are exempt.
+What is limited are the rows of the log and the deletions of values; values are exempt.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

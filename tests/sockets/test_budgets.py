@@ -174,12 +174,12 @@ async def test_who_missed_a_deletion_that_a_device_has_replaced_fetches_its_stat
     deletion = Append(phone.user_id, "security.alert", b"null", key="main", deleted=True)
     done = asyncio.get_running_loop().create_future()
     node.committer.submit(deletion, done.set_result)
-    tombstone = (await done).offset
+    deleted_at = (await done).offset
     sender = await server.connect(phone)
     # The standing of the user is in memory by now.
     assert (await tell(sender, "device.send", VALUE | {"ttl": 1}))[0] is None
     outcomes = []
-    for offset in (stored.offset, tombstone):
+    for offset in (stored.offset, deleted_at):
         query = f"?epoch={node.log.numbering.text}&offset={offset}&instance=i{offset}"
         peer = await server.open(laptop, query)
         outcomes.append((await peer.receive())["payload"]["resume"]["outcome"])

@@ -106,7 +106,7 @@ async def test_values_are_not_among_the_rows_of_either(streams: SqlStreamLog) ->
     assert len(await kept(streams)) == 2 + 2 * 100
 
 
-async def test_a_tombstone_is_one_of_the_rows_of_its_author(streams: SqlStreamLog) -> None:
+async def test_a_deletion_is_one_of_the_rows_of_its_author(streams: SqlStreamLog) -> None:
     await streams.append([replace(DELETION, key="b"), by_device(replace(DELETION, key="d"))])
     await streams.append([by_device(NOTE)] * 100)
     assert [step.floors for step in await prune(streams) if step.floors] == [{1: 2}]
@@ -114,7 +114,7 @@ async def test_a_tombstone_is_one_of_the_rows_of_its_author(streams: SqlStreamLo
     assert [step.floors for step in await prune(streams) if step.floors] == [{1: 1}]
 
 
-async def test_an_old_tombstone_goes_and_raises_the_floor(
+async def test_an_old_deletion_goes_and_raises_the_floor(
     streams: SqlStreamLog, clock: HandClock
 ) -> None:
     await streams.append([DELETION])
@@ -281,9 +281,9 @@ async def test_devices_that_do_not_get_the_backends_value_learn_that_theirs_is_g
     found = await kept(streams)
     assert [(row.offset, row.deleted, row.target_device) for row in found] == [(4, 1, 0), (5, 0, 9)]
     assert outcome == Appended(5, removals=(found[0],))
-    tombstone = found[0]
-    assert (tombstone.payload, tombstone.source_device) == (b"null", 7)
-    assert (tombstone.without_device, tombstone.source_instance) == (0, ""), "its sender hears too"
+    deletion = found[0]
+    assert (deletion.payload, deletion.source_device) == (b"null", 7)
+    assert (deletion.without_device, deletion.source_instance) == (0, ""), "its sender hears too"
 
 
 async def test_only_the_devices_that_had_a_value_learn_that_it_is_gone(

@@ -273,9 +273,9 @@ async def test_an_append_that_cannot_be_stored_is_found_soon_and_harms_no_other(
 async def test_deletions_of_the_log_itself_are_delivered_and_floors_raised_before(
     committer: Committer, disk: Disk, receivers: Receivers
 ) -> None:
-    tombstone = Row(1, 1, "note.x", b"null", key="k", deleted=1)
+    deletion = Row(1, 1, "note.x", b"null", key="k", deleted=1)
     disk.outcomes = [
-        Appended(2, removals=(tombstone,)),
+        Appended(2, removals=(deletion,)),
         Refused("forbidden"),
         Appended(2, duplicate=True),
         Appended(3, floor=1),
