@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Final
 
 from app.settings import ENV_PREFIX
 from app.storage.database import DATABASE_NAME
+from scripts.faults.activation import handing_over
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -38,15 +38,6 @@ SETTINGS: Final[Mapping[str, str]] = {
 
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 60
-
-
-HANDS_OVER: Final = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""Runs a command with a descriptor as systemd hands it over."""
 
 
 class Server:
@@ -108,10 +99,10 @@ class Server:
         place = ["--port", str(self.port), "--data-dir", str(self.folder)]
         self.starts += 1
         kept = () if self._listener is None else (self._listener.fileno(),)
-        handing_over = ["-c", HANDS_OVER, *map(str, kept), sys.executable] if kept else []
+        ours = handing_over(self._listener, ["-m", *self._program, "serve", *place])
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*under, sys.executable, *handing_over, "-m", *self._program, "serve", *place],
+                [*under, *ours],
                 pass_fds=kept,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -7,7 +7,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -21,17 +20,10 @@ from typing import Any
 from serving import PATIENCE, Device, Peer, RawPeer
 from websockets.asyncio.client import connect
 
+from scripts.faults.activation import handing_over
 from tests.cli.conftest import CommandLine
 
 ROOT = Path(__file__).parents[2]
-
-HANDS_OVER = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""Runs a command with a descriptor as systemd hands it over."""
 
 LIFETIME = 10 * PATIENCE
 """Seconds after which a process is killed that its test has forgotten."""
@@ -63,11 +55,10 @@ class Program:
         folder.mkdir(exist_ok=True)
         more = {"PYTHONPATH": str(python_path)} if python_path else {}
         kept = () if listener is None else (listener.fileno(),)
-        handing_over = ["-c", HANDS_OVER, *map(str, kept), sys.executable] if kept else []
         self.stdout, self.stderr = folder / "stdout", folder / "stderr"
         with self.stdout.open("wb") as stdout, self.stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, *handing_over, *arguments],
+                handing_over(listener, arguments),
                 pass_fds=kept,
                 cwd=ROOT,
                 env=environment(settings) | more,
