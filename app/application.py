@@ -126,6 +126,7 @@ def build_application(
             retry_after=settings.retry_after_seconds,
         )
     )
+    app[ADMISSION].watch(app[METRICS])
     app[MANAGER] = ConnectionManager(
         per_device=settings.max_connections_per_device, per_user=settings.max_connections_per_user
     )

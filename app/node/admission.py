@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from app.base.errors import Problem
+from app.base.metrics import Metrics
 
 UPGRADES: Final = 8
 """In one turn of the event loop: each takes some 0.3 ms."""
@@ -37,6 +38,13 @@ class Admission:
     def addresses(self) -> int:
         """How many addresses have a place, without those that are exempt."""
         return len(self._by_address)
+
+    def watch(self, metrics: Metrics) -> None:
+        """Have what is counted shown among the metrics."""
+        watch = metrics.watch
+        watch("places_taken", "Connections and handshakes let in.", lambda: self.connections)
+        watch("handshakes", "Upgrades in flight.", lambda: self.handshakes)
+        watch("addresses", "Addresses with connections, but for loopback.", lambda: self.addresses)
 
     def enter(self, address: str) -> None:
         """Take a place for one connection of the address, from its handshake until `leave`.

@@ -115,7 +115,12 @@ class Node:
         watch("connections", "Connections now.", lambda: manager.connection_count)
         watch("devices", "Devices connected now.", lambda: manager.device_count)
         watch("users_online", "Users connected now.", lambda: manager.user_count)
-        slow = self.outgoing.slow
+        leaving, slow = self._leaving, self.outgoing.slow
+        watch(
+            "connections_ending",
+            "Connections that nothing reaches any more, of which something is left to end.",
+            lambda: len(leaving),
+        )
         watch("slow_connections", "Connections for which bytes wait.", lambda: len(slow))
         watch(
             "outbox_frames",

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from app.node.admission import Pacer
+from app.base.metrics import Metrics
+from app.node.admission import Admission, AdmissionLimits, Pacer
 
 
 class Turns:
@@ -49,3 +50,26 @@ async def test_who_gives_up_takes_nobodys_place() -> None:
     await turns.until_passed(3)
     assert [name for _, name in turns.passed] == list("acd")
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_the_metrics_tell_who_has_a_place() -> None:
+    metrics = Metrics()
+    admission = Admission(
+        AdmissionLimits(connections=10, per_address=5, handshakes=5, retry_after=1)
+    )
+    admission.watch(metrics)
+
+    def told() -> list[float | None]:
+        names = ("places_taken", "handshakes", "addresses")
+        return [metrics.registry.get_sample_value(f"switchboard_{name}") for name in names]
+
+    for address in ("203.0.113.1", "203.0.113.2", "127.0.0.1"):
+        admission.enter(address)
+    assert told() == [3, 3, 2]
+    admission.settle("203.0.113.1", upgraded=True)
+    admission.settle("203.0.113.2", upgraded=False)
+    admission.settle("127.0.0.1", upgraded=True)
+    assert told() == [2, 0, 1]
+    admission.leave("203.0.113.1")
+    admission.leave("127.0.0.1")
+    assert told() == [0, 0, 0]

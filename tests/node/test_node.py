@@ -322,3 +322,19 @@ async def test_a_connection_whose_peer_left_is_closed_with_its_device(node: Node
     assert (code(left), code(stays)) == (REVOKED, None)
     node.retire(left)
     assert node.live == [stays]
+
+
+async def test_the_metrics_tell_of_connections_that_are_ending(node: Node) -> None:
+    def told() -> tuple[float | None, ...]:
+        names = ("connections", "connections_ending")
+        return tuple(
+            node.metrics.registry.get_sample_value(f"switchboard_{name}") for name in names
+        )
+
+    node.watch()
+    connection = connected(node)
+    assert told() == (1, 0)
+    node.leave(connection)
+    assert told() == (0, 1)
+    node.retire(connection)
+    assert told() == (0, 0)
