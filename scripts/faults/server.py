@@ -4,9 +4,9 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Final
 
 from app.settings import ENV_PREFIX
 from app.storage.database import DATABASE_NAME
+from scripts.benchmark.servers import Certificate
 from scripts.faults.activation import handing_over
 
 ROOT: Final = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ class Server:
     """A server that starts on the same folder and port each time.
 
     A `listener` is handed to it as systemd does. `program` is a module that runs the command
-    line, with arguments of its own.
+    line, with arguments of its own. With a `certificate` it serves TLS alone.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Server:
         listener: socket.socket | None = None,
         log: Path | None = None,
         program: Sequence[str] = ("app",),
+        certificate: Certificate | None = None,
     ) -> None:
         self.folder = folder
         self._program = program
@@ -62,6 +64,11 @@ class Server:
         self._listener = listener
         self.starts = 0
         self._settings = {**SETTINGS, **(settings or {})}
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.create_default_context(cafile=certificate.chain)
+            self._settings["TLS_CERT"] = str(certificate.chain)
+            self._settings["TLS_KEY"] = str(certificate.key)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Server":
@@ -172,32 +179,45 @@ class Server:
             os.kill(self.pid, signal.SIGCONT)
 
     def get(self, path: str) -> str:
-        """Return the body of the answer to a GET; raises OSError."""
-        with urllib.request.urlopen(
-            f"http://127.0.0.1:{self.port}{path}", timeout=START_SECONDS
-        ) as answer:
-            return str(answer.read().decode())
+        """Return the body of the answer to a GET; raises OSError, also for an error's answer."""
+        status, body = self._ask(path, {})
+        if status >= http.HTTPStatus.BAD_REQUEST:
+            raise OSError(f"GET {path} was answered with {status}")
+        return body
+
+    def metrics(self) -> dict[str, float]:
+        """Return the value of each metric; labels belong to the name, as Prometheus writes them."""
+        lines = (line for line in self.get("/metrics").splitlines() if not line.startswith("#"))
+        found = (line.rpartition(" ") for line in lines)
+        return {name: float(value) for name, _, value in found}
 
     def metric(self, name: str) -> float:
         """Return the value of a metric without labels; 0 if there is none."""
-        for line in self.get("/metrics").splitlines():
-            found, _, value = line.rpartition(" ")
-            if found == name:
-                return float(value)
-        return 0
+        return self.metrics().get(name, 0)
 
     def status(self, path: str, token: str | None = None) -> int:
         """Return the status of the answer to a GET; raises OSError when there is none."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
-        with closing(connection):
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            connection.request("GET", path, headers=headers)
-            return connection.getresponse().status
+        return self._ask(path, {"Authorization": f"Bearer {token}"} if token else {})[0]
 
     def errors(self) -> list[str]:
         """Return the errors in its log, as lines."""
         lines = self.log.read_text().splitlines()
         return [line for line in lines if '"level":"error"' in line.replace(" ", "")]
+
+    def _ask(self, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
+        place = ("127.0.0.1", self.port)
+        connection = (
+            http.client.HTTPConnection(*place, timeout=START_SECONDS)
+            if self._tls is None
+            else http.client.HTTPSConnection(*place, timeout=START_SECONDS, context=self._tls)
+        )
+        with closing(connection):
+            try:
+                connection.request("GET", path, headers=dict(headers))
+                answer = connection.getresponse()
+                return answer.status, answer.read().decode()
+            except http.client.HTTPException as error:
+                raise OSError(f"GET {path} had no whole answer: {error}") from error
 
     def _end(self) -> int:
         status = self._running.wait(STOP_SECONDS)
