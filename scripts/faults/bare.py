@@ -67,17 +67,22 @@ class Bare:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.mute = False
+        self.patience: float | None = PATIENCE_SECONDS
+        """Seconds after which any wait is a TimeoutError; None: never."""
         self._reader = reader
         self._writer = writer
 
     @classmethod
     async def connect(
-        cls, port: int, source: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+        cls,
+        port: int,
+        source: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ) -> "Bare":
-        """Connect from this address of loopback; raises OSError."""
-        return cls(
-            *await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0), ssl=tls)
-        )
+        """Connect, from this address if one is given; raises OSError."""
+        local = None if source is None else (source, 0)
+        return cls(*await asyncio.open_connection(host, port, local_addr=local, ssl=tls))
 
     def write(self, data: bytes) -> None:
         """Write these bytes."""
@@ -143,7 +148,6 @@ class Bare:
         """End it at once, in the way of the system's close(2)."""
         self._writer.transport.abort()
 
-    @staticmethod
-    async def _within(waiting: Any) -> Any:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    async def _within(self, waiting: Any) -> Any:
+        async with asyncio.timeout(self.patience):
             return await waiting

@@ -75,7 +75,7 @@ class World:
 
     async def ask(self, account: Account, method: str, path: str) -> None:
         """Send a request that is to succeed."""
-        peer = await Bare.connect(self.port, "127.0.0.1", self.tls)
+        peer = await Bare.connect(self.port, tls=self.tls)
         headers = {**self.client(), "Content-Length": "0"}
         peer.write(request(path, account.token, method, headers))
         self.expect(f"{method} {path.rstrip('0123456789')}", await peer.status(), OK, NO_CONTENT)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,9 +18,12 @@ class ProgramFailed(Exception):
 
 
 class Program:
-    """A running program, and the last report of each kind."""
+    """A running program, and the last report of each kind.
 
-    def __init__(self, module: str, plan: Plan, folder: Path) -> None:
+    `under` is the beginning of its command, another program that becomes it.
+    """
+
+    def __init__(self, module: str, plan: Plan, folder: Path, under: Sequence[str] = ()) -> None:
         path = folder / f"plan-{module.rpartition('.')[2]}"
         plan.write(path)
         self._name = module
@@ -27,7 +31,7 @@ class Program:
         self._said: dict[str, dict[str, Any]] = {}
         self._ended = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, str(path)],
+            [*under, sys.executable, "-m", module, str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

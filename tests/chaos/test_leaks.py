@@ -6,7 +6,7 @@ from tests.chaos.conftest import Chaos
 
 pytestmark = pytest.mark.trial
 
-SMALL = {"connects": 450, "tls_connects": 300, "at_once": 8, "heartbeat": 2}
+SMALL = {"connects": 450, "tls_connects": 300, "at_once": 8, "heartbeat": 4}
 FULL = {"connects": 100_000, "tls_connects": 10_000, "at_once": 64, "heartbeat": 5}
 
 

@@ -1,0 +1,20 @@
+"""Peers that vanish without a word are freed in time."""
+
+import pytest
+
+from tests.chaos.conftest import Chaos
+
+pytestmark = pytest.mark.trial
+
+SMALL = {"peers": 20, "heartbeat": 1, "stall": 2, "message": 1}
+FULL = {"peers": 300, "heartbeat": 25, "stall": 60, "message": 30}
+
+
+@pytest.mark.parametrize("how", ["stopped", "cut"])
+def test_peers_that_vanish_are_freed_in_time(chaos: Chaos, long: bool, how: str) -> None:
+    sizes = FULL if long else SMALL
+    told = chaos("peers", checked=False, how=how, **sizes)
+    assert told.count("peers") == sizes["peers"]
+    # Stopped ones took bytes, or answered nothing; others are also given up by the system.
+    for what in ("idle", "with unsent bytes", "in a frame"):
+        assert f"{how}, {what} " in told.text
