@@ -61,8 +61,8 @@ class Case:
 class Freed:
     """Seconds from the vanishing until the first and the last peer was freed, and close codes.
 
-    `left` were not free in time. `orphans` are sockets with bytes that the kernel still had then: it
-    tries to deliver the close for up to `stall_seconds`.
+    `left` were not free in time. `orphans` are sockets with bytes that the kernel still had then:
+    it tries to deliver the close for up to `stall_seconds`.
     """
 
     first: float
