@@ -7,9 +7,11 @@ import logging
 import random
 import signal
 import sys
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,9 @@ from scripts.faults.plan import Plan, read_plan
 JOIN_SECONDS: Final = 120
 AT_ONCE: Final = 50
 """Devices that connect at the same time in the beginning."""
+
+BREATH: Final = 16
+"""Late steps at once; then the event loop has its turn."""
 
 
 class Fleet:
@@ -84,6 +89,16 @@ async def _report(what: str, count: Callable[[], int]) -> None:
             told = now
             say(what, count=now)
         await asyncio.sleep(0.01)
+
+
+async def paced(per_second: float) -> AsyncIterator[int]:
+    """Yield 0, 1, 2 and so on at this rate; after a delay, at once until it has caught up."""
+    began = time.monotonic()
+    for number in count():
+        early = began + number / per_second - time.monotonic()
+        if early > 0 or number % BREATH == 0:
+            await asyncio.sleep(max(0, early))
+        yield number
 
 
 async def commands() -> asyncio.StreamReader:

@@ -26,11 +26,12 @@ class Latencies:
             made[f"{kind} count"] = len(ordered)
             for name, quantile in (("p50", 0.5), ("p99", 0.99)):
                 made[f"{kind} {name}"] = ordered[int(len(ordered) * quantile)] if ordered else 0
+            made[f"{kind} max"] = ordered[-1] if ordered else 0
         return made
 
 
 def in_words(figures: Figures, kind: str) -> str:
-    """Return the figures of a kind of message for a reader."""
+    """Return quantiles and the count of a kind of message for a reader."""
     p50, p99 = (figures[f"{kind} {quantile}"] * 1000 for quantile in ("p50", "p99"))
     return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms of {figures[f'{kind} count']:,.0f}"
 

@@ -14,11 +14,10 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from itertools import count
 from typing import Any, Final
 
-from scripts.faults.bare import Bare, request, upgrade
-from scripts.faults.fleet import Fleet, commands, reporting, run, say, told
+from scripts.faults.bare import PATIENCE_SECONDS, Bare, request, upgrade
+from scripts.faults.fleet import Fleet, commands, paced, reporting, run, say, told
 from scripts.faults.latencies import Latencies
 from scripts.faults.link import Link
 from scripts.faults.plan import Account
@@ -28,7 +27,6 @@ AT_ONCE: Final = 50
 
 KINDS: Final = ("signed out", "removed", "all others removed")
 CODES: Final = {"signed out": 1000, "removed": 4502, "all others removed": 4502}
-TICK_SECONDS: Final = 0.005
 UNAUTHORIZED: Final = 401
 
 
@@ -53,7 +51,13 @@ class Holder:
 
     async def ended(self, code: int) -> None:
         """Wait for the close, which must have this code; what comes back then must be refused."""
-        came = await self._link.ended()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                came = await self._link.ended()
+        except TimeoutError:
+            self._wrong["was not closed"] += 1
+            self.leave()
+            return
         self.ended_at = time.monotonic()
         if came != code:
             self._wrong[f"closed with {came} instead of {code}"] += 1
@@ -116,11 +120,11 @@ class Revocations:
         """End every session but those of each user's first device."""
         steps = [step for number, user in enumerate(self.users) for step in _steps(number, user)]
         self._rng.shuffle(steps)
-        began = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
-            for number, step in enumerate(steps):
-                await asyncio.sleep(max(0.0, began + number / per_second - time.monotonic()))
-                tasks.create_task(self._end(*step))
+            async for number in paced(per_second):
+                if number == len(steps):
+                    return
+                tasks.create_task(self._end(*steps[number]))
 
     async def _end(
         self, kind: str, by: Account, asked: tuple[str, str], ending: Sequence[Holder]
@@ -159,9 +163,7 @@ def _steps(number: int, user: Sequence[Holder]) -> list[Step]:
 
 
 async def _talk(first: Sequence[Holder], per_second: float) -> None:
-    began = time.monotonic()
-    for number in count():
-        await asyncio.sleep(max(TICK_SECONDS, began + number / per_second - time.monotonic()))
+    async for number in paced(per_second):
         first[number % len(first)].speak(number)
 
 

@@ -99,8 +99,11 @@ class Server:
             raise RuntimeError("the server does not run")
         return self._process
 
-    def start(self, under: Sequence[str] = ()) -> None:
-        """Start the server, under another program if `under` names one, without waiting for it."""
+    def start(self, under: Sequence[str] = (), log_to: int | None = None) -> None:
+        """Start the server, under another program if `under` names one, without waiting for it.
+
+        Its log goes to the descriptor `log_to` if there is one, and otherwise to the file `log`.
+        """
         own = {f"{ENV_PREFIX}{name}": value for name, value in self._settings.items()}
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}
         place = ["--port", str(self.port), "--data-dir", str(self.folder)]
@@ -113,7 +116,7 @@ class Server:
                 pass_fds=kept,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=log,
+                stderr=log if log_to is None else log_to,
                 cwd=ROOT,
                 env={**inherited, **own},
             )

@@ -10,6 +10,7 @@ the stalled devices read again. Reports `done` when all devices have everything.
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ from scripts.faults.household import complete_all
 from scripts.faults.journal import Acknowledged, Sent
 from scripts.faults.latencies import Latencies
 from scripts.faults.text import TYPE, payload
+
+KINDS: Final = ("durable", "ephemeral")
+"""The messages of the traffic."""
 
 TICK_SECONDS: Final = 0.005
 
@@ -87,11 +91,11 @@ class Traffic:
         self._others = ordered[self._do["busy_users"] :] or self._busy
 
     async def flow(self) -> None:
-        """Send all messages, and wait for the answers."""
-        began = time.monotonic()
-        while self.sent < self._do["messages"]:
+        """Send all messages once more, and wait for the answers."""
+        began, before = time.monotonic(), self.sent
+        while (sent := self.sent - before) < self._do["messages"]:
             due = (time.monotonic() - began) * self._do["per_second"]
-            while self.sent < min(due, self._do["messages"]):
+            for _ in range(sent, math.ceil(min(due, self._do["messages"]))):
                 self._one()
             await asyncio.sleep(TICK_SECONDS)
         while self._waiting:
@@ -134,7 +138,7 @@ async def flow(fleet: Fleet) -> None:
     # The same devices are measured whether or not the others stall.
     apart = choose_hung(fleet)
     hung = apart if fleet.plan.do["stall"] else []
-    latencies = Latencies("durable", "ephemeral")
+    latencies = Latencies(*KINDS)
 
     def took(message: Message) -> None:
         sent = message["payload"].get("sent")
