@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -41,9 +41,15 @@ EMPTY: Final = ("05", "06", "0A")
 kernel's tcp_states.h)."""
 
 How = Literal["stopped", "cut"]
-What = Literal["idle", "with unsent bytes", "in a frame"]
+What = Literal["idle", "with unsent bytes", "behind", "in a frame"]
 HOWS: Final[tuple[How, ...]] = ("stopped", "cut")
-WHATS: Final[tuple[What, ...]] = ("idle", "with unsent bytes", "in a frame")
+WHATS: Final[tuple[What, ...]] = ("idle", "with unsent bytes", "behind", "in a frame")
+
+FILLED: Final[Mapping[What, tuple[str, str]]] = {
+    "with unsent bytes": ("none", "switchboard_slow_connections"),
+    "behind": ("log", "switchboard_behind_connections"),
+}
+"""How messages are kept that peers do not take, and the metric that tells how many do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,7 @@ def _bound(options: argparse.Namespace, what: What) -> float:
     seconds: dict[What, float] = {
         "idle": HEARTBEATS * options.heartbeat,
         "with unsent bytes": options.stall,
+        "behind": options.stall,
         "in a frame": options.message,
     }
     return seconds[what] + LATE_SECONDS
@@ -147,11 +154,11 @@ class _Trial:
             stack.callback(cable.remove)
             program.tell("connect")
             program.until("ready")
-            self._await_all(case)
+            self._check_all_there()
             self._vanish(case, program, cable)
             began = time.monotonic()
-            if case.what == "with unsent bytes":
-                self._fill()
+            if case.what in FILLED:
+                self._fill(*FILLED[case.what])
             first, last, left = self._follow(began, before, bound)
             orphans = _orphans(server.port)
             ended = self._codes()
@@ -167,15 +174,18 @@ class _Trial:
             os.kill(program.pid, signal.SIGSTOP)
             os.waitid(os.P_PID, program.pid, os.WSTOPPED | os.WNOWAIT)
 
-    def _await_all(self, case: Case) -> None:
-        while self._server.metric("switchboard_connections") < len(self._people):
-            time.sleep(SAMPLE_SECONDS)
+    def _check_all_there(self) -> None:
+        there = int(self._server.metric("switchboard_connections"))
+        if there < len(self._people):
+            raise OSError(f"only {there} peers are connected: the trial shows nothing")
 
-    def _fill(self) -> None:
-        """Send to everybody until bytes wait for every peer."""
-        body = {"to": {"everyone": True}, "type": "trial.fill", "payload": LARGE}
+    def _fill(self, store: str, metric: str) -> None:
+        """Send to everybody until the metric tells that it waits for every peer that is left."""
+        to = {"everyone": True}
+        body = {"to": to, "type": "trial.fill", "payload": LARGE, "store": store}
         for _ in range(MOST_MESSAGES):
-            if self._server.metric("switchboard_slow_connections") >= len(self._people):
+            metrics = self._server.metrics()
+            if metrics[metric] >= metrics["switchboard_connections"]:
                 return
             post(self._server.port, "/v1/messages", body, self._key)
         raise OSError("the peers took all that was sent: the trial shows nothing")

@@ -21,6 +21,7 @@ UPGRADED: Final = 101
 async def be_silent(fleet: Fleet) -> None:
     """Connect, and stay until told to go."""
     do, orders = fleet.plan.do, await commands()
+    answering: list[asyncio.Task[int]] = []
 
     async def connect(account: Account) -> Bare:
         peer = await Bare.connect(fleet.plan.port, host=do["host"])
@@ -29,12 +30,13 @@ async def be_silent(fleet: Fleet) -> None:
             raise ConnectionError(f"the upgrade was answered with {status}")
         await peer.frame()
         peer.patience = None
+        # From now on, since it may take long until the others are connected.
+        answering.append(asyncio.create_task(peer.code()))
         return peer
 
     say("started")
     await told(orders, "connect")
     peers = [await connect(account) for account in fleet.plan.accounts]
-    answering = [asyncio.create_task(peer.code()) for peer in peers]
     for peer in peers if do["in_frame"] else ():
         peer.mute = True
         peer.write(HALF)
