@@ -151,6 +151,8 @@ class _Trial:
             )
             program.until("started")
             cable = Cable(program.pid)
+            # The cable goes first: with the program it would go by itself, but some time later.
+            stack.callback(os.kill, program.pid, signal.SIGKILL)
             stack.callback(cable.remove)
             program.tell("connect")
             program.until("ready")
@@ -162,7 +164,6 @@ class _Trial:
             first, last, left = self._follow(began, before, bound)
             orphans = _orphans(server.port)
             ended = self._codes()
-            os.kill(program.pid, signal.SIGKILL)
         closed = {code: count - codes.get(code, 0) for code, count in ended.items()}
         shown = {code: count for code, count in closed.items() if count}
         return Freed(first, last, shown, left, orphans)
