@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth.accounts import Accounts
 from app.auth.addressees import Addressees
 from app.auth.api_keys import ApiKeys
+from app.auth.cleaner import Cleaner
 from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
@@ -283,13 +284,22 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     clock = app[CLOCK]
     sessions = Sessions(app[DATABASE], settings, JwtVerifier.from_settings(settings, clock), clock)
     sessions.on_ended = app[NODE].end
+    sessions.session_limit.connected = partial(_connected_sessions, app[MANAGER])
+    cleaner = Cleaner(app[DATABASE], settings, sessions, clock)
+    cleaner.show_on(app[METRICS])
+    sessions.on_left_over = cleaner.wake
     passwords = Passwords(settings.password_workers, settings.password_queue)
     limiter = FailureLimiter(settings.login_attempts, settings.login_window_seconds)
     app[SESSIONS] = sessions
     app[ACCOUNTS] = Accounts(app[DATABASE], settings, sessions, passwords, limiter, clock)
-    yield
+    async with _background(app, cleaner.run(), "cleaner"):
+        yield
     await _if_the_disk_takes_it(sessions.close())
     passwords.close()
+
+
+def _connected_sessions(manager: ConnectionManager, user_id: int) -> set[int]:
+    return {one.session_id for one in manager.of_user(user_id) if one.session_id is not None}
 
 
 async def _publishing(app: web.Application) -> AsyncIterator[None]:

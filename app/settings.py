@@ -131,6 +131,14 @@ class Settings(BaseSettings):
         ge=1,
         le=10_000,
     )
+    max_sessions_per_user: int = option(
+        100,
+        "Two for each of 50 devices; one sign-in or token more ends the session least recently "
+        "used, one without a connection first; 0 = no limit.",
+        unit="sessions",
+        ge=0,
+        le=10_000,
+    )
     password_min_length: int = option(
         10,
         "Shortest new password; NIST SP 800-63B asks for at least 8.",

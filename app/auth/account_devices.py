@@ -1,5 +1,6 @@
 """Writes on devices."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +13,7 @@ from app.auth.tokens import Identity
 from app.base.errors import Problem
 from app.base.tasks import complete
 from app.storage.devices import Device, devices_of, live_device, set_device_name
-from app.storage.endings import DeviceEnding, remove_device
+from app.storage.endings import DeviceEnding, remove_devices
 
 
 class DeviceWrites(AccountWrites):
@@ -67,8 +68,8 @@ class DeviceWrites(AccountWrites):
     async def _revoke(self, device_id: int, user_id: int | None) -> ToClose:
         async with self._database.write() as connection:
             device = _owned(await live_device(connection, device_id), user_id)
-            ending = await self._remove(connection, device)
-        return self._end([ending])
+            endings = await self._remove(connection, device.user_id, [device])
+        return self._end(endings)
 
     async def _revoke_others(self, identity: Identity) -> tuple[list[int], ToClose]:
         async with self._database.write() as connection:
@@ -80,12 +81,14 @@ class DeviceWrites(AccountWrites):
                 for device in await devices_of(connection, identity.user_id)
                 if device.id != identity.device_id
             ]
-            endings = [await self._remove(connection, device) for device in others]
+            endings = await self._remove(connection, identity.user_id, others)
         return [device.id for device in others], self._end(endings)
 
-    async def _remove(self, connection: AsyncConnection, device: Device) -> DeviceEnding:
-        not_before = self._sessions.not_before(device.user_id, device.id)
-        return await remove_device(connection, device, now=self._now(), not_before=not_before)
+    async def _remove(
+        self, connection: AsyncConnection, user_id: int, removed: Sequence[Device]
+    ) -> list[DeviceEnding]:
+        not_before = self._sessions.not_before_of(user_id, [device.id for device in removed])
+        return await remove_devices(connection, removed, now=self._now(), not_before=not_before)
 
     def _seen(self, device: Device) -> Device:
         seen = self._sessions.device_uses.last(device.id)

@@ -59,7 +59,7 @@ class SignedIn:
     user: User
     device: Device | None
     ended: ToClose
-    """The connections of devices that were removed for this one."""
+    """The connections of devices and sessions that ended to stay within the limits."""
 
 
 class Accounts(UserWrites, DeviceWrites):
@@ -137,16 +137,12 @@ class Accounts(UserWrites, DeviceWrites):
         return await self._finish_ending(self._revoke_token(session))
 
     async def list_sessions(self, user_id: int) -> list[SessionRecord]:
-        """Return the sessions of the user that hold, by id."""
+        """Return the sessions of the user that hold, by id; of very many the newest."""
         async with self._database.lookup() as connection:
-            sessions = await sessions_of(connection, user_id)
-        now = milliseconds(self._clock.trusted())
+            now = milliseconds(self._clock.trusted())
+            sessions = await sessions_of(connection, user_id, now)
         idle_since = now - milliseconds(self._settings.session_idle_days * DAY_SECONDS)
-        return [
-            session
-            for session in sessions
-            if session.expires_at > now and self._last_used(session) > idle_since
-        ]
+        return [session for session in sessions if self._last_used(session) > idle_since]
 
     async def change_password(self, identity: Identity, old: str, new: str) -> ToClose:
         """Replace the user's password and end every session but the one that asks.
@@ -224,12 +220,14 @@ class Accounts(UserWrites, DeviceWrites):
                 )
             device = enrolled.device if enrolled is not None else None
             session = await self._add_session(connection, user, device, token, label)
+            limit = self._sessions.session_limit
+            displaced = await limit.enforce(connection, user.id, but=(session.id,))
         pruned = enrolled.pruned if enrolled is not None else ()
         if device is not None:
             self._sessions.owners.add(device.id, user.id)
         if enrolled is not None and enrolled.changed:
             self._sessions.on_devices_changed(user.id)
-        ended = self._end(pruned)
+        ended = self._end([*pruned, *displaced])
         return SignedIn(token, session.id, user, device, ended)
 
     async def _add_session(
@@ -279,9 +277,9 @@ class Accounts(UserWrites, DeviceWrites):
         if device_id is None:
             return await self._end_jwt(identity)
         async with self._database.write() as connection:
-            not_before = self._sessions.not_before(user_id, device_id)
+            not_before = self._sessions.not_before_of(user_id, [device_id])
             ending = await end_device_jwts(
-                connection, user_id=user_id, device_id=device_id, not_before=not_before
+                connection, user_id=user_id, device_id=device_id, not_before=not_before[device_id]
             )
         return self._end([ending], SIGNED_OUT)
 

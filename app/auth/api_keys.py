@@ -19,7 +19,7 @@ from app.storage.api_keys import (
 )
 from app.storage.database import Database
 from app.storage.schema import milliseconds
-from app.storage.uses import Uses
+from app.storage.uses import Uses, flush
 
 KEY_PREFIX: Final = "sbk_"
 KEY_LENGTH: Final = len(KEY_PREFIX) + TOKEN_LENGTH
@@ -122,11 +122,7 @@ class ApiKeys:
 
     async def flush(self) -> None:
         """Write every use until now into the database."""
-        if not self._uses:
-            return
-        async with self._database.write() as connection:
-            written = await self._uses.write(connection)
-        self._uses.forget(written)
+        await flush(self._database, self._uses)
 
     async def close(self) -> None:
         """Wait for a running load to finish and write every use into the database."""

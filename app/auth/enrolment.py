@@ -1,6 +1,6 @@
 """Devices and users made by their first use, and the devices removed to stay within the limit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,14 +20,15 @@ from app.storage.devices import (
     live_device_by_uuid,
     refresh_device,
 )
-from app.storage.endings import DeviceEnding, remove_device
+from app.storage.endings import DeviceEnding, remove_devices
 from app.storage.schema import milliseconds
 from app.storage.sessions import which_jwts_ended
 from app.storage.users import User, add_outside_user, outside_users
 from app.storage.uses import Uses
 
-NotBefore = Callable[[int, int], int]
-"""Returns, for a user and a device, the time up to which JWTs must be refused to end all known."""
+NotBefore = Callable[[int, Collection[int]], dict[int, int]]
+"""Returns, for a user and some of their devices, the time of each up to which JWTs must be refused
+to end all known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,8 @@ class Enrolment:
         else:
             device = await add_device(connection, user_id, info, now)
         excess = await least_recently_seen(connection, user_id, keep=self._limit, but=device.id)
-        pruned = [
-            await remove_device(
-                connection, old, now=now, not_before=self._not_before(user_id, old.id)
-            )
-            for old in excess
-        ]
+        not_before = self._not_before(user_id, [old.id for old in excess])
+        pruned = await remove_devices(connection, excess, now=now, not_before=not_before)
         changed = known is None or _description(known) != _description(device)
         return Enrolled(device, tuple(pruned), changed)
 

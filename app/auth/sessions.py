@@ -1,13 +1,14 @@
 """Sessions: from a token to its identity, without a select for a token seen before."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 from app.auth.addressees import DeviceOwners
 from app.auth.endings import RecentEndings, ToClose, connections_of
 from app.auth.enrolment import Admitted, Enrolment, Holder, Outsiders
 from app.auth.jwt import MAX_JWT_BYTES, Claims, InvalidJwt, JwtVerifier
+from app.auth.session_limit import SessionLimit
 from app.auth.tokens import (
     TOKEN_LENGTH,
     Entry,
@@ -25,13 +26,8 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.storage.endings import DeviceEnding, Ending, UserEnding, lower_not_before
 from app.storage.schema import milliseconds
-from app.storage.sessions import (
-    TokenOwner,
-    delete_ended_sessions,
-    delete_expired_jwts,
-    token_owners,
-)
-from app.storage.uses import Uses
+from app.storage.sessions import TokenOwner, token_owners
+from app.storage.uses import Uses, flush
 
 # About 700 bytes each, and up to twice as many; above the 50,000 connections of a node, so that
 # none needs a select twice.
@@ -40,7 +36,6 @@ CACHED_TOKENS = 65_536
 DEAD_TOKENS = 16_384
 # More than can end while a handshake lasts.
 REMEMBERED_ENDINGS = 65_536
-PURGE_SECONDS = 3600
 # Above the leeway for JWTs: an ending that is further ahead is of a clock that has jumped.
 AHEAD_SECONDS = 60
 DAY_SECONDS = 86_400
@@ -59,7 +54,7 @@ class Sessions:
     `on_ended` gets the connections to close for which there is no caller to close them: those of
     devices that a JWT's first use removes (the limit), and those of a write whose caller was
     cancelled. `on_devices_changed` gets a user's id when one of their devices was added, renamed
-    or removed.
+    or removed. `on_left_over` is called when rows may be left over that somebody has to remove.
     """
 
     def __init__(
@@ -77,11 +72,15 @@ class Sessions:
         self.device_uses = Uses.of_devices()
         self.on_ended: Callable[[ToClose], object] = lambda _to_close: None
         self.on_devices_changed: Callable[[int], None] = lambda _user_id: None
+        self.on_left_over: Callable[[], None] = lambda: None
         self._database = database
         self._verifier = verifier
         self._clock = clock
         self._idle = milliseconds(settings.session_idle_days * DAY_SECONDS)
-        self.enrolment = Enrolment(settings.max_devices_per_user, self.device_uses, self.not_before)
+        self.session_limit = SessionLimit(settings.max_sessions_per_user, self.session_uses)
+        self.enrolment = Enrolment(
+            settings.max_devices_per_user, self.device_uses, self.not_before_of
+        )
         self._outsiders = Outsiders(database, self.enrolment, clock)
         self._tokens = Batches(self._load_tokens)
         self._cache = TokenCache(cached_tokens)
@@ -89,7 +88,6 @@ class Sessions:
         self._endings = RecentEndings(REMEMBERED_ENDINGS)
         self._doubtful: list[DeviceEnding | UserEnding] = []
         self._changes = 0
-        self._purged_at = clock.trusted()
 
     async def resolve(self, token: str, via: Via, holder: Holder | None = None) -> Identity:
         """Return the token's identity, and count this as a use of its session and device.
@@ -143,22 +141,8 @@ class Sessions:
                 entry.use(now)
 
     async def flush(self) -> None:
-        """Write every use until now into the database; hourly, delete what is past its end."""
-        now = self._clock.trusted()
-        # Also if the clock was ahead at the last one.
-        purge = abs(now - self._purged_at) >= PURGE_SECONDS
-        if not (self.session_uses or self.device_uses or purge):
-            return
-        async with self._database.write() as connection:
-            sessions = await self.session_uses.write(connection)
-            devices = await self.device_uses.write(connection)
-            if purge:
-                idle_since = milliseconds(now) - self._idle
-                await delete_ended_sessions(connection, milliseconds(now), idle_since)
-                await delete_expired_jwts(connection, milliseconds(now))
-                self._purged_at = now
-        self.session_uses.forget(sessions)
-        self.device_uses.forget(devices)
+        """Write every use until now into the database, in steps that let others write."""
+        await flush(self._database, self.session_uses, self.device_uses)
 
     async def close(self) -> None:
         """Wait for running loads to finish and write every use into the database."""
@@ -170,12 +154,16 @@ class Sessions:
         """End in memory what a committed write has ended in the database."""
         self._changes += 1
         ahead = milliseconds(self._clock.trusted() + AHEAD_SECONDS)
+        users: set[int] = set()
         for ending in endings:
             if isinstance(ending, DeviceEnding | UserEnding) and ending.not_before > ahead:
                 self._doubtful.append(ending)
             self._endings.add(ending)
             self._forget_devices(ending)
-            self._drop_ended(ending.user_id)
+            users.add(ending.user_id)
+        for user_id in users:
+            self._drop_ended(user_id)
+        self.on_left_over()
 
     async def settle(self, verdict: Verdict) -> None:
         """Correct what was decided while the clock was in doubt, now that there is a verdict.
@@ -201,26 +189,34 @@ class Sessions:
         for _, entry in self._cache.of_user(user_id):
             entry.identity = replace(entry.identity, roles=roles)
 
-    def not_before(self, user_id: int, device_id: int | None = None) -> int:
-        """Return the time up to which JWTs must be refused to end all of the user or device.
+    def not_before(self, user_id: int) -> int:
+        """Return the time up to which JWTs must be refused to end all of the user.
 
         That is now, in milliseconds since the epoch, or later if a known JWT was issued by a clock
         that is ahead. If our own has jumped forward it may be right, and what is refused by it is
         corrected by `settle` if it was not.
         """
         issued = [
-            milliseconds(entry.identity.issued_at or 0)
-            for _, entry in self._cache.of_user(user_id)
-            if device_id is None or entry.identity.device_id == device_id
+            milliseconds(entry.identity.issued_at or 0) for _, entry in self._cache.of_user(user_id)
         ]
         return max([milliseconds(self._clock.stamp()), *issued])
+
+    def not_before_of(self, user_id: int, device_ids: Collection[int]) -> dict[int, int]:
+        """Return the same for each of these devices of the user, by id."""
+        times = dict.fromkeys(device_ids, milliseconds(self._clock.stamp()))
+        for _, entry in self._cache.of_user(user_id):
+            device_id = entry.identity.device_id
+            if device_id is not None and device_id in times:
+                issued = milliseconds(entry.identity.issued_at or 0)
+                times[device_id] = max(times[device_id], issued)
+        return times
 
     async def _lower(self, doubtful: Sequence[DeviceEnding | UserEnding]) -> None:
         async with self._database.write() as connection:
             now = milliseconds(self._clock.trusted())
             lowered = [one for one in doubtful if await lower_not_before(connection, one, now)]
         for ending in lowered:
-            self._endings.add(replace(ending, session_ids=(), not_before=now))
+            self._endings.add(replace(ending, not_before=now))
 
     def _forget_devices(self, ending: Ending) -> None:
         match ending:

@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from app.base.lru import Lru
 from app.storage.users import ADMIN
@@ -67,6 +67,9 @@ class Identity:
 
 # Tokens in memory
 
+TOKENS_OF_USER: Final = 1000
+"""Tokens of one user in memory: all that devices of theirs use, and some that JWTs replaced."""
+
 
 @dataclass(slots=True, eq=False)
 class Entry:
@@ -108,6 +111,10 @@ class TokenCache:
     def put(self, key: bytes, entry: Entry) -> None:
         """Remember the entry of a token."""
         self.drop(key)
+        known = self._by_user.get(entry.identity.user_id)
+        if known is not None and len(known) >= TOKENS_OF_USER:
+            # Whatever ends something of the user goes through all of them.
+            self.drop(known[0])
         self._by_user.setdefault(entry.identity.user_id, []).append(key)
         if entry.identity.session_id is not None:
             self._by_session[entry.identity.session_id] = entry

@@ -1,10 +1,10 @@
 """The rows of devices."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.schema import MAX_ID, devices
@@ -155,15 +155,21 @@ async def set_device_name(connection: AsyncConnection, device_id: int, name: str
     return _device((await connection.execute(changed.returning(*_COLUMNS))).one())
 
 
-async def set_device_removed(
-    connection: AsyncConnection, device_id: int, *, now: int, not_before: int
+async def set_devices_removed(
+    connection: AsyncConnection, not_before: Mapping[int, int], now: int
 ) -> None:
-    """Make the device a tombstone: its uuid is free, its `not_before` stays."""
-    changed = update(devices).values(removed_at=now, not_before=not_before)
-    await connection.execute(changed.where(devices.c.id == device_id))
+    """Make these devices tombstones: their uuids are free, each `not_before` stays."""
+    changed = (
+        update(devices)
+        .where(devices.c.id == bindparam("device"))
+        .values(removed_at=now, not_before=bindparam("limit"))
+    )
+    rows = [{"device": device, "limit": limit} for device, limit in not_before.items()]
+    if rows:
+        await connection.execute(changed, rows)
 
 
-async def set_devices_removed(connection: AsyncConnection, user_id: int, now: int) -> list[int]:
+async def set_all_devices_removed(connection: AsyncConnection, user_id: int, now: int) -> list[int]:
     """Make every device of the user a tombstone; return their ids."""
     changed = (
         update(devices)

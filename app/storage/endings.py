@@ -1,5 +1,10 @@
-"""Writes that end sessions: the rows that change together, and what has ended with them."""
+"""Writes that end sessions: the rows that change together, and what has ended with them.
 
+None touches more rows than a user has devices: rows of sessions and messages are left over, and
+removed later (app/storage/leftovers.py).
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import update
@@ -7,17 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.storage.devices import (
     Device,
+    set_all_devices_removed,
     set_device_not_before,
-    set_device_removed,
     set_devices_removed,
 )
+from app.storage.leftovers import Kind, leave
 from app.storage.schema import devices, users
 from app.storage.sessions import (
     add_ended_jwt,
     delete_session,
     delete_session_of_token,
-    delete_sessions_of_device,
-    delete_sessions_of_user,
+    end_sessions_of_user,
 )
 from app.storage.users import set_user_deleted, set_user_disabled, set_user_password
 
@@ -44,7 +49,6 @@ class DeviceEnding:
 
     user_id: int
     device_id: int
-    session_ids: tuple[int, ...] = ()
     not_before: int
     """JWTs of the device issued at or before this have ended; milliseconds since the epoch."""
     removed: bool = False
@@ -55,9 +59,10 @@ class UserEnding:
     """The end of a user's JWTs and sessions."""
 
     user_id: int
-    session_ids: tuple[int, ...]
+    sessions_upto: int
+    """Sessions of the user with ids up to this have ended, ..."""
     kept_session_id: int | None = None
-    """The one session that goes on."""
+    """... but this one."""
     not_before: int
     """JWTs of the user issued at or before this have ended; milliseconds since the epoch."""
     removed_devices: tuple[int, ...] = ()
@@ -109,19 +114,26 @@ async def lower_not_before(
     return (await connection.execute(lowered.values(not_before=not_before))).rowcount > 0
 
 
-async def remove_device(
-    connection: AsyncConnection, device: Device, *, now: int, not_before: int
-) -> DeviceEnding:
-    """Make the device a tombstone and delete its sessions."""
-    sessions = await delete_sessions_of_device(connection, device.id)
-    await set_device_removed(connection, device.id, now=now, not_before=not_before)
-    return DeviceEnding(
-        user_id=device.user_id,
-        device_id=device.id,
-        session_ids=tuple(sessions),
-        not_before=not_before,
-        removed=True,
-    )
+async def remove_devices(
+    connection: AsyncConnection,
+    removed: Sequence[Device],
+    *,
+    now: int,
+    not_before: Mapping[int, int],
+) -> list[DeviceEnding]:
+    """Make the devices tombstones, which ends their sessions; `not_before` is by device id."""
+    ids = [device.id for device in removed]
+    await set_devices_removed(connection, {one: not_before[one] for one in ids}, now)
+    await leave(connection, Kind.DEVICE, ids)
+    return [
+        DeviceEnding(
+            user_id=device.user_id,
+            device_id=device.id,
+            not_before=not_before[device.id],
+            removed=True,
+        )
+        for device in removed
+    ]
 
 
 async def replace_password(
@@ -132,12 +144,12 @@ async def replace_password(
     not_before: int,
     kept_session_id: int | None = None,
 ) -> UserEnding:
-    """Give the user a new password and delete every session but the kept one."""
+    """Give the user a new password and end every session but the kept one."""
     await set_user_password(connection, user_id, password_hash, not_before)
-    sessions = await delete_sessions_of_user(connection, user_id, keep=kept_session_id)
+    upto = await end_sessions_of_user(connection, user_id, keep=kept_session_id)
     return UserEnding(
         user_id=user_id,
-        session_ids=tuple(sessions),
+        sessions_upto=upto,
         kept_session_id=kept_session_id,
         not_before=not_before,
     )
@@ -146,22 +158,22 @@ async def replace_password(
 async def disable_user(
     connection: AsyncConnection, user_id: int, *, now: int, not_before: int
 ) -> UserEnding:
-    """Disable the user and delete every session."""
+    """Disable the user and end every session."""
     await set_user_disabled(connection, user_id, disabled_at=now, not_before=not_before)
-    sessions = await delete_sessions_of_user(connection, user_id)
-    return UserEnding(user_id=user_id, session_ids=tuple(sessions), not_before=not_before)
+    upto = await end_sessions_of_user(connection, user_id)
+    return UserEnding(user_id=user_id, sessions_upto=upto, not_before=not_before)
 
 
 async def delete_user(
     connection: AsyncConnection, user_id: int, *, now: int, not_before: int
 ) -> UserEnding:
-    """Make the user and every device tombstones and delete every session."""
+    """Make the user and every device tombstones, and leave all else that is theirs over."""
     await set_user_deleted(connection, user_id, deleted_at=now, not_before=not_before)
-    devices = await set_devices_removed(connection, user_id, now)
-    sessions = await delete_sessions_of_user(connection, user_id)
+    gone = await set_all_devices_removed(connection, user_id, now)
+    upto = await end_sessions_of_user(connection, user_id, leaving=Kind.USER)
     return UserEnding(
         user_id=user_id,
-        session_ids=tuple(sessions),
+        sessions_upto=upto,
         not_before=not_before,
-        removed_devices=tuple(devices),
+        removed_devices=tuple(gone),
     )

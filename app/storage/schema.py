@@ -42,6 +42,10 @@ users = Table(
     Column("deleted_at", Integer),
     Column("not_before", Integer, nullable=False, server_default=text("0")),
     Column("created_at", Integer, nullable=False),
+    # The user's sessions with ids up to this are over, whether or not their rows are there yet, ...
+    Column("sessions_over_upto", Integer, nullable=False, server_default=text("0")),
+    # ... but for this one.
+    Column("kept_session_id", Integer),
     sqlite_autoincrement=True,
 )
 
@@ -63,6 +67,13 @@ Index(
 )
 # Of tombstones too: their not_before still counts.
 Index("users_iss_sub_all", users.c.iss, users.c.sub)
+_user_is_gone = text("deleted_at IS NOT NULL")
+Index(
+    "users_deleted_at",
+    users.c.deleted_at,
+    sqlite_where=_user_is_gone,
+    postgresql_where=_user_is_gone,
+)
 
 devices = Table(
     "devices",
@@ -90,6 +101,13 @@ Index(
     postgresql_where=_device_lives,
 )
 Index("devices_user_id_device_uuid_all", devices.c.user_id, devices.c.device_uuid)
+_device_is_gone = text("removed_at IS NOT NULL")
+Index(
+    "devices_removed_at",
+    devices.c.removed_at,
+    sqlite_where=_device_is_gone,
+    postgresql_where=_device_is_gone,
+)
 
 sessions = Table(
     "sessions",
@@ -109,9 +127,21 @@ sessions = Table(
 
 Index("sessions_token_hash", sessions.c.token_hash, unique=True)
 Index("sessions_user_id", sessions.c.user_id)
+# To find the least recently used of a user.
+Index("sessions_user_id_last_used", sessions.c.user_id, sessions.c.last_used)
 Index("sessions_device_id", sessions.c.device_id)
 Index("sessions_expires_at", sessions.c.expires_at)
 Index("sessions_last_used", sessions.c.last_used)
+
+# What has ended and still has rows (app/storage/leftovers.py).
+leftovers = Table(
+    "leftovers",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    # Of the user or the device.
+    Column("id", Integer, primary_key=True),
+    sqlite_with_rowid=False,
+)
 
 # JWTs without a device that signed out: no `not_before` refuses them.
 ended_jwts = Table(
@@ -206,6 +236,8 @@ damaged_messages = Table(
     Column("crc", Integer),
     Column("found_at", Integer, nullable=False),
 )
+
+Index("damaged_messages_user_id", damaged_messages.c.user_id)
 
 # What other tables hold, in numbers (app/storage/sums.py).
 sums = Table(

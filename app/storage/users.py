@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.storage.schema import MAX_ID, cursors, damaged_messages, floors, messages, users
+from app.storage.schema import MAX_ID, users
 
 ADMIN: Final = "admin"
 """The role of those who may manage users and connections."""
@@ -178,11 +178,6 @@ async def set_user_roles(connection: AsyncConnection, user_id: int, roles: Seque
 async def set_user_deleted(
     connection: AsyncConnection, user_id: int, *, deleted_at: int, not_before: int
 ) -> None:
-    """Make the user a tombstone: no password, its handle is free, its `not_before` stays.
-
-    Delete its durable messages and the cursors of its devices.
-    """
+    """Make the user a tombstone: no password, its handle is free, its `not_before` stays."""
     changed = update(users).values(deleted_at=deleted_at, not_before=not_before, password_hash=None)
     await connection.execute(changed.where(users.c.id == user_id))
-    for table in (messages, damaged_messages, cursors, floors):
-        await connection.execute(delete(table).where(table.c.user_id == user_id))

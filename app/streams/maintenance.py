@@ -8,6 +8,7 @@ from typing import Final
 
 from app.base.errors import StorageUnavailable
 from app.base.logs import fields
+from app.storage.steps import PAUSE_SECONDS
 from app.streams.base import StreamLog
 from app.streams.standings import Standings
 
@@ -16,9 +17,6 @@ SAVE_SECONDS: Final = 1.0
 
 PRUNE_SECONDS: Final = 60.0
 """Between two searches for rows to remove."""
-
-PAUSE_SECONDS: Final = 0.05
-"""Between two small steps of removing, so that writers who wait for the disk get their turn."""
 
 log = logging.getLogger(__name__)
 

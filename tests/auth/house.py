@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from app.auth.accounts import Accounts, SignedIn, SignIn
+from app.auth.cleaner import Cleaner
 from app.auth.endings import ToClose
 from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
@@ -76,6 +77,7 @@ class House:
     clock: FakeClock
     sessions: Sessions
     accounts: Accounts
+    cleaner: Cleaner
 
     async def user(self, handle: str = "ada", **kwargs: Any) -> User:
         return await add_person(self.database, handle, clock=self.clock, **kwargs)
@@ -128,7 +130,8 @@ async def open_house(folder: Path, **options: Any) -> AsyncIterator[House]:
     sessions = Sessions(database, settings, verifier, clock)
     accounts = Accounts(database, settings, sessions, passwords, limiter, clock)
     try:
-        yield House(database, settings, clock, sessions, accounts)
+        cleaner = Cleaner(database, settings, sessions, clock, pause=0)
+        yield House(database, settings, clock, sessions, accounts, cleaner)
     finally:
         passwords.close()
         await sessions.close()

@@ -344,7 +344,8 @@ async def test_signing_out_ends_the_presented_session_only(house: House) -> None
     identity = await house.sessions.resolve(one.token, "header")
     kept = await house.sessions.resolve(other.token, "header")
     ended = await house.accounts.sign_out(identity)
-    assert closed(ended) == [({"session_id": one.session_id}, 1000, "signed_out")]
+    which = {"user_id": one.user.id, "session_id": one.session_id}
+    assert closed(ended) == [(which, 1000, "signed_out")]
     assert (house.sessions.holds(identity), house.sessions.holds(kept)) == (False, True)
     assert [await dead(house, token) for token in (one.token, other.token)] == [True, False]
 
@@ -368,7 +369,8 @@ async def test_a_token_is_revoked_by_id_or_by_itself(house: House, by: str) -> N
     identity = await house.sessions.resolve(issued.token, "header")
     named = issued.session_id if by == "id" else issued.token
     ended = await house.accounts.revoke_token(named)
-    assert closed(ended) == [({"session_id": issued.session_id}, 4502, "revoked")]
+    which = {"user_id": issued.user.id, "session_id": issued.session_id}
+    assert closed(ended) == [(which, 4502, "revoked")]
     assert not house.sessions.holds(identity)
     assert await dead(house, issued.token)
     assert await problem(house.accounts.revoke_token(named)) == (404, "session_not_found")

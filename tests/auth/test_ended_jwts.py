@@ -79,7 +79,7 @@ async def test_it_is_forgotten_after_its_exp_and_not_before(house: House) -> Non
     await sign_out(house, token)
     for seconds, kept in ((7200, 1), (0.5, 1), (3600, 0)):
         house.clock.advance(seconds)
-        await house.sessions.flush()
+        await house.cleaner.purge()
         assert await rows(house) == kept
         assert seconds == 7200 or await dead(house, token)
     await refused(house.restarted(), token)

@@ -179,7 +179,7 @@ async def test_sessions_that_time_has_ended_are_swept_out_of_the_database(build:
     await house.user()
     await house.sign_in()
     house.clock.advance(31 * DAY)
-    await house.sessions.flush()
+    await house.cleaner.purge()
     async with house.database.read() as connection:
         left = await connection.exec_driver_sql("SELECT count(*) FROM sessions")
         assert left.scalar_one() == 0

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import IntegrityError
 
 from app.storage.database import Database
-from app.storage.devices import DeviceInfo, add_device, set_device_removed
+from app.storage.devices import DeviceInfo, add_device, set_devices_removed
 from app.storage.schema import metadata
 from app.storage.users import (
     add_local_user,
@@ -36,7 +36,7 @@ async def test_the_migrations_make_the_tables_of_the_schema(database: Database) 
 
 
 async def test_a_database_of_each_earlier_schema_is_brought_to_this_one(tmp_path: Path) -> None:
-    for revision in ("0001", "0002", "0003", "0004", "0005", "0006"):
+    for revision in ("0001", "0002", "0003", "0004", "0005", "0006", "0007"):
         path = tmp_path / revision
         engine = create_engine(f"sqlite:///{path}")
         with engine.begin() as connection:
@@ -61,7 +61,8 @@ async def test_every_lookup_of_the_hot_path_uses_an_index(database: Database) ->
         "SELECT * FROM sessions WHERE token_hash IN (x'00', x'01')",
         "SELECT * FROM sessions WHERE user_id = 1",
         "DELETE FROM sessions WHERE device_id = 1",
-        "DELETE FROM sessions WHERE expires_at <= 1 OR last_used <= 1",
+        "SELECT id FROM sessions WHERE expires_at <= 1 LIMIT 250",
+        "SELECT id FROM sessions WHERE last_used <= 1 LIMIT 250",
         "SELECT * FROM ended_jwts WHERE jwt_hash IN (x'00', x'01')",
         "DELETE FROM ended_jwts WHERE expires_at <= 1",
         "SELECT * FROM users WHERE handle_key = 'a' AND deleted_at IS NULL",
@@ -112,7 +113,7 @@ async def test_a_removed_devices_uuid_is_free_and_a_live_ones_is_not(database: D
         async with database.write() as connection:
             await add_device(connection, user.id, INFO, 1)
     async with database.write() as connection:
-        await set_device_removed(connection, first.id, now=2, not_before=2)
+        await set_devices_removed(connection, {first.id: 2}, now=2)
         assert (await add_device(connection, user.id, INFO, 1)).id > first.id
 
 

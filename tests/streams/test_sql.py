@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from sqlalchemy.exc import IntegrityError
 from app.base.errors import StorageUnavailable
 from app.protocol.position import Position
 from app.storage.database import Database
-from app.storage.users import add_local_user, set_user_deleted
+from app.storage.endings import delete_user
+from app.storage.leftovers import next_leftover, remove_some
+from app.storage.users import add_local_user
 from app.streams.base import Append, Appended, Cursor, ReadLimits, Refused
 from app.streams.generation import GUARD_NAME, Guard
 from app.streams.sql import SqlStreamLog, StreamLimits
@@ -267,7 +270,9 @@ async def test_deleting_a_user_takes_its_messages_along(
     await streams.save_cursors({7: Cursor(user.id, Position(streams.epoch, 1))})
     await sql(database, f"INSERT INTO floors VALUES ({user.id}, 1)")
     async with database.write() as connection:
-        await set_user_deleted(connection, user.id, deleted_at=2, not_before=2)
+        await delete_user(connection, user.id, now=2, not_before=2)
+    while (leftover := await database.snapshot(next_leftover)) is not None:
+        await database.transact(partial(remove_some, leftover=leftover))
     gone, kept = await streams.standings([(user.id, 7), (user.id + 1, 8)])
     assert (gone.head, gone.floor, gone.cursor, kept.head) == (0, 0, None, 2)
 
