@@ -227,7 +227,10 @@ class Audit:
 
     async def _forget_old(self) -> None:
         before = _now() - self._log.max_age_ms
-        await self._database.transact(partial(forget_moved, before=before))
+        while True:
+            if not await self._database.transact(partial(forget_moved, before=before)):
+                break
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def _condemn(self, fault: str) -> None:
         """Have nothing read or stored any more: who goes on may make it worse."""

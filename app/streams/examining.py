@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.storage import sums
 from app.storage.damage import is_of_value, is_structural
+from app.storage.steps import STEP_ROWS, affordable
 from app.streams.base import EVERYONE
 from app.streams.checksum import is_sound
 from app.streams.generation import read_last
@@ -51,7 +52,10 @@ WHERE d.removed_at IS NULL AND m."key" = 'epoch'
 ON CONFLICT (device_id) DO UPDATE SET user_id = excluded.user_id, epoch = excluded.epoch,
     "offset" = excluded."offset"
 """
-_FORGET: Final = "DELETE FROM damaged_messages WHERE found_at <= ?"
+_OLD_ONES: Final = """
+SELECT "offset", ifnull(length(payload), 0) FROM damaged_messages WHERE found_at <= ? LIMIT ?
+"""
+_FORGET: Final = f"DELETE FROM damaged_messages WHERE {_CHOSEN}"  # noqa: S608
 
 _OF_STRUCTURE: Final = "*** in database"
 """How SQLite begins what it tells of pages; other lines are about values in rows."""
@@ -134,9 +138,16 @@ def rebuild(
     return floor
 
 
-def forget_moved(connection: Connection, before: int) -> None:
-    """Remove the messages that were moved aside at or before this time, in milliseconds."""
-    connection.exec_driver_sql(_FORGET, (before,))
+def forget_moved(connection: Connection, before: int) -> int:
+    """Remove a few of the messages that were moved aside at or before this time; return how many.
+
+    `before` is in milliseconds since 1970.
+    """
+    found = connection.exec_driver_sql(_OLD_ONES, (before, STEP_ROWS)).all()
+    chosen = affordable([(offset, size) for offset, size in found])
+    if chosen:
+        connection.exec_driver_sql(_FORGET, (orjson.dumps(chosen).decode(),))
+    return len(chosen)
 
 
 def _move(connection: Connection, offsets: Collection[int], now: int) -> None:

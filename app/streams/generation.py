@@ -14,7 +14,6 @@ forgotten.
 
 import os
 import secrets
-import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from app.base.files import sync_folder
 from app.protocol.position import Generation, Numbering
-from app.storage.schema import generations, meta, milliseconds
+from app.storage.schema import generations, meta
 
 GUARD_NAME: Final = "streams.guard"
 
@@ -48,10 +47,11 @@ INSERT OR REPLACE INTO meta ("key", value)
 SELECT 'stopped', id FROM generations ORDER BY number DESC LIMIT 1
 """
 
-_CURSORS_FOR_ALL: Final = """
-INSERT OR IGNORE INTO cursors (device_id, user_id, epoch, "offset", updated_at)
-SELECT id, user_id, ?, 0, ? FROM devices WHERE removed_at IS NULL
+_NOTE_ENDED: Final = """
+INSERT OR REPLACE INTO meta ("key", value)
+VALUES ('ended_epoch', ?), ('ended_devices', (SELECT ifnull(max(id), 0) FROM devices))
 """
+"""The epoch that was ended last, and the newest device of then."""
 
 _DIGITS: Final = 19
 """Of the largest offset, 2**63 - 1."""
@@ -221,8 +221,7 @@ def begin(connection: Connection, guard: Guard, *, reset: bool) -> Begun:
         epoch = secrets.token_urlsafe(12)
         connection.execute(update(meta).where(meta.c.key == "epoch").values(value=epoch))
         # A device may have got its first cursor after the copy was made: it is told `reset` too.
-        values = (found.numbering.epoch, milliseconds(time.time()))
-        connection.exec_driver_sql(_CURSORS_FOR_ALL, values)
+        connection.exec_driver_sql(_NOTE_ENDED, (found.numbering.epoch,))
     return Begun(read_state(connection), reason)
 
 

@@ -17,8 +17,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import orjson
 from sqlalchemy import Connection
 
+from app.storage.steps import STEP_BYTES, affordable
 from app.streams.base import Budget, Pruned
 from app.streams.ids import HOUR_MS, WINDOW_HOURS
 from app.streams.rows import raise_floors
@@ -55,11 +57,13 @@ SELECT user_id, sum(source_device <> 0), sum(source_device = 0)
 FROM messages INDEXED BY messages_latest
 WHERE "key" IS NOT NULL AND deleted = 0 AND user_id IN ({values}) GROUP BY user_id
 """
-_EXPIRED: Final = 'SELECT "offset" FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?'
+_EXPIRED: Final = """
+SELECT "offset", length(payload) FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
+"""
 _IS_VALUE: Final = '"key" IS NOT NULL AND deleted = 0'
 # Whether it is a value, and whether it is a deletion that may hide an older value from a device.
 _OLDEST: Final = f"""
-SELECT "offset", user_id, created_at, {_IS_VALUE}, deleted = 1 AND EXISTS (
+SELECT "offset", user_id, created_at, length(payload), {_IS_VALUE}, deleted = 1 AND EXISTS (
     SELECT 1 FROM messages AS v INDEXED BY messages_latest
     WHERE v.user_id IN (messages.user_id, 0) AND v.type = messages.type AND v."key" = messages."key"
         AND v.deleted = 0 AND v."offset" < messages."offset"
@@ -78,6 +82,10 @@ _OFFSETS_OF_VALUES: Final = f"""
 SELECT "offset" FROM messages INDEXED BY messages_latest
 WHERE user_id = ? AND "offset" > ? AND "offset" <= ? AND {_IS_VALUE}
 """  # noqa: S608
+_SIZES: Final = """
+SELECT "offset", length(payload) FROM messages
+WHERE "offset" IN (SELECT value FROM json_each(?)) ORDER BY "offset"
+"""
 _DELETE: Final = 'DELETE FROM messages WHERE "offset" = ?'
 _IDS: Final = """
 SELECT i."offset", i.created_at, m."offset" FROM message_ids AS i
@@ -122,6 +130,8 @@ class Step:
     """Every message id of an offset up to here is removed, if nothing needs it any more."""
     left: int = STEP_ROWS
     """How many rows the step may still remove."""
+    bytes_left: int = STEP_BYTES
+    """How many bytes of payloads it may still remove."""
     rows: int = 0
     more: bool = False
     look_at: int = WALK_ROWS
@@ -139,6 +149,13 @@ class Step:
         self.rows += len(offsets)
         self.left -= len(offsets)
         self.more = self.more or self.left <= 0
+
+    def affordable(self, rows: Sequence[tuple[int, int]]) -> list[int]:
+        """Return the offsets of the first rows, pairs of offset and bytes, that it may remove."""
+        offsets = affordable(rows, self.bytes_left)
+        self.bytes_left -= sum(size for _, size in rows[: len(offsets)])
+        self.more = self.more or len(offsets) < len(rows)
+        return offsets
 
     def raise_floor(self, user_id: int, offset: int) -> None:
         """Have this user's floor at or above the offset, so that nobody resumes below it."""
@@ -250,12 +267,16 @@ class Retention:
             walked = offset
             if offset not in kept:
                 old.append(offset)
-        step.remove(connection, old)
-        # A budget with fewer rows than were counted lost them otherwise, and is counted again.
-        step.excess[budget] -= len(old)
-        if old:
-            step.raise_floor(budget[0], old[-1])
         at_end = len(offsets) < step.look_at and len(old) < wanted
+        sizes = _pairs(connection, _SIZES, [orjson.dumps(old).decode()])
+        chosen = step.affordable(sizes)
+        if len(chosen) < len(sizes):
+            walked, at_end = chosen[-1], False
+        step.remove(connection, chosen)
+        # A budget with fewer rows than were counted lost them otherwise, and is counted again.
+        step.excess[budget] -= len(chosen)
+        if chosen:
+            step.raise_floor(budget[0], chosen[-1])
         step.walked[budget] = 0 if at_end else walked
         step.look_at -= len(offsets)
 
@@ -299,25 +320,28 @@ def _count_due(connection: Connection, users: Sequence[int]) -> dict[Budget, int
     return rows
 
 
-def _pairs(connection: Connection, query: str, values: Sequence[int]) -> list[tuple[int, int]]:
+def _pairs(connection: Connection, query: str, values: Sequence[object]) -> list[tuple[int, int]]:
     return [(a, b) for a, b in connection.exec_driver_sql(query, tuple(values))]
 
 
 def _remove_expired(connection: Connection, step: Step, now: int) -> None:
-    found = connection.exec_driver_sql(_EXPIRED, (now, step.left))
-    step.remove(connection, found.scalars().all())
+    step.remove(connection, step.affordable(_pairs(connection, _EXPIRED, (now, step.left))))
 
 
 def _remove_old(connection: Connection, step: Step, now: int, before: int) -> None:
     found = connection.exec_driver_sql(_OLDEST, (step.old_upto, STEP_ROWS)).all()
     old: list[int] = []
-    for offset, user_id, created_at, is_value, hides in found:
+    for offset, user_id, created_at, size, is_value, hides in found:
         # Those behind a row of a clock that was ahead may be old nevertheless.
         if not is_value and created_at <= now:
             if created_at >= before or len(old) == step.left:
                 break
             # Without the deletion a device would get the older value again.
             if not hides:
+                if old and size > step.bytes_left:
+                    step.more = True
+                    break
+                step.bytes_left -= size
                 old.append(offset)
                 step.raise_floor(user_id, offset)
         step.old_upto = offset

@@ -83,9 +83,13 @@ _PLACE: Final = """
 (SELECT "offset" FROM floors WHERE user_id = w.user_id),
 EXISTS (SELECT 1 FROM messages WHERE user_id = w.user_id AND "key" IS NOT NULL AND deleted = 0)
 """
+# Devices of before the epoch stand in the one that was ended then, also those without a cursor.
 _STANDINGS: Final = f"""
 WITH wanted (number, user_id, device_id) AS (VALUES {{values}})
-SELECT w.number, {_PLACE}, c.epoch, c."offset" FROM wanted AS w
+SELECT w.number, {_PLACE}, coalesce(c.epoch, CASE WHEN w.device_id <= (
+    SELECT CAST(value AS INTEGER) FROM meta WHERE "key" = 'ended_devices'
+) THEN (SELECT value FROM meta WHERE "key" = 'ended_epoch') END), ifnull(c."offset", 0)
+FROM wanted AS w
 LEFT JOIN cursors AS c ON c.device_id = w.device_id AND c.user_id = w.user_id
 """  # noqa: S608
 _FLOOR: Final = 'SELECT max("offset") FROM floors WHERE user_id IN (?, 0)'

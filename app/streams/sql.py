@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +50,9 @@ from app.streams.pruning import Retention
 from app.streams.suspicion import Suspicions
 
 DAY_MS: Final = 86_400_000
+
+CURSORS_AT_ONCE: Final = 1000
+"""Cursors that one transaction stores: some 10 ms in which no message is stored."""
 
 log = logging.getLogger(__name__)
 
@@ -224,8 +228,10 @@ class SqlStreamLog:
         """
         epoch = self.epoch
         saved = {device: one for device, one in cursors.items() if one.position.epoch == epoch}
-        if saved:
-            work = partial(rows.save_cursors, cursors=saved, now=milliseconds(self._clock.stamp()))
+        now, left = milliseconds(self._clock.stamp()), iter(saved.items())
+        # In steps: after a message to everyone all devices have moved.
+        while step := dict(islice(left, CURSORS_AT_ONCE)):
+            work = partial(rows.save_cursors, cursors=step, now=now)
             with self._faults.as_unavailable(), self.suspicions.noticing():
                 await self._database.transact(work)
 

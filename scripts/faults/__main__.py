@@ -17,6 +17,7 @@ from typing import Final
 
 from scripts.faults import (
     backup,
+    bulk,
     clock,
     crash,
     damage,
@@ -66,6 +67,7 @@ TRIALS: Final = {
     "upgrade": Trial(upgrade.__doc__, upgrade.add_options, upgrade.run),
     "clock": Trial(clock.__doc__, clock.add_options, clock.run),
     "damage": Trial(damage.__doc__, damage.add_options, damage.run),
+    "bulk": Trial(bulk.__doc__, bulk.add_options, bulk.run),
     "trace": Trial(trace.__doc__, trace.add_options, trace.run),
 }
 

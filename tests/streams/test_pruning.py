@@ -1,13 +1,17 @@
 """Retention: which rows go and which stay, in small steps that do not read every row."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.protocol.position import Position
 from app.storage.database import Database
-from app.streams.base import Append, Appended, Pruned, ReadLimits
+from app.storage.devices import DeviceInfo, add_device
+from app.storage.users import add_outside_user
+from app.streams.base import Append, Appended, Cursor, Pruned, ReadLimits
 from app.streams.generation import GUARD_NAME
 from app.streams.pruning import PAGE_USERS, STEP_ROWS
 from app.streams.sql import SqlStreamLog, StreamLimits
@@ -159,3 +163,66 @@ async def test_an_id_whose_row_goes_later_is_forgotten_the_day_after(
         lambda one: one.exec_driver_sql("SELECT count(*) FROM message_ids").scalar_one()
     )
     assert kept == 0
+
+
+LARGE = replace(NOTE, payload=b'"' + b"x" * 100_000 + b'"')
+
+
+@pytest.mark.parametrize("why", ["old", "expired", "too many"])
+async def test_a_step_removes_few_rows_if_they_are_large(
+    streams: SqlStreamLog, clock: HandClock, why: str
+) -> None:
+    ttl = 10 if why == "expired" else None
+    more = LIMITS.retention_rows if why == "too many" else 0
+    await streams.append([replace(LARGE, ttl=ttl)] * 40)
+    await streams.append([replace(NOTE, user_id=1 if more else 2)] * more)
+    clock.advance(31 * DAY if why == "old" else 11)
+    steps = [step.rows for step in await prune(streams)]
+    assert sum(steps) == 40
+    # A megabyte each.
+    assert max(steps) <= 12
+    assert len(await offsets(streams)) == more
+
+
+async def test_cursors_of_many_devices_are_stored_in_steps_between_which_others_write(
+    streams: SqlStreamLog,
+) -> None:
+    done: list[str] = []
+
+    async def save() -> None:
+        position = Position(streams.epoch, 1)
+        await streams.save_cursors({device: Cursor(1, position) for device in range(1, 2501)})
+        done.append("cursors")
+
+    async def append() -> None:
+        await streams.append([NOTE])
+        done.append("message")
+
+    await asyncio.gather(save(), append())
+    assert done == ["message", "cursors"]
+    standings = await streams.standings([(1, 1), (1, 2500)])
+    assert [one.cursor for one in standings] == [Position(streams.epoch, 1)] * 2
+
+
+async def test_a_reset_tells_all_devices_without_writing_for_each(
+    database: Database, streams: SqlStreamLog
+) -> None:
+    await streams.append([NOTE])
+    async with database.write() as connection:
+        user = await add_outside_user(connection, "iss", "sub", 1)
+        old, saved = [
+            await add_device(connection, user.id, DeviceInfo(f"device-{number}", "web"), 1)
+            for number in range(2)
+        ]
+    before = streams.epoch
+    await streams.save_cursors({saved.id: Cursor(user.id, Position(before, 1))})
+    await streams.reset()
+    async with database.write() as connection:
+        new = await add_device(connection, user.id, DeviceInfo("device-new", "web"), 1)
+        stored = await connection.exec_driver_sql("SELECT count(*) FROM cursors")
+        assert stored.scalar_one() == 1
+    standings = await streams.standings([(user.id, one.id) for one in (old, saved, new)])
+    assert [one.cursor for one in standings] == [Position(before, 0), Position(before, 1), None]
+    await streams.save_cursors({old.id: Cursor(user.id, Position(streams.epoch, 1))})
+    [moved] = await streams.standings([(user.id, old.id)])
+    assert moved.cursor == Position(streams.epoch, 1)
