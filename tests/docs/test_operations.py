@@ -10,7 +10,9 @@ import jwt
 import pytest
 from memory_log import MemoryLog
 
+from app.auth.cleaner import Cleaner
 from app.auth.jwt import JwtVerifier
+from app.auth.sessions import Sessions
 from app.base.metrics import Metrics
 from app.features.feature import Reply, handlers
 from app.node.node import Node, NodeLimits
@@ -46,10 +48,12 @@ def test_every_variable_that_is_named_is_a_setting() -> None:
     assert {name.lower() for name in named} <= set(Settings.model_fields)
 
 
-async def test_the_metrics_table_is_what_a_node_and_a_database_show(tmp_path: Path) -> None:
+async def test_the_metrics_table_is_what_the_server_shows(tmp_path: Path) -> None:
     metrics = Metrics()
     database = await Database.open(tmp_path / DATABASE_NAME)
     database.show_on(metrics)
+    settings = Settings(data_dir=tmp_path)
+    Cleaner(database, settings, Sessions(database, settings)).show_on(metrics)
     await database.close()
     node = Node(
         ConnectionManager(), MemoryLog(), metrics, NodeLimits(outbox=OutboxLimits(32, 262_144))

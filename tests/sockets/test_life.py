@@ -9,6 +9,7 @@ import pytest
 from serving import PASSWORD, Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import ConnectionClosed
 
+from app.base.errors import Problem
 from app.keys import ACCOUNTS, METRICS, NODE, SESSIONS
 from app.protocol.close import SHUTTING_DOWN, Selector
 
@@ -342,6 +343,20 @@ async def test_a_changed_password_closes_all_but_the_session_that_changed_it(
     server.end(await accounts.change_password(identity, PASSWORD, "another good one"))
     assert await other.closed() == (4502, "revoked")
     await mine.silence()
+
+
+async def test_at_the_limit_of_sessions_one_without_a_connection_goes_first(serve) -> None:
+    server = await serve(max_sessions_per_user=2)
+    oldest = await server.connect(await server.device("one"))
+    away = await server.device("two")
+    third = await server.device("three")
+    await oldest.silence()
+    with pytest.raises(Problem):
+        await server.app[SESSIONS].resolve(away.token, "header")
+    stays = await server.connect(third)
+    await server.device("four")
+    assert await oldest.closed() == (4502, "revoked")
+    await stays.silence()
 
 
 async def test_the_device_pruned_at_the_limit_is_closed(serve) -> None:
