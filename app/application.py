@@ -28,7 +28,7 @@ from app.base.logs import fields
 from app.base.metrics import Metrics
 from app.features.accepted import AcceptedFeature
 from app.features.ack import AckFeature
-from app.features.device import DeviceFeature, DurableLimits
+from app.features.device import DeviceFeature, SendLimits
 from app.features.dispatch import Dispatcher
 from app.features.door import Door
 from app.features.feature import Feature, handlers, load_features
@@ -58,6 +58,7 @@ from app.keys import (
     Readiness,
 )
 from app.node.admission import Admission, AdmissionLimits
+from app.node.allowance import Pace, UserLimits
 from app.node.deadlines import TimeLimits
 from app.node.inflow import RateLimit
 from app.node.node import Node, NodeLimits
@@ -258,6 +259,7 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
             outbox=OutboxLimits(frames=settings.max_outbox_frames, bytes=settings.max_outbox_bytes),
             message_bytes=settings.max_message_bytes,
             reconnect_window=settings.reconnect_window_seconds,
+            user=_user_limits(settings),
         ),
         calendar=app[CLOCK],
     )
@@ -321,8 +323,10 @@ async def _door(app: web.Application) -> AsyncIterator[None]:
     # Prefixes of features that are not part of this server yet: clients speak some of them.
     accepted = [AcceptedFeature(prefix) for prefix in RESERVED_PREFIXES - taken]
     owned = frozenset({*taken, *SERVER_PREFIXES, *RESERVED_PREFIXES})
-    limits = DurableLimits(
-        settings.durable_prefixes, settings.durable_per_second, settings.durable_burst, node.clock
+    limits = SendLimits(
+        node.allowances.limited,
+        settings.durable_prefixes,
+        Pace(settings.durable_per_second, settings.durable_burst),
     )
     device = DeviceFeature(node, app[PUBLISHER], owned, limits)
     presence = PresenceFeature(node)
@@ -352,6 +356,21 @@ def _rate_limit(settings: Settings) -> RateLimit:
         bytes_per_second=settings.bytes_per_second,
         # Two of the largest messages always fit, whatever the rate.
         bytes_burst=2 * max(settings.bytes_per_second, settings.max_message_bytes),
+    )
+
+
+def _user_limits(settings: Settings) -> UserLimits:
+    return UserLimits(
+        messages=Pace(settings.user_messages_per_second, settings.user_messages_burst),
+        bytes=Pace(
+            settings.user_bytes_per_second,
+            # Two of the largest messages always fit, whatever the rate.
+            max(settings.user_bytes_burst, 2 * settings.max_message_bytes),
+        ),
+        deliveries=Pace(settings.user_deliveries_per_second, settings.user_deliveries_burst),
+        durable=Pace(settings.user_durable_per_second, settings.user_durable_burst),
+        upgrades=Pace(settings.user_upgrades_per_second, settings.user_upgrades_burst),
+        writes=Pace(settings.user_writes_per_second, settings.user_writes_burst),
     )
 
 

@@ -238,6 +238,68 @@ class Settings(BaseSettings):
     bytes_per_second: float = option(
         262_144, "Inbound bytes of one connection; 0 = no limit.", unit="bytes/s", ge=0
     )
+    user_messages_per_second: float = option(
+        400,
+        "Inbound messages of all connections of one user: four connections at their own limit; "
+        "each takes some 25 µs of everybody's time; 0 = no limit.",
+        unit="messages/s",
+        ge=0,
+    )
+    user_messages_burst: int = option(
+        2000,
+        "Inbound messages of one user at once: ten connections at theirs, some 50 ms.",
+        unit="messages",
+        ge=1,
+    )
+    user_bytes_per_second: float = option(
+        1_048_576,
+        "Inbound bytes of all connections of one user: four connections at their own limit; "
+        "0 = no limit.",
+        unit="bytes/s",
+        ge=0,
+    )
+    user_bytes_burst: int = option(
+        4_194_304,
+        "Inbound bytes of one user at once: 64 of the largest messages; never less than two.",
+        unit="bytes",
+        ge=1,
+    )
+    user_deliveries_per_second: float = option(
+        5000,
+        "Connections to which messages of one user's devices are handed, each some 5 µs: 16 tabs "
+        "that each tell 255 connections once a second are below; 0 = no limit.",
+        unit="deliveries/s",
+        ge=0,
+    )
+    user_deliveries_burst: int = option(
+        20_000,
+        "Deliveries of one user's messages at once: 78 messages to 256 connections, some 100 ms.",
+        unit="deliveries",
+        ge=1,
+    )
+    user_upgrades_per_second: float = option(
+        10,
+        "WebSockets that one user opens: 16 tabs that return every 3 s, and the phones beside "
+        "them; one more is answered 429; 0 = no limit.",
+        unit="upgrades/s",
+        ge=0,
+    )
+    user_upgrades_burst: int = option(
+        300,
+        "WebSockets that one user opens at once: all 256 return after a restart.",
+        unit="upgrades",
+        ge=1,
+    )
+    user_writes_per_second: float = option(
+        20,
+        "Changes that one user's sessions make over HTTP, each a write to disk; one more is "
+        "answered 429. Those of API keys and administrators do not count; 0 = no limit.",
+        unit="requests/s",
+        ge=0,
+    )
+    user_writes_burst: int = option(
+        100, "Such changes at once: all 50 devices, twice.", unit="requests", ge=1
+    )
     max_connections: int = option(
         50_000,
         "Connections of this node; about 20 KB each when idle.",
@@ -310,6 +372,19 @@ class Settings(BaseSettings):
     )
     durable_burst: int = option(
         200, "Durable messages of one connection at once.", unit="messages", ge=1
+    )
+    user_durable_per_second: float = option(
+        100,
+        "Durable messages of all connections of one user: five connections at their own limit; "
+        "0 = no limit.",
+        unit="messages/s",
+        ge=0,
+    )
+    user_durable_burst: int = option(
+        1000,
+        "Durable messages of one user at once: five connections at theirs.",
+        unit="messages",
+        ge=1,
     )
 
     # Stopping

@@ -83,6 +83,7 @@ class Metrics(Collector):
         self.closed: Counter[str] = Counter()
         self.received = PrefixCounter()
         self.sent = PrefixCounter()
+        self.limited: Counter[str] = Counter()
         self.dropped = 0
         self.busy = 0
         self.handlers_running = 0
@@ -174,6 +175,9 @@ class Metrics(Collector):
             value=self.damaged,
         )
         yield _labelled("connections_refused", "Upgrades refused.", "reason", self.refused)
+        yield _labelled(
+            "limited", "Messages, upgrades and writes above a limit.", "limit", self.limited
+        )
         yield _labelled("connections_closed", "Connections closed.", "code", self.closed)
         yield _labelled(
             "messages_received", "Messages from devices.", "prefix", dict(self.received.items())

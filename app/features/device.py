@@ -1,12 +1,14 @@
 """`device.send`: a device sends to another device of its user, to the others, or to all."""
 
-from collections.abc import Awaitable, Callable, Collection, Container
+from collections.abc import Awaitable, Collection, Container
 from functools import partial
 from typing import Any, Final
 
+from app.base.errors import Problem
 from app.features.feature import Accepted, Outcome, Storing
+from app.node.allowance import Meter, Pace, refusal
 from app.node.connection import Connection
-from app.node.inflow import Rate, RateLimit
+from app.node.limited import Limit, Limited
 from app.node.node import Node
 from app.protocol.messages import ClientMessage, MessageError, Source, feature_of
 from app.protocol.publication import Address, Publication, ToDevice, ToOthers, ToUser
@@ -16,34 +18,40 @@ from app.publishing.publisher import Publisher
 MAX_DEVICE_ID: Final = (1 << 63) - 1
 
 
-class DurableLimits:
-    """Which durable messages devices may send, and how many of them one connection."""
+class SendLimits:
+    """How much devices may send to each other, and which of it may be durable.
+
+    `connection` is how many durable messages one connection may send; all else is of its user.
+    """
 
     def __init__(
-        self,
-        prefixes: Collection[str],
-        per_second: float,
-        burst: int,
-        clock: Callable[[], float],
+        self, limited: Limited, prefixes: Collection[str] = ("*",), connection: Pace | None = None
     ) -> None:
+        self._limited = limited
         self._any = "*" in prefixes
         self._prefixes = frozenset(prefixes)
-        self._clock = clock
-        # Bytes are limited with all that comes in.
-        self._limit = RateLimit(per_second, burst, 0, 1)
+        self._connection = connection or Pace()
 
-    def check(self, connection: Connection, type_: str) -> None:
-        """Count one message; raises MessageError `forbidden` or `rate_limited`."""
+    def check_durable(self, connection: Connection, type_: str) -> None:
+        """Count a durable message; raises MessageError `forbidden`, Problem `rate_limited`."""
         if not self._any and feature_of(type_) not in self._prefixes:
             raise MessageError("forbidden", "devices may not send durable messages of this type")
-        if self._limit.unlimited:
-            return
-        now = self._clock()
-        rate = connection.inflow.durable_rate
-        if rate is None:
-            rate = connection.inflow.durable_rate = Rate(self._limit, now)
-        if not rate.take(0, now):
-            raise MessageError("rate_limited", "too many durable messages; this one is dropped")
+        inflow = connection.inflow
+        meter = inflow.durable
+        if meter is None:
+            meter = inflow.durable = Meter(self._connection)
+        wait = meter.take(1, inflow.heard_at)
+        if wait:
+            raise self.refusal(connection, "connection_durable", wait)
+        if inflow.allowance is not None:
+            wait = inflow.allowance.durable.take(1, inflow.heard_at)
+            if wait:
+                raise self.refusal(connection, "durable", wait)
+
+    def refusal(self, connection: Connection, limit: Limit, wait: float) -> Problem:
+        """Note that a limit was met, and return the refusal; `wait` is in seconds."""
+        self._limited.note(connection.user_id, limit)
+        return refusal(limit, wait)
 
 
 class DeviceFeature:
@@ -52,7 +60,7 @@ class DeviceFeature:
     prefix = "device"
 
     def __init__(
-        self, node: Node, publisher: Publisher, owned: Container[str], limits: DurableLimits
+        self, node: Node, publisher: Publisher, owned: Container[str], limits: SendLimits
     ) -> None:
         self._node = node
         self._publisher = publisher
@@ -69,20 +77,37 @@ class DeviceFeature:
 
         Raises MessageError or Problem: `unknown_type`; `invalid_message`; `forbidden` for a type
         that devices may not send, or not durably; `device_not_found` for a device that is unknown
-        or another user's; `rate_limited` for too many durable messages; `overloaded`.
+        or another user's; `rate_limited` for too many durable messages, or too many deliveries;
+        `overloaded`.
         """
         publication = self._read(connection, message)
         durable = publication.keep.durable
         if durable:
-            self._limits.check(connection, publication.type)
+            self._limits.check_durable(connection, publication.type)
+        manager = self._node.manager
         match publication.to:
             case ToDevice(user_id, device_id):
-                if not self._node.manager.is_device_connected(user_id, device_id):
+                reach = manager.count(user_id, device_id)
+                if not reach:
                     owner = self._publisher.remembered_owner(device_id)
                     if owner is None:
                         return self._look_up(connection, publication, device_id)
                     if owner != user_id:
                         raise _not_found()
+            case _:
+                # With the sender's own, which is one at most.
+                reach = manager.count_of_user(connection.user_id)
+        return self._hand_over(connection, publication, reach, durable=durable)
+
+    def _hand_over(
+        self, connection: Connection, publication: Publication, reach: int, *, durable: bool
+    ) -> Outcome:
+        """Have the message delivered to so many connections, and stored first if it is durable."""
+        inflow = connection.inflow
+        if reach and inflow.allowance is not None:
+            wait = inflow.allowance.deliveries.take(reach, inflow.heard_at)
+            if wait:
+                raise self._limits.refusal(connection, "deliveries", wait)
         if durable:
             return Storing(partial(self._publisher.append, publication))
         return Accepted(self._publisher.send(publication).taken)
@@ -96,9 +121,9 @@ class DeviceFeature:
         if connection.is_closing():
             # It was replaced or revoked meanwhile.
             return None
-        if publication.keep.durable:
-            return Storing(partial(self._publisher.append, publication))
-        return Accepted(self._publisher.send(publication).taken)
+        reach = self._node.manager.count(connection.user_id, device_id)
+        durable = publication.keep.durable
+        return self._hand_over(connection, publication, reach, durable=durable)
 
     def _read(self, connection: Connection, message: ClientMessage) -> Publication:
         if message.type != "device.send":

@@ -10,8 +10,10 @@ from typing import Final
 
 from app.features.dispatch import Dispatcher, who
 from app.features.lines import Lines
+from app.node.allowance import REFUSED_IN_A_ROW, Allowance, refusal
 from app.node.connection import Connection
 from app.node.inflow import Rate, RateLimit
+from app.node.limited import Limit
 from app.node.node import Node
 from app.protocol.close import INTERNAL, RATE_LIMIT
 from app.protocol.frames import OPCODE_PONG, frame
@@ -29,10 +31,20 @@ log = logging.getLogger(__name__)
 class Door:
     """Takes what the peers of a node send; `limit` is how much one connection may send.
 
+    How much all connections of a user may send together is the node's to say.
+
     `max_bytes` is the longest message that is allowed.
     """
 
-    __slots__ = ("_dispatcher", "_limit", "_node", "arrivals", "lines", "prompt_bytes")
+    __slots__ = (
+        "_allowances",
+        "_dispatcher",
+        "_limit",
+        "_node",
+        "arrivals",
+        "lines",
+        "prompt_bytes",
+    )
 
     def __init__(
         self,
@@ -49,6 +61,7 @@ class Door:
         # Whether a message is too long is for aiohttp to find; its frame is a little longer.
         self.prompt_bytes = min(PROMPT_BYTES, max_bytes)
         self._limit = limit if limit is not None and not limit.unlimited else None
+        self._allowances = node.allowances
 
     def handle(self, connection: Connection, text: str, size: int) -> None:
         """Have a text message of `size` bytes handled and answered, at once or in its line.
@@ -95,18 +108,37 @@ class Door:
         inflow = connection.inflow
         now = inflow.heard_at = self._node.clock()
         inflow.frames += 1
-        if self._limit is None:
-            return True
-        rate = inflow.rate
-        if rate is None:
-            # Full buckets, with the first message.
-            rate = inflow.rate = Rate(self._limit, now)
-        if rate.take(size, now):
-            return True
-        if rate.refused > self._limit.messages_burst:
-            # A whole burst more, after errors said so.
+        allowance = inflow.allowance
+        if allowance is None:
+            # With the first message, since many connections never send one.
+            allowance = inflow.allowance = self._allowances.of(connection.user_id)
+            if self._limit is not None:
+                inflow.rate = Rate(self._limit, now)
+        if inflow.rate is not None and not inflow.rate.take(size, now):
+            self._refuse(connection, allowance, "connection", 0, text)
+            return False
+        above = allowance.take(size, now)
+        if above is not None:
+            self._refuse(connection, allowance, *above, text)
+            return False
+        inflow.refused = 0
+        return True
+
+    def _refuse(
+        self, connection: Connection, allowance: Allowance, limit: Limit, wait: float, text: str
+    ) -> None:
+        """Answer a message that is above a limit; close a connection that goes on all the same."""
+        inflow = connection.inflow
+        inflow.refused += 1
+        self._allowances.limited.note(connection.user_id, limit)
+        too_often = allowance.refusals.take(1, inflow.heard_at) > 0
+        if (too_often and inflow.refused > REFUSED_IN_A_ROW) or self._is_deaf(inflow.rate):
             connection.disconnect(RATE_LIMIT, after_ms=RATE_LIMIT_AFTER_MS)
-        else:
-            refusal = error("rate_limited", "too many messages; this one is dropped", id_in(text))
-            connection.reply(refusal.frame)
-        return False
+            return
+        told = refusal(limit, wait)
+        answer = error(told.code, told.detail, id_in(text), told.retry_after_ms)
+        connection.reply(answer.frame)
+
+    def _is_deaf(self, rate: Rate | None) -> bool:
+        """Tell whether a whole burst more came after errors said that it is too much."""
+        return rate is not None and rate.refused > rate.limit.messages_burst

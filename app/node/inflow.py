@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final
 
+from app.node.allowance import Allowance, Meter
 from app.protocol.messages import ClientMessage
 
 MAX_OUTSTANDING: Final = 64
@@ -46,17 +47,21 @@ class Rate:
         limit = self.limit
         elapsed = now - self._then
         self._then = now
-        self._messages = min(
-            limit.messages_burst, self._messages + elapsed * limit.messages_per_second
-        )
-        self._bytes = min(limit.bytes_burst, self._bytes + elapsed * limit.bytes_per_second)
-        if (limit.messages_per_second and self._messages < 1) or (
-            limit.bytes_per_second and self._bytes < size
+        messages = self._messages + elapsed * limit.messages_per_second
+        bytes_ = self._bytes + elapsed * limit.bytes_per_second
+        # Without min(): every message comes here, and two calls cost as much as all else of this.
+        if messages > limit.messages_burst:
+            messages = limit.messages_burst
+        if bytes_ > limit.bytes_burst:
+            bytes_ = limit.bytes_burst
+        self._messages, self._bytes = messages, bytes_
+        if (limit.messages_per_second and messages < 1) or (
+            limit.bytes_per_second and bytes_ < size
         ):
             self.refused += 1
             return False
-        self._messages -= 1
-        self._bytes -= size
+        self._messages = messages - 1
+        self._bytes = bytes_ - size
         self.refused = 0
         return True
 
@@ -138,11 +143,13 @@ class Inflow:
 
     __slots__ = (
         "_resumed",
-        "durable_rate",
+        "allowance",
+        "durable",
         "frames",
         "heard_at",
         "outstanding",
         "rate",
+        "refused",
         "waiting",
     )
 
@@ -153,7 +160,11 @@ class Inflow:
         """When the peer was last heard from, by the node's clock."""
         self.rate: Rate | None = None
         """Limits all messages of the peer; made with its first one."""
-        self.durable_rate: Rate | None = None
+        self.allowance: Allowance | None = None
+        """Limits what its user sends on all connections; known with its first message."""
+        self.refused = 0
+        """Messages in a row that were above one of these limits."""
+        self.durable: Meter | None = None
         """Limits its durable messages; made with the first one."""
         self.outstanding = 0
         """Messages that are being stored and have no answer yet."""

@@ -20,9 +20,11 @@ from app.base.logs import fields
 from app.base.metrics import Metrics
 from app.base.version import VERSION
 from app.node.acting import acting_device
+from app.node.allowance import Allowances, UserLimits
 from app.node.connection import Connection
 from app.node.deadlines import Deadlines, TimeLimits
 from app.node.delivery import Delivery
+from app.node.limited import Limited
 from app.node.outgoing import OutboxLimits, Outgoing
 from app.node.registry import ConnectionManager, Delivered, matches
 from app.protocol.close import SHUTTING_DOWN, STREAM_RESET, Close, Selector
@@ -47,11 +49,12 @@ LAST_CLOSE_SECONDS: Final = 1.5
 
 _TIME: Final = TimeLimits()
 _OUTBOX: Final = OutboxLimits(frames=32, bytes=262_144)
+_USER: Final = UserLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class NodeLimits:
-    """The node's limits: times, the outbox of a connection, and what peers are told.
+    """The node's limits: times, the outbox of a connection, a user, and what peers are told.
 
     `message_bytes` is the longest message of a peer; `reconnect_window` is the time in seconds over
     which clients are asked to come back after a stop.
@@ -59,6 +62,7 @@ class NodeLimits:
 
     time: TimeLimits = _TIME
     outbox: OutboxLimits = _OUTBOX
+    user: UserLimits = _USER
     message_bytes: int = 65_536
     reconnect_window: float = 5
 
@@ -99,6 +103,12 @@ class Node:
             self._end,
             clock=self.clock,
             calendar=calendar,
+        )
+        self.allowances = Allowances(
+            limits.user,
+            Limited(metrics, calendar.stamp),
+            is_connected=manager.is_user_connected,
+            clock=self.clock,
         )
         self._leaving: dict[Connection, None] = {}
         self._stopping = False

@@ -48,6 +48,8 @@ class ConnectionManager:
         self._per_device = per_device
         self._per_user = per_user
         self._users: dict[int, dict[int, Instances]] = {}
+        self._totals: dict[int, int] = {}
+        """Connections of each user, since a message of a device is charged by how many get it."""
         self._by_id: dict[str, Connection] = {}
 
     def register(self, connection: Connection) -> Registration:
@@ -63,7 +65,7 @@ class ConnectionManager:
             displaced.append((former, REPLACED))
         elif len(instances) >= self._per_device:
             displaced.append((_quietest(instances), TOO_MANY))
-        elif sum(map(len, devices.values())) >= self._per_user:
+        elif self._totals.get(connection.user_id, 0) >= self._per_user:
             everyone = (one for some in devices.values() for one in some)
             displaced.append((_quietest(everyone), TOO_MANY))
         for old, _ in displaced:
@@ -71,6 +73,7 @@ class ConnectionManager:
         self._users.setdefault(connection.user_id, devices)
         devices[connection.device_id] = (*devices.get(connection.device_id, ()), connection)
         self._by_id[connection.connection_id] = connection
+        self._totals[connection.user_id] = self._totals.get(connection.user_id, 0) + 1
         if self.watcher is not None:
             self.watcher(connection)
         return Registration(connection, displaced)
@@ -168,7 +171,16 @@ class ConnectionManager:
 
     def count(self, user_id: int, device_id: int) -> int:
         """Return how many connections the device has here."""
-        return len(self._users.get(user_id, {}).get(device_id, ()))
+        devices = self._users.get(user_id)
+        return len(devices[device_id]) if devices and device_id in devices else 0
+
+    def count_of_user(self, user_id: int) -> int:
+        """Return how many connections the user has here."""
+        return self._totals.get(user_id, 0)
+
+    def is_user_connected(self, user_id: int) -> bool:
+        """Tell whether the user has a connection here."""
+        return user_id in self._users
 
     def counts(self, user_id: int) -> dict[int, int]:
         """Return how many connections each device of the user has here; 0 is left out."""
@@ -215,12 +227,14 @@ class ConnectionManager:
         devices = self._users[connection.user_id]
         left = tuple(one for one in devices[connection.device_id] if one is not connection)
         del self._by_id[connection.connection_id]
+        self._totals[connection.user_id] -= 1
         if left:
             devices[connection.device_id] = left
         else:
             del devices[connection.device_id]
         if not devices:
             del self._users[connection.user_id]
+            del self._totals[connection.user_id]
         if self.watcher is not None:
             self.watcher(connection)
 

@@ -18,6 +18,7 @@ from aiohttp.typedefs import Handler
 
 from app.auth.peer import Peer
 from app.auth.tokens import Identity
+from app.keys import NODE
 from app.requests.identity import Admin, Scope, authenticate, authorize, authorize_admin
 from app.requests.peer import request_peer
 from app.storage.api_keys import ApiKey
@@ -69,6 +70,12 @@ async def _anyone(request: web.Request) -> Peer:
     return request_peer(request)
 
 
+async def _writing(request: web.Request) -> Identity:
+    identity = await authenticate(request)
+    request.app[NODE].allowances.charge(identity.user_id, "writes")
+    return identity
+
+
 def _key_with(scope: Scope) -> AccessRule[ApiKey]:
     return AccessRule("key", partial(authorize, scope=scope), _NOT_ALLOWED)
 
@@ -81,6 +88,15 @@ OPEN: Final[AccessRule[Peer]] = AccessRule("none", _anyone)
 
 SESSION: Final[AccessRule[Identity]] = AccessRule("session", authenticate, _SIGNED_OUT)
 """For signed-in users, by header or by cookie."""
+
+WRITING_SESSION: Final[AccessRule[Identity]] = AccessRule(
+    "session", _writing, (*_SIGNED_OUT, "429 rate_limited")
+)
+"""For signed-in users who change something; each may do so only so often.
+
+Whoever floods a user's server with their stolen session must not keep them from ending it: signing
+out and changing the password have rules of their own.
+"""
 
 SENDING_KEY: Final = _key_with("send")
 """For backends whose API key has the scope `send`."""

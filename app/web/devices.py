@@ -12,7 +12,7 @@ from app.node.connection import Connection
 from app.protocol.close import Selector
 from app.requests.cookies import forget
 from app.requests.route import Route
-from app.requests.rules import SESSION
+from app.requests.rules import SESSION, WRITING_SESSION
 from app.storage.devices import Device
 from app.storage.schema import milliseconds
 from app.web.bodies import Absent, Answer, Body, Cut, json_response, read_body
@@ -149,7 +149,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PATCH",
         path="/v1/devices/{id}",
-        handler=SESSION.before(rename_device),
+        handler=WRITING_SESSION.before(rename_device),
         tag="Devices",
         summary="Rename a device",
         parameters=(_DEVICE_ID,),
@@ -160,7 +160,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="DELETE",
         path="/v1/devices/{id}",
-        handler=SESSION.before(revoke_device),
+        handler=WRITING_SESSION.before(revoke_device),
         tag="Devices",
         summary="Revoke a device",
         what="Its sessions are over, and its sockets close.",
@@ -171,7 +171,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/v1/devices/revoke-others",
-        handler=SESSION.before(revoke_others),
+        handler=WRITING_SESSION.before(revoke_others),
         tag="Devices",
         summary="Revoke all my other devices",
         what="Their sessions are over, and their sockets close.",

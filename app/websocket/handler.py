@@ -196,6 +196,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             "400 invalid_parameter",
             "403 forbidden_origin",
             "426 upgrade_required",
+            "429 rate_limited",
             "503 draining",
             "503 overloaded",
             "503 too_many_connections",

@@ -60,7 +60,7 @@ class Opening:
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
         """Answer 101; raises Problem when the upgrade is refused.
 
-        The checks come in the order of docs/protocol.md: 426, 503, 403, 401, 400.
+        The checks come in the order of docs/protocol.md: 426, 503, 403, 401, 429, 400.
         """
         app = self._app
         request = with_whole_fields(request)
@@ -132,7 +132,8 @@ async def authenticate(
 ) -> tuple[Identity, Query]:
     """Return whose request this is, and what its query asks for.
 
-    Raises Problem 403 (origin), 401 (no session), 400 (a session without a device, a parameter).
+    Raises Problem 403 (origin), 401 (no session), 429 (the user connects too often), 400 (a session
+    without a device, a parameter).
     """
     if hdrs.COOKIE in request.headers:
         request[STORAGE_KEY] = app[COOKIES]
@@ -140,6 +141,7 @@ async def authenticate(
     if verdict == "refused":
         raise Problem(403, "forbidden_origin", "This origin may not connect.")
     identity = await identify(request, app[SESSIONS], verdict)
+    app[NODE].allowances.charge(identity.user_id, "upgrades")
     if identity.device_id is None:
         raise Problem(400, "device_required", "This session belongs to no device.")
     return identity, parse_query(request)

@@ -72,6 +72,8 @@ async def company(tmp_path: Path) -> AsyncIterator[Company]:
     """Five devices of a user, and one that is away; what they send is counted, never too much."""
     limits = dict.fromkeys(("messages_per_second", "messages_burst", "bytes_per_second"), PLENTY)
     limits |= dict.fromkeys(("durable_per_second", "durable_burst"), PLENTY)
+    of_user = ("messages", "bytes", "deliveries", "durable")
+    limits |= {f"user_{what}_{how}": PLENTY for what in of_user for how in ("per_second", "burst")}
     async with Server(tmp_path, **limits, close_seconds=0.1, max_devices_per_user=200) as server:
         away = await server.device("away")
         company = Company(server, away.device_id)
