@@ -9,6 +9,7 @@ from app.auth.tokens import TOKEN_LENGTH, hash_token, new_token
 from app.base.clock import WALL, Clock
 from app.base.errors import Problem
 from app.base.lru import Lru
+from app.base.storms import at_most
 from app.base.tasks import Batches, complete
 from app.storage.api_keys import (
     ApiKey,
@@ -152,7 +153,7 @@ class ApiKeys:
     def _remember_dead(self, key_hash: bytes) -> None:
         """Refuse the key from memory from now on; this is its only log line."""
         self._dead.put(key_hash, True)
-        logger.info("refused an API key that is unknown or revoked")
+        logger.info("refused an API key that is unknown or revoked", extra=at_most("anyone"))
 
     def _seen(self, key: ApiKey) -> ApiKey:
         used = self._uses.last(key.id)

@@ -21,6 +21,7 @@ from app.base.clock import WALL, Clock, Verdict
 from app.base.errors import Problem
 from app.base.logs import fields
 from app.base.lru import Lru
+from app.base.storms import at_most
 from app.base.tasks import Batches, complete
 from app.settings import Settings
 from app.storage.database import Database
@@ -256,7 +257,8 @@ class Sessions:
         self._cache.drop(key)
         self._dead.put(key, True)
         logger.info(
-            "refused a token that is unknown or whose session is over", extra=fields(reason=reason)
+            "refused a token that is unknown or whose session is over",
+            extra=fields(reason=reason) | at_most("anyone"),
         )
 
     def _remember(self, key: bytes, identity: Identity, last_used: int) -> Entry:
@@ -275,7 +277,8 @@ class Sessions:
         except InvalidJwt as fault:
             if fault.final:
                 return None, fault.reason
-            logger.info("refused a token for now", extra=fields(reason=fault.reason))
+            extra = fields(reason=fault.reason) | at_most("anyone")
+            logger.info("refused a token for now", extra=extra)
             raise no_valid_session() from None
 
     async def _load_tokens(self, keys: Sequence[bytes]) -> dict[bytes, Entry]:

@@ -18,6 +18,7 @@ from typing import Any, Final, TextIO
 import orjson
 
 from app.base.log_writer import LogWriter
+from app.base.storms import Storms
 
 _COLOURS: Final = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
 _RESET: Final = "\x1b[0m"
@@ -204,6 +205,7 @@ class Lines(logging.Handler):
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._repeats = Repeats(clock)
+        self._storms = Storms(clock)
         self._writer = LogWriter(stream, notice=self._notice, due=self._due)
 
     @property
@@ -213,12 +215,14 @@ class Lines(logging.Handler):
 
     @property
     def suppressed(self) -> int:
-        """Warnings and errors left out, since there was one of their kind in the same second."""
-        return self._repeats.suppressed
+        """Lines left out: warnings and errors of a kind that was in the same second, and what one
+        user or address caused too often."""
+        return self._repeats.suppressed + self._storms.suppressed
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have the record's line written; nothing that happens here is the caller's concern."""
-        if record.levelno >= logging.WARNING and not self._repeats.admit(record):
+        bounds = self._repeats if record.levelno >= logging.WARNING else self._storms
+        if not bounds.admit(record):
             return
         self._writer.put(self._line(record))
 
@@ -228,8 +232,9 @@ class Lines(logging.Handler):
 
     def close(self) -> None:
         """Write what waits and what was held back, within `FLUSH_SECONDS`; take no more."""
-        for record in self._repeats.due(all_of_them=True):
-            self._writer.put(self._line(record))
+        for bounds in (self._storms, self._repeats):
+            for record in bounds.due(all_of_them=True):
+                self._writer.put(self._line(record))
         self._writer.close(FLUSH_SECONDS)
         super().close()
 
@@ -244,8 +249,11 @@ class Lines(logging.Handler):
         return self.format(made_record(logging.WARNING, "log lines dropped", fields(count=lines)))
 
     def _due(self) -> tuple[list[str], float | None]:
-        lines = [self._line(record) for record in self._repeats.due()]
-        return lines, self._repeats.seconds_left()
+        lines, waits = [], []
+        for bounds in (self._storms, self._repeats):
+            lines += [self._line(record) for record in bounds.due()]
+            waits.append(bounds.seconds_left())
+        return lines, min((wait for wait in waits if wait is not None), default=None)
 
 
 def set_up(level: str, form: str, stream: TextIO | None = None) -> Lines:

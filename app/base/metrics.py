@@ -157,7 +157,7 @@ class Metrics(Collector):
         )
         yield CounterMetricFamily(
             "switchboard_log_repeats",
-            "Warnings and errors not written, since one of their kind was in the same second.",
+            "Lines not written, since too many of their kind came at once.",
             value=repeats,
         )
         yield CounterMetricFamily(

@@ -12,8 +12,9 @@ from aiohttp.http_exceptions import LineTooLong
 
 from app.base.errors import Problem
 from app.base.logs import clean, fields
+from app.base.storms import at_most
 from app.requests.peer import request_peer
-from app.requests.route import SOCKET
+from app.requests.route import ROUTE, SOCKET
 from app.settings import Settings
 from app.web.headers import SECURITY_HEADERS, SERVER
 from app.web.health import PROBES
@@ -35,6 +36,10 @@ one, and must not be locked out by theirs."""
 
 _TOO_MANY_FIELDS: Final = "Too many headers received"
 """What aiohttp says of more than 128 header fields."""
+
+REQUEST_LINES: Final = 200
+"""Requests of one address that are logged at once, and then ten a second: several people who load
+the web app, or a script."""
 
 _MAX_METHOD: Final = 20
 _MAX_PATH: Final = 200
@@ -139,6 +144,8 @@ class AccessLogger(AbstractAccessLogger):
             ms=round(time * 1000, 1),
             address=_address(request),
         )
+        if not _is_trusted(request, response):
+            seen |= at_most(_network(request), REQUEST_LINES)
         self.logger.log(level, "request", extra=seen)
 
 
@@ -177,6 +184,20 @@ class ServerLogger(logging.LoggerAdapter[logging.Logger]):
 
 def _address(request: web.BaseRequest) -> str | None:
     return request_peer(request).address if isinstance(request, web.Request) else request.remote
+
+
+def _network(request: web.BaseRequest) -> str | None:
+    return (
+        request_peer(request).networks[-1] if isinstance(request, web.Request) else request.remote
+    )
+
+
+def _is_trusted(request: web.BaseRequest, response: web.StreamResponse) -> bool:
+    """Tell whether the backend or an administrator asks: all that these do is logged."""
+    route = request.get(ROUTE)
+    if route is None or response.status in (401, 403):
+        return False
+    return route.handler.rule.credential in ("key", "admin")
 
 
 def _error(exc_info: _ExcInfo) -> BaseException | None:

@@ -12,6 +12,7 @@ from aiohttp import WSMessage, WSMsgType, web
 
 from app.auth.tokens import Identity
 from app.base.logs import fields
+from app.base.storms import at_most
 from app.features.dispatch import who
 from app.features.door import Door
 from app.keys import ADMISSION, ANSWERING_PROBLEMS, DOOR, METRICS, NODE, SESSIONS, SETTINGS
@@ -93,7 +94,7 @@ def enter(app: web.Application, connection: Connection, identity: Identity, quer
         connection.disconnect(close, announce=False)
         return
     app[NODE].enter(connection, query)
-    log.info("connected", extra=who(connection))
+    log.info("connected", extra=who(connection) | at_most(connection.user_id))
 
 
 def take(door: Door, connection: Connection, message: WSMessage) -> None:
@@ -178,7 +179,7 @@ def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connect
         code=code,
         reason=closing.close.reason if closing is not None else None,
     )["fields"]
-    log.info("disconnected", extra=extra)
+    log.info("disconnected", extra=extra | at_most(connection.user_id))
 
 
 ROUTES: Final[tuple[Route, ...]] = (

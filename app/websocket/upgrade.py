@@ -17,6 +17,7 @@ from app.auth.peer import Peer, origin_verdict
 from app.auth.tokens import Identity
 from app.base.errors import Problem
 from app.base.logs import fields
+from app.base.storms import at_most
 from app.keys import ADMISSION, COOKIES, DOOR, METRICS, NODE, READINESS, SESSIONS, SETTINGS
 from app.node.connection import DEFAULT_INSTANCE, Connection
 from app.node.node import Node
@@ -75,7 +76,8 @@ class Opening:
             app[METRICS].refused[refusal.code] += 1
             # A dead session may knock every few seconds for ever: that is worth no line.
             level = logging.DEBUG if refusal.status == 401 else logging.INFO
-            log.log(level, "refused", extra=fields(reason=refusal.code, address=peer.address))
+            extra = fields(reason=refusal.code, address=peer.address)
+            log.log(level, "refused", extra=extra | at_most(peer.networks[-1]))
             raise
 
     async def _admitted(self, request: web.Request, peer: Peer) -> web.StreamResponse:

@@ -1,43 +1,18 @@
 """Log lines, whatever is in them."""
 
-import io
-import json
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from log_output import Output, logging_to_memory
 
-from app.base.logs import MAX_KINDS, REPEAT_SECONDS, Repeats, fields, set_up
-
-
-class Output:
-    """What is logged as JSON."""
-
-    def __init__(self) -> None:
-        self._stream = io.StringIO()
-        self._handler = set_up("info", "json", self._stream)
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        self._handler.flush()
-        return [json.loads(line) for line in self._stream.getvalue().splitlines()]
-
-    def close(self) -> None:
-        self._handler.close()
+from app.base.logs import MAX_KINDS, REPEAT_SECONDS, Repeats, fields
 
 
 @pytest.fixture
 def output() -> Iterator[Output]:
-    """What is logged as JSON; the former way of logging comes back."""
-    root = logging.getLogger()
-    handlers, level, factory = root.handlers, root.level, logging.getLogRecordFactory()
-    output = Output()
-    yield output
-    output.close()
-    root.handlers = handlers
-    root.setLevel(level)
-    logging.setLogRecordFactory(factory)
+    with logging_to_memory() as output:
+        yield output
 
 
 def test_a_line_has_its_fields(output: Output) -> None:

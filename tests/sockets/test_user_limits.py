@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import pytest
 from aiohttp import ClientSession
+from log_output import logging_to_memory
 from serving import Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -186,6 +187,24 @@ async def test_sixteen_tabs_that_return_every_three_seconds_pass(server: Server)
     settings = server.app[SETTINGS]
     assert settings.user_upgrades_per_second >= 16 / 3
     assert settings.user_upgrades_burst >= settings.max_connections_per_user
+
+
+async def test_a_user_who_connects_in_a_loop_writes_a_few_lines_and_a_count(serve) -> None:
+    server = await serve()
+    phone, quiet = await server.device(), await server.device("phone", "bob")
+    with logging_to_memory() as output:
+        for _ in range(60):
+            await (await server.connect(phone)).close()
+        await (await server.connect(quiet)).close()
+        await server.until(lambda: server.manager.connection_count == 0)
+        output.close()
+        lines = output.lines
+    for message in ("connected", "disconnected"):
+        of_ada = [one for one in lines if (one["message"], one["user"]) == (message, phone.user_id)]
+        # Twenty, and one for each second that this took.
+        assert len(of_ada) < 50
+        assert len(of_ada) + sum(one.get("suppressed", 1) - 1 for one in of_ada) == 60
+        assert sum((one["message"], one["user"]) == (message, quiet.user_id) for one in lines) == 1
 
 
 # Writes over HTTP
