@@ -8,7 +8,7 @@ from aiohttp.typedefs import Middleware
 
 from app.requests.route import Route
 from app.web import auth, devices, documentation, health, index, messages, users
-from app.web.admin import connections, overview
+from app.web.admin import connections, limits, overview
 from app.web.admin import users as managed_users
 from app.web.headers import allow_origin, harden
 from app.web.middlewares import chain, expect_continue
@@ -22,6 +22,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *overview.ROUTES,
     *managed_users.ROUTES,
     *connections.ROUTES,
+    *limits.ROUTES,
     *health.ROUTES,
     *documentation.ROUTES,
     *index.ROUTES,

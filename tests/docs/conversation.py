@@ -29,6 +29,8 @@ VOLATILE = frozenset(
         "heard_seconds",
         "last_seen",
         "connected_at",
+        "began_at",
+        "last_at",
         "expires_in",
     }
 )

@@ -36,6 +36,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         peer = await running.connect(phone)
         await append(running.app[NODE], Publication(ToUser(alice), "n.x", keep=Keep("log")))
         await peer.receive()
+        running.app[NODE].allowances.limited.note(alice, "upgrades")
         yield running
 
 

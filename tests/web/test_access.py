@@ -5,9 +5,10 @@ import logging
 
 import pytest
 from aiohttp import web
+from log_output import logging_to_memory
 from serving import PATIENCE
 
-from app.web.access import MAX_FIELD_BYTES, ServerLogger, server_log
+from app.web.access import MAX_FIELD_BYTES, REQUEST_LINES, ServerLogger, server_log
 from tests.web.api import Api, Start
 
 EVIL = "SECRET-BYTES"
@@ -230,3 +231,14 @@ async def test_sockets_and_refused_upgrades_leave_no_request_line(
         await api.http.get("/nothing")
     lines = [record for record in caplog.records if record.name == "app.web.access"]
     assert [record.__dict__["fields"]["path"] for record in lines] == ["/nothing"]
+
+
+async def test_whoever_asks_again_and_again_writes_some_lines_and_a_count(api: Api) -> None:
+    with logging_to_memory() as output:
+        for _ in range(REQUEST_LINES + 100):
+            await api.http.get("/nothing")
+        output.close()
+        lines = [one for one in output.lines if one["message"] == "request"]
+    assert len(lines) >= REQUEST_LINES
+    assert len(lines) + sum(one.get("suppressed", 1) - 1 for one in lines) == REQUEST_LINES + 100
+    assert any("suppressed" in one for one in lines)
