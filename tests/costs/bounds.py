@@ -63,7 +63,7 @@ HEARTBEAT_READS = Bound("reads for a ping of the server", 1, BESIDE)
 HEARTBEAT_OTHERS = Bound("other system calls for a ping of the server", 2, IDLE_CALLS.beside)
 
 # Calls of functions in app/, and of others by them. The same in each run, and with Python 3.13
-# within two. Last: 117, 8, 107, 53, 150.4.
+# within two. Last: 120, 8, 107, 52, 151.7.
 
 RELAYED = Bound("calls for a message relayed to 4 devices", 120)
 RECEIVER = Bound("calls for one more receiver of a message", 8.5)
@@ -71,8 +71,9 @@ AWAY = Bound("calls for a message to a device that is away", 110)
 PINGED = Bound("calls for a ping", 56)
 DURABLE = Bound("calls for a durable message of 64 at once", 154)
 
-# What a connection holds while it does nothing, with what is remembered of its token. Last: 145.6
-# blocks (139 with Python 3.13). The two tasks are aiohttp's, of its connection and of its request.
+# What a connection holds while it does nothing, with what is remembered of its token, and a fifth
+# of its user's allowance. Last: 147.9 blocks. The two tasks are aiohttp's, of its connection and of
+# its request.
 
 BLOCKS = Bound("blocks of memory for an idle connection", 148)
 TASKS = Bound("tasks for an idle connection", 2)

@@ -268,6 +268,16 @@ def test_a_note_for_which_there_is_no_space_yet_is_kept_and_so_are_those_behind_
     assert not any(map(typed.has_to_wait, waiting))
 
 
+def test_a_note_above_a_limit_of_its_user_is_kept_until_there_is_room_again() -> None:
+    typed = Typed("log")
+    note = sent(typed)
+    refusal = full(note["id"], 10)
+    refusal["payload"]["code"] = "rate_limited"
+    typed.answer(refusal)
+    assert typed.hold_seconds == 0.01
+    assert list(typed.unanswered) == [note["id"]]
+
+
 def test_a_note_that_is_not_kept_does_not_wait_for_space() -> None:
     typed = Typed()
     assert typed.answer(full(sent(typed)["id"])) == "Refused: Full.."
