@@ -200,9 +200,12 @@ async def unread(worker: Worker) -> None:
 
 async def too_many(worker: Worker) -> None:
     """Have one instance more than a device may have."""
-    peers = await worker.open_some()
-    codes = [asyncio.create_task(peer.code()) for peer in peers]
-    peers += [await worker.open(), await worker.open()]
+    peers: list[Bare] = []
+    codes: list[asyncio.Task[int]] = []
+    for _ in range(TOGETHER + 2):
+        peers.append(await worker.open())
+        # Each answers pings from now on: it may take long until there are too many.
+        codes.append(asyncio.create_task(peers[-1].code()))
     done, _ = await asyncio.wait(codes, return_when=asyncio.FIRST_COMPLETED)
     for code in done:
         worker.world.expect("too many", await code, 1000)
