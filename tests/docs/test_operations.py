@@ -15,6 +15,7 @@ from app.auth.jwt import JwtVerifier
 from app.auth.sessions import Sessions
 from app.base.metrics import Metrics
 from app.features.feature import Reply, handlers
+from app.node.admission import Admission, AdmissionLimits
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
@@ -59,6 +60,8 @@ async def test_the_metrics_table_is_what_the_server_shows(tmp_path: Path) -> Non
         ConnectionManager(), MemoryLog(), metrics, NodeLimits(outbox=OutboxLimits(32, 262_144))
     )
     node.watch()
+    limits = AdmissionLimits(connections=1, per_address=1, handshakes=1, retry_after=1)
+    Admission(limits).watch(metrics)
     metrics.refused["draining"] += 1
     metrics.closed["1000"] += 1
     metrics.appends_refused["forbidden"] += 1
