@@ -64,6 +64,7 @@ from app.node.inflow import RateLimit
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
+from app.protocol.frames import wire_size
 from app.protocol.messages import RESERVED_PREFIXES, SERVER_PREFIXES
 from app.publishing.publisher import Publisher
 from app.publishing.receipts import Receipts
@@ -258,6 +259,7 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
             ),
             outbox=OutboxLimits(frames=settings.max_outbox_frames, bytes=settings.max_outbox_bytes),
             message_bytes=settings.max_message_bytes,
+            unfinished_bytes=_unfinished_bytes(settings),
             reconnect_window=settings.reconnect_window_seconds,
             user=_user_limits(settings),
         ),
@@ -349,13 +351,19 @@ async def _door(app: web.Application) -> AsyncIterator[None]:
     presence.close()
 
 
+def _unfinished_bytes(settings: Settings) -> int:
+    most = settings.unfinished_bytes_per_user
+    # One message that is allowed can always be sent.
+    return most and max(most, wire_size(settings.max_message_bytes))
+
+
 def _rate_limit(settings: Settings) -> RateLimit:
     return RateLimit(
         messages_per_second=settings.messages_per_second,
         messages_burst=settings.messages_burst,
         bytes_per_second=settings.bytes_per_second,
         # Two of the largest messages always fit, whatever the rate.
-        bytes_burst=2 * max(settings.bytes_per_second, settings.max_message_bytes),
+        bytes_burst=2 * max(settings.bytes_per_second, wire_size(settings.max_message_bytes)),
     )
 
 

@@ -300,6 +300,14 @@ class Settings(BaseSettings):
     user_writes_burst: int = option(
         100, "Such changes at once: all 50 devices, twice.", unit="requests", ge=1
     )
+    unfinished_bytes_per_user: int = option(
+        4_194_304,
+        "Bytes held of messages that have begun and not ended, on all connections of a user: 64 of "
+        "the largest messages. One message may always be as large as it is allowed to; 0 = no "
+        "limit.",
+        unit="bytes",
+        ge=0,
+    )
     max_connections: int = option(
         50_000,
         "Connections of this node; about 20 KB each when idle.",

@@ -19,6 +19,7 @@ from app.protocol.messages import (
     ok,
     pong,
 )
+from app.protocol.notes import Note
 from app.streams.committer import Stored
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,14 @@ class Dispatcher:
         finally:
             if acting is not None:
                 acting_device.reset(acting)
+
+    def drop(self, connection: Connection, note: Note) -> None:
+        """Answer a message that was dropped unread; it counts as received if its type was found."""
+        if note.type is not None:
+            feature = feature_of(note.type)
+            known = feature in self._handlers or feature == "ping"
+            self._received.add(feature if known else "unknown")
+        connection.reply(error(note.code, note.message, note.id).frame)
 
     def conclude(self, connection: Connection, message: ClientMessage, outcome: Outcome) -> None:
         """Answer the message with what was awaited."""

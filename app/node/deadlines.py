@@ -4,6 +4,7 @@ One sweep looks at all connections of the node, so none of them has a timer.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -30,16 +31,39 @@ class TimeLimits:
 
 
 class Arrivals:
-    """The connections of which a message has begun and not ended, and since when.
+    """The connections of which a message has begun and not ended: since when, and what is held.
 
-    The tap writes it.
+    The tap writes it. `most` is how many bytes may be held for one user, 0 for any number.
     """
 
-    __slots__ = ("clock", "since")
+    __slots__ = ("_held", "_most", "_of_users", "clock", "since")
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], most: int = 0) -> None:
         self.clock = clock
+        self._most = most
         self.since: dict[Connection, float] = {}
+        self._held: dict[Connection, int] = {}
+        self._of_users: Counter[int] = Counter()
+
+    @property
+    def held(self) -> int:
+        """Bytes that are held on this node."""
+        return self._of_users.total()
+
+    def hold(self, connection: Connection, size: int) -> bool:
+        """Note how many bytes are held for the connection; False if its user has too many now."""
+        user, more = connection.user_id, size - self._held.get(connection, 0)
+        self._held[connection] = size
+        self._of_users[user] += more
+        return more <= 0 or not self._most or self._of_users[user] <= self._most
+
+    def forget(self, connection: Connection) -> None:
+        """Note that nothing is unfinished on the connection."""
+        self.since.pop(connection, None)
+        user, size = connection.user_id, self._held.pop(connection, 0)
+        self._of_users[user] -= size
+        if not self._of_users[user]:
+            del self._of_users[user]
 
 
 @dataclass(slots=True)
@@ -52,7 +76,11 @@ class _Progress:
 
 
 class Deadlines:
-    """Ends connections in time; `end` is called with each, and with the reason."""
+    """Ends connections in time; `end` is called with each, and with the reason.
+
+    `unfinished_bytes` is how many bytes may be held for one user of messages that have not ended,
+    0 for any number.
+    """
 
     def __init__(
         self,
@@ -63,6 +91,7 @@ class Deadlines:
         *,
         clock: Callable[[], float],
         calendar: Clock = WALL,
+        unfinished_bytes: int = 0,
     ) -> None:
         self._limits = limits
         self._outgoing = outgoing
@@ -72,7 +101,7 @@ class Deadlines:
         self._calendar = calendar
         self._looked_at = calendar.trusted()
         self.heartbeat = Heartbeat(limits.heartbeat, clock())
-        self.arrivals = Arrivals(clock)
+        self.arrivals = Arrivals(clock, unfinished_bytes)
         self._expiring: set[Connection] = set()
         self._progress: dict[Connection, _Progress] = {}
 
@@ -86,7 +115,7 @@ class Deadlines:
         self.heartbeat.remove(connection)
         self._expiring.discard(connection)
         self._progress.pop(connection, None)
-        self.arrivals.since.pop(connection, None)
+        self.arrivals.forget(connection)
         self._outgoing.slow.discard(connection)
 
     def expires_in(self, connection: Connection) -> int | None:

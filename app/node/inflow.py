@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.node.allowance import Allowance, Meter
+from app.node.limited import Limit
 from app.protocol.messages import ClientMessage
 
 MAX_OUTSTANDING: Final = 64
@@ -138,16 +139,21 @@ class Waiting:
         self._bounds.held += size
 
 
+_NONE_YET: Final[tuple[Limit, float]] = ("connection", 0.0)
+
+
 class Inflow:
     """What the door keeps for one connection; only the door and the features' limits write it."""
 
     __slots__ = (
         "_resumed",
+        "above",
         "allowance",
         "durable",
         "frames",
         "heard_at",
         "outstanding",
+        "paid",
         "rate",
         "refused",
         "waiting",
@@ -158,12 +164,16 @@ class Inflow:
         """Frames that the peer has sent."""
         self.heard_at = now
         """When the peer was last heard from, by the node's clock."""
+        self.paid = False
+        """True if the frames of the next text were charged as they came."""
         self.rate: Rate | None = None
         """Limits all messages of the peer; made with its first one."""
         self.allowance: Allowance | None = None
         """Limits what its user sends on all connections; known with its first message."""
         self.refused = 0
         """Messages in a row that were above one of these limits."""
+        self.above: tuple[Limit, float] = _NONE_YET
+        """The limit that the last of them was above, and the seconds to wait for it."""
         self.durable: Meter | None = None
         """Limits its durable messages; made with the first one."""
         self.outstanding = 0

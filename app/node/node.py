@@ -56,14 +56,16 @@ _USER: Final = UserLimits()
 class NodeLimits:
     """The node's limits: times, the outbox of a connection, a user, and what peers are told.
 
-    `message_bytes` is the longest message of a peer; `reconnect_window` is the time in seconds over
-    which clients are asked to come back after a stop.
+    `message_bytes` is the longest message of a peer; `unfinished_bytes` is how many bytes may be
+    held for one user of messages that have not ended, 0 for any number; `reconnect_window` is the
+    time in seconds over which clients are asked to come back after a stop.
     """
 
     time: TimeLimits = _TIME
     outbox: OutboxLimits = _OUTBOX
     user: UserLimits = _USER
     message_bytes: int = 65_536
+    unfinished_bytes: int = 4_194_304
     reconnect_window: float = 5
 
 
@@ -103,6 +105,7 @@ class Node:
             self._end,
             clock=self.clock,
             calendar=calendar,
+            unfinished_bytes=limits.unfinished_bytes,
         )
         self.allowances = Allowances(
             limits.user,
@@ -136,6 +139,12 @@ class Node:
             "outbox_frames",
             "Frames waiting in all outboxes.",
             lambda: sum(connection.backlog for connection in slow),
+        )
+        arrivals = self.deadlines.arrivals
+        watch(
+            "unfinished_bytes",
+            "Bytes held of messages that have begun and not ended.",
+            lambda: arrivals.held,
         )
         ahead = self.calendar.ahead
         watch("clock_ahead_seconds", "How far the clock is ahead of trusted time.", ahead)

@@ -101,13 +101,13 @@ def take(door: Door, connection: Connection, message: WSMessage) -> None:
     """Have a message handled and answered."""
     kind, data = message.type, message.data
     if kind is WSMsgType.TEXT:
-        door.handle(connection, data, len(data) if data.isascii() else len(data.encode()))
+        door.take_text(connection, data)
     elif kind is WSMsgType.PONG:
         door.take_pong(connection, data)
     elif kind is WSMsgType.PING:
         door.take_ping(connection, bytes(data))
     elif kind is WSMsgType.BINARY:
-        door.take_binary(connection, data)
+        door.take_note(connection, data)
 
 
 # The end

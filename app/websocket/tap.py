@@ -1,28 +1,30 @@
-"""Between transport and aiohttp: sees the bytes that come in, and lets them through.
+"""Between transport and aiohttp: sees the bytes that come in, and lets whole frames through.
 
-It bounds what whole messages don't show: the time one message takes to arrive, the number of
-its fragments, and frames without a mask.
+It bounds what whole messages don't show: the time that one takes to arrive, the number of its
+fragments, what is held of those that have not ended, and frames without a mask.
 """
 
 import asyncio
-from typing import Final
+import logging
 
+from app.features.dispatch import who
 from app.features.door import Door
 from app.node.connection import Connection
+from app.protocol.assembly import AbuseError, Assembly
 from app.protocol.close import ABUSE
-from app.protocol.frames import TEXT_FRAME, FrameMeter, is_one_frame, text_of
+from app.protocol.frames import BINARY_FRAME, TEXT_FRAME, is_one_frame, text_of
+from app.protocol.notes import Note
 
-MAX_FRAGMENTS: Final = 1024
-"""Data frames of one message: a browser sends one, a library that streams some dozens."""
+log = logging.getLogger(__name__)
 
 
 class Tap(asyncio.Protocol):
     """Stands in for a protocol; forwards to it what is not handled in the call that brings it."""
 
     __slots__ = (
+        "_assembly",
         "_connection",
         "_door",
-        "_meter",
         "_protocol",
         "lost",
         "prompt",
@@ -33,7 +35,8 @@ class Tap(asyncio.Protocol):
         self._protocol = protocol
         self._connection = connection
         self._door = door
-        self._meter: FrameMeter | None = None
+        self._assembly: Assembly | None = None
+        """Exists only while something has not ended."""
         self.prompt = False
         """True while the reader waits and aiohttp has nothing for it, so that nothing is overtaken.
 
@@ -45,16 +48,15 @@ class Tap(asyncio.Protocol):
         """Of who waits for that."""
 
     def data_received(self, data: bytes) -> None:
-        """Pass the bytes on, unless the peer breaks the protocol on purpose."""
-        if self._meter is not None or not is_one_frame(data):
-            meter = self._follow(data)
-            if meter.unmasked or meter.fragments > MAX_FRAGMENTS:
-                self._connection.disconnect(ABUSE)
+        """Have what the bytes say handled, or pass it on."""
+        if self._assembly is None and is_one_frame(data):
+            first = data[0]
+            if self.prompt and first == TEXT_FRAME and self._handle(data):
                 return
-        elif self.prompt and data[0] == TEXT_FRAME and self._handle(data):
-            return
-        self.prompt = False
-        self._protocol.data_received(data)
+            if first != BINARY_FRAME and len(data) <= self._door.max_bytes:
+                self._pass(data)
+                return
+        self._assemble(data)
 
     def eof_received(self) -> bool | None:
         """Pass it on."""
@@ -62,6 +64,7 @@ class Tap(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass it on, and tell who waits for it."""
+        self._forget()
         self._protocol.connection_lost(exc)
         self.lost = True
         if self.waiter is not None and not self.waiter.done():
@@ -83,19 +86,55 @@ class Tap(asyncio.Protocol):
         text = text_of(data)
         if text is None:
             return False
-        door.handle(connection, text, size - (6 if size < 132 else 8))
+        door.handle(connection, text, size)
         return True
 
-    def _follow(self, data: bytes) -> FrameMeter:
-        """Return what is known with these bytes; it is kept only until no message is unfinished."""
+    def _pass(self, data: bytes) -> None:
+        self.prompt = False
+        self._protocol.data_received(data)
+
+    def _assemble(self, data: bytes) -> None:
+        """Pass on what is whole, and keep the rest within the limits."""
+        assembly = self._assembly or Assembly(self._door.max_bytes, self._charge, self._tell)
+        begun = assembly.begun
+        try:
+            whole = assembly.feed(data)
+        except AbuseError:
+            self._forget()
+            self._connection.disconnect(ABUSE)
+            return
+        if not assembly.partial and not assembly.over:
+            self._forget()
+        elif not self._keep(assembly, anew=begun != assembly.begun):
+            log.info("too much is unfinished", extra=who(self._connection))
+            whole += assembly.refuse()
+        if whole:
+            self._pass(whole)
+
+    def _charge(self, size: int) -> bool:
+        return self._door.charge(self._connection, size)
+
+    def _tell(self, note: Note) -> bool:
+        """Answer a message that is dropped; False if what came before it has to go first.
+
+        The peer is to hear why before its connection ends for what follows in the same bytes.
+        """
+        connection = self._connection
+        if not self.prompt or connection.closing is not None or connection.full:
+            return False
+        self._door.drop(connection, note)
+        return True
+
+    def _keep(self, assembly: Assembly, *, anew: bool) -> bool:
+        """Keep what has not ended; False if it is more than a user may have."""
         arrivals, connection = self._door.arrivals, self._connection
-        meter = self._meter or FrameMeter()
-        begun = meter.begun
-        meter.feed(data)
-        if not meter.partial:
-            self._meter = None
-            arrivals.since.pop(connection, None)
-        elif self._meter is None or begun != meter.begun:
-            self._meter = meter
+        if anew or self._assembly is None:
             arrivals.since[connection] = arrivals.clock()
-        return meter
+        self._assembly = assembly
+        return arrivals.hold(connection, assembly.held)
+
+    def _forget(self) -> None:
+        """Drop what has not ended."""
+        if self._assembly is not None:
+            self._assembly = None
+            self._door.arrivals.forget(self._connection)

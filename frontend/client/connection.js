@@ -69,8 +69,8 @@ export class Connection {
   }
 
   /**
-   * Returns whether it handed the text to the socket. Throws `too_large`, since the server would close
-   * the connection over such a text, and again over each repeat.
+   * Returns whether it handed the text to the socket. Throws `too_large`, since the server would refuse
+   * such a text, or close the connection over it, and again over each repeat.
    *
    * @param {string} text
    */

@@ -178,6 +178,18 @@ async def test_a_message_over_the_limit_is_dropped_and_stays_charged() -> None:
     assert side.connection.closing.close is RATE_LIMIT
 
 
+async def test_headers_of_frames_are_charged_as_well() -> None:
+    limit = RateLimit(
+        messages_per_second=0, messages_burst=100, bytes_per_second=0.001, bytes_burst=100
+    )
+    side = Side({}, limit=limit)
+    for _ in range(16):
+        side.door.take_pong(side.connection, b"")
+    assert side.told() == []
+    side.door.take_pong(side.connection, b"")
+    assert side.told() == [(None, "rate_limited")]
+
+
 async def test_reading_pauses_while_too_many_wait_for_the_disk_or_the_outbox_is_full() -> None:
     side = Side({"note": lambda *_: None}, outbox=2)
     side.connection.inflow.outstanding = MAX_OUTSTANDING

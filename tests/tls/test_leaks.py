@@ -96,6 +96,7 @@ def state_of(server: Server) -> dict[str, Any]:
         "users": server.manager.user_count,
         "live": set(node.live),
         "arrivals": dict(node.deadlines.arrivals.since),
+        "unfinished": node.deadlines.arrivals.held,
         "slow": set(node.outgoing.slow),
         "dirty": len(node.outgoing.dirty),
         "admitted": admission.connections,
