@@ -217,8 +217,16 @@ class RawPeer:
         self.writer = writer
 
     @classmethod
-    async def upgrade(cls, server: Server, device: Device, limit: int = 65_536) -> "RawPeer":
-        """Return a peer after the 101."""
+    async def upgrade(
+        cls,
+        server: Server,
+        device: Device,
+        limit: int = 65_536,
+        *,
+        query: str = "",
+        headers: str = "",
+    ) -> "RawPeer":
+        """Return a peer after the 101; each of the headers ends with CR and LF."""
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", server.port, limit=limit, ssl=server.client_tls
         )
@@ -226,9 +234,9 @@ class RawPeer:
         server.add_raw(peer)
         key = base64.b64encode(os.urandom(16)).decode()
         peer.write(
-            f"GET /v1/ws HTTP/1.1\r\nHost: {server.host}\r\nConnection: Upgrade\r\n"
+            f"GET /v1/ws{query} HTTP/1.1\r\nHost: {server.host}\r\nConnection: Upgrade\r\n"
             f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
-            f"Authorization: {device.token}\r\n\r\n".encode()
+            f"Authorization: {device.token}\r\n{headers}\r\n".encode()
         )
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
         assert head.startswith(b"HTTP/1.1 101 "), head

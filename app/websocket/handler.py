@@ -25,6 +25,9 @@ from app.settings import Settings
 from app.websocket.upgrade import Opening
 from app.websocket.wire import SocketWire
 
+NORMAL: Final = 1000
+"""What even a library that is better served without a close frame is told: not to come back."""
+
 NO_CODE: Final = 1005
 """What is said of a close frame without a code; it is never sent."""
 
@@ -147,6 +150,10 @@ async def close(wire: SocketWire, connection: Connection, settings: Settings) ->
             deadline = clock() + settings.close_seconds
         connection.flush()
         code, reason = closing.close.code, closing.close.reason.encode()
+        if wire.deaf and code != NORMAL:
+            wire.hang_up()
+            await wire.lost(max(0, deadline - clock()))
+            return
         await wire.ws.close(code=code, message=reason, drain=False)
     # aiohttp has seen the peer's close frame, but ours may still wait behind what is unsent.
     await wire.linger(max(0, deadline - clock()))

@@ -69,6 +69,7 @@ class SocketWire:
         "_writer",
         "closed",
         "connection",
+        "deaf",
         "receiving",
         "tap",
         "ws",
@@ -94,6 +95,8 @@ class SocketWire:
         self._interrupting = False
         self.closed = False
         """True from the moment at which a close frame is sent; `Socket.close` sets it."""
+        self.deaf = False
+        """True if the peer stops reading at a close frame, and its app may never answer it."""
         self.receiving = False
         """True while the reader waits for the peer."""
 
@@ -158,10 +161,27 @@ class SocketWire:
         if not self.tap.lost:
             self._transport.abort()
 
+    def hang_up(self) -> None:
+        """End the way out without a close frame: by a FIN, behind a close_notify under TLS."""
+        self.closed = True
+        transport = self._transport
+        if transport.is_closing():
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+
     async def linger(self, seconds: float) -> None:
         """Wait up to `seconds` for a closing transport to hand over what is unsent."""
-        tap, plain = self.tap, self._descriptor >= 0
-        if tap.lost or not self._transport.is_closing() or (plain and not self.buffered()):
+        plain = self._descriptor >= 0
+        if self._transport.is_closing() and not (plain and not self.buffered()):
+            await self.lost(seconds)
+
+    async def lost(self, seconds: float) -> None:
+        """Wait up to `seconds` for the transport to end."""
+        tap = self.tap
+        if tap.lost:
             return
         tap.waiter = asyncio.get_running_loop().create_future()
         await asyncio.wait([tap.waiter], timeout=seconds)
