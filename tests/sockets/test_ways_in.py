@@ -148,6 +148,19 @@ async def test_what_came_together_is_handled_before_what_comes_next(
     assert await replies(peer, 4) == ["0", "1", "2", "3"]
 
 
+async def test_the_answer_to_a_dropped_message_overtakes_none_before_it(
+    server: Server, phone: Device
+) -> None:
+    peer = await hello(server, phone)
+    tap = tap_of(server)
+    await server.until(lambda: tap.prompt)
+    ping = '{"type":"ping","id":"%d"}'
+    tap.data_received(b"".join(masked((ping % number).encode()) for number in range(3)))
+    tap.data_received(masked(b"", opcode=2))
+    assert await replies(peer, 3) == ["0", "1", "2"]
+    assert json.loads((await peer.frame())[1])["payload"]["code"] == "invalid_message"
+
+
 async def test_the_short_way_needs_no_turn_of_the_loop(server: Server, phone: Device) -> None:
     peer = await hello(server, phone)
     tap = tap_of(server)
