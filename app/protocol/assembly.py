@@ -52,6 +52,10 @@ _FRAGMENTED: Final = Note("invalid_message", "the message has too many fragments
 _BINARY: Final = Note("invalid_message", "messages are text frames")
 
 
+class EndedError(Exception):
+    """The connection ends, so that what follows is not worth reading; `charge` raises it."""
+
+
 class _BreachError(Exception):
     """The peer breaks the protocol; `poison` has aiohttp close with the right code."""
 
@@ -134,8 +138,9 @@ class Assembly:
     """Follows one direction of a WebSocket, of which a text may have `max_bytes`.
 
     `charge` is called with the size of each data frame that is not a whole text, as its header
-    arrives, and returns whether it is within the limits. `tell` is called with a note that nothing
-    in the same bytes precedes, and returns whether it was told; else it goes to aiohttp.
+    arrives, and returns whether it is within the limits, or raises EndedError. `tell` is called
+    with a note that nothing in the same bytes precedes, and returns whether it was told; else the
+    note goes to aiohttp.
     """
 
     __slots__ = ("_charge", "_frame", "_header", "_max", "_message", "_tell", "begun", "over")
@@ -152,7 +157,7 @@ class Assembly:
         self.begun = 0
         """Grows as messages begin."""
         self.over = False
-        """True once aiohttp has what makes it close; what follows is dropped."""
+        """True once the connection ends for what came; what follows is dropped."""
 
     @property
     def partial(self) -> bool:
@@ -182,6 +187,8 @@ class Assembly:
                     at = self._step(data, at, found)
         except _BreachError as breach:
             found.append(self._give_up(breach.poison))
+        except EndedError:
+            self._give_up(b"")
         return b"".join(found)
 
     def refuse(self) -> bytes:

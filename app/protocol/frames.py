@@ -16,6 +16,9 @@ TEXT_FRAME: Final = 0x81
 BINARY_FRAME: Final = 0x82
 """The first byte of a whole binary message, without extensions."""
 
+CLOSE_FRAME: Final = 0x88
+"""The first byte of a close frame."""
+
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 

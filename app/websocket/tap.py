@@ -10,9 +10,9 @@ import logging
 from app.features.dispatch import who
 from app.features.door import Door
 from app.node.connection import Connection
-from app.protocol.assembly import AbuseError, Assembly
+from app.protocol.assembly import AbuseError, Assembly, EndedError
 from app.protocol.close import ABUSE
-from app.protocol.frames import BINARY_FRAME, TEXT_FRAME, is_one_frame, text_of
+from app.protocol.frames import BINARY_FRAME, CLOSE_FRAME, TEXT_FRAME, is_one_frame, text_of
 from app.protocol.notes import Note
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,10 @@ class Tap(asyncio.Protocol):
     def _assemble(self, data: bytes) -> None:
         """Pass on what is whole, and keep the rest within the limits."""
         assembly = self._assembly or Assembly(self._door.max_bytes, self._charge, self._tell)
+        if assembly.over and data[0] == CLOSE_FRAME and is_one_frame(data):
+            # The peer's answer to our close frame.
+            self._pass(data)
+            return
         begun = assembly.begun
         try:
             whole = assembly.feed(data)
@@ -112,7 +116,11 @@ class Tap(asyncio.Protocol):
             self._pass(whole)
 
     def _charge(self, size: int) -> bool:
-        return self._door.charge(self._connection, size)
+        paid = self._door.charge(self._connection, size)
+        if self._connection.closing is not None:
+            # Fragments come at line rate, and each costs more than the limits meant for it.
+            raise EndedError
+        return paid
 
     def _tell(self, note: Note) -> bool:
         """Answer a message that is dropped; False if what came before it has to go first.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serving import masked
 
-from app.protocol.assembly import AbuseError, Assembly
+from app.protocol.assembly import AbuseError, Assembly, EndedError
 from app.protocol.notes import Note, note_in
 
 MOST = 300
@@ -246,6 +246,20 @@ def test_a_dropped_message_that_goes_on_in_small_fragments_is_abuse() -> None:
     assembly.feed(masked(b"", fin=False) + masked(b"", opcode=0, fin=False) * 1023)
     with pytest.raises(AbuseError):
         assembly.feed(masked(b"", opcode=0, fin=False))
+
+
+def test_what_follows_the_end_of_the_connection_is_neither_read_nor_charged() -> None:
+    charged: list[int] = []
+
+    def charge(size: int) -> bool:
+        charged.append(size)
+        if len(charged) == 3:
+            raise EndedError
+        return True
+
+    assembly, out = fed([masked(b"a") + fragments(*[b"b"] * 9), fragments(b"c", b"d")], charge)
+    assert (out, len(charged)) == (masked(b"a"), 3)
+    assert (assembly.over, assembly.held, assembly.partial) == (True, 0, False)
 
 
 def test_a_note_is_told_at_once_unless_something_comes_before_it() -> None:

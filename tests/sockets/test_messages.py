@@ -236,6 +236,21 @@ async def test_every_fragment_is_a_message_for_the_limits(serve) -> None:
     assert await codes(peer) == ["4003"]
 
 
+async def test_fragments_after_the_close_are_not_read(serve) -> None:
+    server = await serve(messages_per_second=0.001, messages_burst=50)
+    peer = await RawPeer.upgrade(server, await server.device())
+    await peer.frame()
+    [connection] = server.manager.connections()
+    flood = (masked(b"{", fin=False) + masked(b"", opcode=0)) * 300
+    peer.write(flood)
+    await server.until(lambda: connection.is_closing())
+    counted = connection.inflow.frames
+    assert counted == 101
+    peer.write(flood)
+    await peer.ended()
+    assert connection.inflow.frames == counted
+
+
 async def test_a_message_in_as_many_fragments_as_a_library_makes_is_one_message(
     server: Server, phone: Device
 ) -> None:
