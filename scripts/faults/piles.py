@@ -110,12 +110,13 @@ async def pile_up(path: Path, sizes: Sizes, dice: random.Random) -> Piles:
                     run(_SESSION, (user, hash_token(token), now, now, end))
             run(_SESSIONS, (sizes.sessions - before, user, now, now, end))
         run(_SESSION, (piles.owner, hash_token(piles.keeper), now, now, end))
+        # First, as they came: retention looks no further than the first that is young.
+        run(_MESSAGES, (sizes.old, Piles.HOARDER, now - 40 * DAY_MS, 0))
         run(_MESSAGES, (sizes.rows, piles.deleted, now, 0))
         run(_MESSAGES, (sizes.rows, piles.deleted, now, 1))
         run(_VALUES, (sizes.keys, piles.deleted, now))
         run(_CURSORS, (1000, 1_000_000, piles.deleted))
         run(_IDS, (sizes.ids, 0, now))
-        run(_MESSAGES, (sizes.old, Piles.HOARDER, now - 40 * DAY_MS, 0))
         run(_WITHOUT_CHECKSUMS)
         run(_KEY, (hash_token(piles.api_key), now))
 
