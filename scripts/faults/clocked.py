@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-PRUNE_SECONDS: Final = 1.0
+from scripts.faults.hastened import hasten
 
 _SHIFT: Final = struct.Struct("d")
 
@@ -43,8 +43,7 @@ def _run(path: str, agreement: str, tolerance: str, *command: str) -> None:
     shift, true = Shift(Path(path)), time.time
     # Before anything of ours is loaded, which may keep the function.
     time.time = lambda: true() + shift.seconds
-    maintenance: Any = importlib.import_module("app.streams.maintenance")
-    maintenance.PRUNE_SECONDS = PRUNE_SECONDS
+    hasten()
     server: Any = importlib.import_module("app.server")
     trust = importlib.import_module("app.base.clock").Trust(float(agreement), float(tolerance))
     server.serve = partial(server.serve, trust=trust)

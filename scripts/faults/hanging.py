@@ -17,7 +17,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -25,24 +25,14 @@ from scripts.faults.asking import Answer, Asker, Tally
 from scripts.faults.device import Message
 from scripts.faults.fleet import Fleet, commands, run, say, told
 from scripts.faults.household import complete_all
-from scripts.faults.journal import Acknowledged, Sent
-from scripts.faults.latencies import Latencies
-from scripts.faults.text import TYPE, payload
-
-KINDS: Final = ("ping", "ack", "device.send", "delivery", "durable")
+from scripts.faults.traffic import PING, SIZE, Traffic
 
 LARGE_BYTES: Final = 65_536
 """Of a large message: the longest that the server takes."""
 
-SIZE: Final = 100
-"""Characters of a small message's text."""
-
 WIDE: Final = "\N{MUSICAL SYMBOL G CLEF}"
 """A character that has Python keep a whole text with four bytes for each of its characters."""
 
-TICK_SECONDS: Final = 0.005
-
-PING: Final[Message] = {"type": "ping"}
 FOREVER: Final[Message] = {"type": "hang.forever"}
 SMALL: Final[Message] = {"type": "hang.small", "payload": "x" * SIZE}
 
@@ -129,82 +119,6 @@ def large(asker: Asker) -> Message:
     return message | {"payload": WIDE + "x" * short}
 
 
-class Traffic:
-    """Has devices ping, acknowledge and send at an even rate, and times the answers."""
-
-    def __init__(self, fleet: Fleet, askers: Sequence[Asker]) -> None:
-        self.latencies = Latencies(*KINDS)
-        self.durable = 0
-        self._do = fleet.plan.do
-        self._rng = random.Random(fleet.rng.random())
-        self._askers = askers
-        self._answers: set[asyncio.Future[Answer]] = set()
-        self._neighbours = {
-            device: devices[place - 1].account.device
-            for devices in fleet.users.values()
-            for place, device in enumerate(devices)
-        }
-        for device in fleet.devices:
-            device.took = self._took
-
-    async def flow(self) -> None:
-        """Send for the seconds of the plan, and wait for the answers."""
-        began, sent = time.monotonic(), 0
-        asks = (self._ping, self._acknowledge, self._send, self._keep)
-        while (passed := time.monotonic() - began) < self._do["seconds"]:
-            while sent < passed * self._do["per_second"]:
-                asks[sent % len(asks)](self._rng.choice(self._askers))
-                sent += 1
-            await asyncio.sleep(TICK_SECONDS)
-        await asyncio.gather(*self._answers)
-
-    def _ping(self, asker: Asker) -> None:
-        self._time("ping", asker.ask(PING))
-
-    def _acknowledge(self, asker: Asker) -> None:
-        at = asker.device.position
-        offset = at.offset if at is not None else 0
-        self._time("ack", asker.ask({"type": "ack", "payload": {"offset": offset}}))
-
-    def _send(self, asker: Asker) -> None:
-        """Send to one other device of the user."""
-        content = payload(asker.next_id(), SIZE) | {"sent": time.monotonic_ns()}
-        body = {"to": self._neighbours[asker.device], "type": TYPE, "payload": content}
-        self._time("device.send", asker.ask({"type": "device.send", "payload": body}))
-
-    def _keep(self, asker: Asker) -> None:
-        """Send a durable one to all devices of the user: so there is news to acknowledge."""
-        name, device, number = asker.next_id(), asker.device, asker.device.account.number
-        body: dict[str, Any] = {"to": "user", "type": TYPE, "payload": payload(name, SIZE)}
-        body |= {"store": "log", "message_id": name}
-        device.journal.write(Sent(number, name, "user"))
-        self.durable += 1
-        asked = asker.ask({"type": "device.send", "payload": body})
-        self._time("durable", asked)
-
-        def answered(future: asyncio.Future[Answer]) -> None:
-            told = future.result().payload
-            if told is not None:
-                device.journal.write(
-                    Acknowledged(number, name, told["epoch"], told["offset"], duplicate=False)
-                )
-
-        asked.add_done_callback(answered)
-
-    def _time(self, kind: str, asked: asyncio.Future[Answer]) -> None:
-        def answered(future: asyncio.Future[Answer]) -> None:
-            self._answers.discard(future)
-            self.latencies.note(kind, future.result().seconds)
-
-        self._answers.add(asked)
-        asked.add_done_callback(answered)
-
-    def _took(self, message: Message) -> None:
-        if "offset" not in message:
-            sent = message["payload"]["sent"]
-            self.latencies.note("delivery", (time.monotonic_ns() - sent) / 1e9)
-
-
 async def hang(fleet: Fleet) -> None:
     """Have messages hang or not, time the others, then send more than the server holds back."""
     do = fleet.plan.do
@@ -218,7 +132,7 @@ async def hang(fleet: Fleet) -> None:
     if do["hang"]:
         await hanging.begin(do["spread"])
         say("hanging")
-    await traffic.flow()
+    await traffic.flow(do["seconds"], do["per_second"])
     say("measured", durable=traffic.durable, **traffic.latencies.figures())
     if do["hang"]:
         await told(orders, "end")

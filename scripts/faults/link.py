@@ -20,6 +20,7 @@ class Link(WSListener):
         self._take = take
         self._transport: WSTransport | None = None
         self.code = NO_CLOSE_FRAME
+        self._over = False
         self.deaf = False
         """Whether it drops messages unread, as a program that hangs does."""
 
@@ -40,8 +41,10 @@ class Link(WSListener):
             raise ConnectionError(f"the upgrade failed: {error}") from error
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport, unless the connection was given up meanwhile."""
         self._transport = transport
+        if self._over:
+            self.abort()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take a message, or answer a close."""
@@ -70,7 +73,8 @@ class Link(WSListener):
             transport.underlying_transport.resume_reading()
 
     def abort(self) -> None:
-        """End the connection without a close frame."""
+        """End the connection without a close frame, also one that is only about to be."""
+        self._over = True
         if self._transport is not None:
             self._transport.disconnect(graceful=False)
 
