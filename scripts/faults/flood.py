@@ -19,7 +19,7 @@ from app.storage.schema import messages, milliseconds
 from scripts.benchmark.asking import head
 from scripts.benchmark.population import populate
 from scripts.benchmark.process import allow_descriptors, cpu_seconds
-from scripts.faults.favour import favoured
+from scripts.faults.favour import favour, set_apart
 from scripts.faults.floods import FLOODS, LIMITED_SECONDS, Flood
 from scripts.faults.latencies import Figures, in_words
 from scripts.faults.memory import Watch
@@ -137,13 +137,13 @@ def _run(options: argparse.Namespace, folder: Path, kind: str, source: str, seed
     with Server(folder / "data", _settings(one.flood)) as server:
         tokens = asyncio.run(_prepare(server.database, one.flood.stored))
         theirs = accounts(tokens, DEVICES_EACH)
-        with favoured(alone=True):
-            server.start()
+        with set_apart():
+            server.start(leads=True)
+        favour(server.pid)
         server.wait_until_healthy()
         plan = Plan(server.port, seed, str(journal), _beside(theirs), _habits(options, tokens))
-        with favoured():
-            others = Program("scripts.faults.bystanders", plan, folder)
-        with others:
+        with Program("scripts.faults.bystanders", plan, folder, leads=True) as others:
+            favour(others.pid)
             others.until("ready")
             measured = counting(1)
             for _ in range(max(1, options.turns)):

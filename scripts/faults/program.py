@@ -20,10 +20,19 @@ class ProgramFailed(Exception):
 class Program:
     """A running program, and the last report of each kind.
 
-    `under` is the beginning of its command, another program that becomes it.
+    `under` is the beginning of its command, another program that becomes it. One that `leads` has a
+    session of its own.
     """
 
-    def __init__(self, module: str, plan: Plan, folder: Path, under: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        module: str,
+        plan: Plan,
+        folder: Path,
+        under: Sequence[str] = (),
+        *,
+        leads: bool = False,
+    ) -> None:
         path = folder / f"plan-{module.rpartition('.')[2]}"
         plan.write(path)
         self._name = module
@@ -36,6 +45,7 @@ class Program:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            start_new_session=leads,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
