@@ -10,12 +10,14 @@ it says `answered` with all outcomes, and `done` when all devices have everythin
 """
 
 import asyncio
+import os
 import time
 from itertools import cycle, islice
 from typing import Final
 
 from scripts.faults.asking import Asker, Tally
 from scripts.faults.device import Message
+from scripts.faults.favour import favour
 from scripts.faults.fleet import Fleet, commands, run, say
 from scripts.faults.household import complete_all
 from scripts.faults.latencies import Latencies
@@ -87,4 +89,6 @@ async def stand_by(fleet: Fleet) -> None:
 
 
 if __name__ == "__main__":
+    os.setsid()
+    favour(os.getpid())
     run(stand_by)

@@ -9,17 +9,19 @@ from typing import Final
 NICENESS: Final = -15
 """Of what is favoured; all that it shares a processor with gets a thirtieth of the time then."""
 
+OWN_SESSION: Final = ("setsid",)
+"""The beginning of a command that leads a session, since Linux schedules each session as one."""
+
 _EVERY: Final = sorted(os.sched_getaffinity(0))
 """All processors that the trial may use."""
 
 
 def favour(pid: int) -> None:
-    """Have a process run before others; without root nothing changes.
-
-    It leads a session of its own, since Linux schedules each session as one (sched_autogroup).
-    """
+    """Have a process that leads a session run before others; without root nothing changes."""
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), NICENESS)
+        # Where the system schedules sessions, this counts instead (sched(7), autogroup).
         Path(f"/proc/{pid}/autogroup").write_text(str(NICENESS))
 
 

@@ -19,12 +19,12 @@ from app.storage.schema import messages, milliseconds
 from scripts.benchmark.asking import head
 from scripts.benchmark.population import populate
 from scripts.benchmark.process import allow_descriptors, cpu_seconds
-from scripts.faults.favour import favour, set_apart
+from scripts.faults.favour import OWN_SESSION, favour, set_apart
 from scripts.faults.floods import FLOODS, LIMITED_SECONDS, Flood
 from scripts.faults.latencies import Figures, in_words
 from scripts.faults.memory import Watch
-from scripts.faults.network import OUTSIDE, enter_network
 from scripts.faults.outcome import Outcome, run_checker
+from scripts.faults.outside import OUTSIDE, enter_network
 from scripts.faults.plan import Account, Plan, accounts
 from scripts.faults.program import Program
 from scripts.faults.server import SETTINGS, Server
@@ -138,12 +138,11 @@ def _run(options: argparse.Namespace, folder: Path, kind: str, source: str, seed
         tokens = asyncio.run(_prepare(server.database, one.flood.stored))
         theirs = accounts(tokens, DEVICES_EACH)
         with set_apart():
-            server.start(leads=True)
-        favour(server.pid)
+            server.start(under=OWN_SESSION)
         server.wait_until_healthy()
+        favour(server.pid)
         plan = Plan(server.port, seed, str(journal), _beside(theirs), _habits(options, tokens))
-        with Program("scripts.faults.bystanders", plan, folder, leads=True) as others:
-            favour(others.pid)
+        with Program("scripts.faults.bystanders", plan, folder) as others:
             others.until("ready")
             measured = counting(1)
             for _ in range(max(1, options.turns)):

@@ -20,19 +20,10 @@ class ProgramFailed(Exception):
 class Program:
     """A running program, and the last report of each kind.
 
-    `under` is the beginning of its command, another program that becomes it. One that `leads` has a
-    session of its own.
+    `under` is the beginning of its command, another program that becomes it.
     """
 
-    def __init__(
-        self,
-        module: str,
-        plan: Plan,
-        folder: Path,
-        under: Sequence[str] = (),
-        *,
-        leads: bool = False,
-    ) -> None:
+    def __init__(self, module: str, plan: Plan, folder: Path, under: Sequence[str] = ()) -> None:
         path = folder / f"plan-{module.rpartition('.')[2]}"
         plan.write(path)
         self._name = module
@@ -45,7 +36,6 @@ class Program:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            start_new_session=leads,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()

@@ -100,13 +100,10 @@ class Server:
             raise RuntimeError("the server does not run")
         return self._process
 
-    def start(
-        self, under: Sequence[str] = (), log_to: int | None = None, *, leads: bool = False
-    ) -> None:
+    def start(self, under: Sequence[str] = (), log_to: int | None = None) -> None:
         """Start the server, under another program if `under` names one, without waiting for it.
 
         Its log goes to the descriptor `log_to` if there is one, and otherwise to the file `log`.
-        One that `leads` has a session of its own.
         """
         own = {f"{ENV_PREFIX}{name}": value for name, value in self._settings.items()}
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(ENV_PREFIX)}
@@ -123,7 +120,6 @@ class Server:
                 stderr=log if log_to is None else log_to,
                 cwd=ROOT,
                 env={**inherited, **own},
-                start_new_session=leads,
             )
 
     def wait_until_healthy(self, seconds: float = START_SECONDS) -> None:
