@@ -56,6 +56,9 @@ MAX_LINES: Final = 25
 LEFT_SECONDS: Final = 20
 """After which nothing of the flood may be left."""
 
+WIDTH: Final = 16
+"""Of the names of facts."""
+
 NEED: Final = ("RETENTION_ROWS", "DRAIN_SECONDS", "HEARTBEAT_SECONDS", "LOG_FORMAT")
 """Settings that stay as other trials have them; all others are as people get them."""
 
@@ -115,14 +118,16 @@ def run(options: argparse.Namespace, folder: Path) -> Outcome:
     # In a process of its own network the attacker may come from elsewhere, as attackers do.
     source = OUTSIDE if enter_network() else "127.0.0.1"
     rng = random.Random(options.seed)
-    facts: dict[str, str] = {"the flood comes from": source}
+    facts = {"floods": f"{len(kinds)} ({', '.join(kinds)})", "from": source}
     faults: list[str] = []
     checked = True
     for kind in kinds:
         place = folder / kind
         place.mkdir(exist_ok=True)
         one = _run(options, place, kind, source, rng.getrandbits(32))
-        facts |= {f"{kind}: {fact}": what for fact, what in _facts(one).items()}
+        # At once, since all floods take minutes.
+        for fact, what in _facts(one).items():
+            print(f"{kind}: {fact:<{WIDTH}} {what}", flush=True)
         faults += [f"{kind}: {fault}" for fault in _faults(options, one)]
         checked &= one.checked
     return Outcome(facts, faults, checked)
