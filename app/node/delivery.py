@@ -15,6 +15,7 @@ from app.base.logs import fields
 from app.base.metrics import Metrics
 from app.node.connection import Connection
 from app.node.registry import ConnectionManager
+from app.node.turns import Turns
 from app.protocol.close import INTERNAL, TOO_SLOW
 from app.protocol.messages import Mark, Resume, Source, durable_frame, position
 from app.protocol.position import Position, resume
@@ -49,8 +50,8 @@ class Delivery:
         self._metrics = metrics
         self.standings = Standings(streams)
         self._tasks: dict[Connection, asyncio.Task[None]] = {}
-        # Connections read in the order in which they ask, as many at once as there are readers.
-        self._turns = asyncio.Semaphore(SNAPSHOT_READERS)
+        # As many connections read at once as there are readers.
+        self._turns = Turns(SNAPSHOT_READERS)
 
     @property
     def behind(self) -> int:
@@ -299,7 +300,7 @@ class Delivery:
             if connection.closing is not None:
                 return None
             try:
-                async with self._turns:
+                async with self._turns.of(connection.user_id):
                     return await read()
             except StorageUnavailable as error:
                 self._note_failure(connection, error)
