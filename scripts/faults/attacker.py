@@ -90,7 +90,7 @@ class Caller:
         "_attacker",
         "_chunk",
         "_crowd",
-        "_held_since",
+        "_wrote_at",
         "_opening",
         "_out",
         "_socket",
@@ -112,7 +112,7 @@ class Caller:
         self._socket: socket.socket | None = None
         self._out = memoryview(b"")
         self._watched = 0
-        self._held_since: float | None = None
+        self._wrote_at = 0.0
         self.flows = False
         """True once the upgrade is answered, until the end."""
         self.begun = 0.0
@@ -129,7 +129,6 @@ class Caller:
         if self._crowd.leaves:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.flows = False
-        self._held_since = None
         self._out = memoryview(self._opening)
         attacker.tally.opened += 1
         one.setsockopt(socket.IPPROTO_IP, _NO_PORT, 1)
@@ -166,9 +165,9 @@ class Caller:
 
     def look(self, now: float) -> None:
         """Note it if the server has not read for long."""
-        if self._held_since is not None and now - self._held_since >= HELD_SECONDS:
+        if self.flows and self._out and now - self._wrote_at >= HELD_SECONDS:
             self._attacker.tally.limited("held")
-            self._held_since = now
+            self._wrote_at = now
 
     def close(self) -> None:
         """End it without a word."""
@@ -183,10 +182,9 @@ class Caller:
         try:
             sent = self._socket.send(piece) if piece and self._socket else 0
         except BlockingIOError:
-            self._held_since = self._held_since or time.monotonic()
             self._want(select.EPOLLIN | select.EPOLLOUT)
             return
-        self._held_since = None
+        self._wrote_at = time.monotonic()
         self._attacker.tally.sent += sent
         self._out = self._out[sent:]
         if not self._out:

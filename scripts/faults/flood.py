@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from sqlalchemy import insert
-
 from app.settings import OPTIONS
 from app.storage.database import Database
-from app.storage.schema import messages, milliseconds
+from app.streams.base import Append
+from app.streams.generation import GUARD_NAME
+from app.streams.sql import SqlStreamLog, StreamLimits
 from scripts.benchmark.asking import head
 from scripts.benchmark.population import populate
 from scripts.benchmark.process import allow_descriptors, cpu_seconds
@@ -59,7 +59,7 @@ LEFT_SECONDS: Final = 20
 WIDTH: Final = 16
 """Of the names of facts."""
 
-NEED: Final = ("RETENTION_ROWS", "DRAIN_SECONDS", "HEARTBEAT_SECONDS", "LOG_FORMAT")
+NEED: Final = ("DRAIN_SECONDS", "LOG_FORMAT")
 """Settings that stay as other trials have them; all others are as people get them."""
 
 
@@ -219,11 +219,12 @@ async def _prepare(database: Path, rows: int) -> list[str]:
     """Fill a new database; return the tokens."""
     tokens = await populate(database, 2 + BYSTANDERS, DEVICES_EACH)
     if rows:
-        now = milliseconds(time.time())
-        stored = {"user_id": 1, "type": "flood.note", "payload": b'"%s"' % (b"x" * 200)}
         opened = await Database.open(database)
-        async with opened.write() as connection:
-            await connection.execute(insert(messages), [stored | {"created_at": now}] * rows)
+        limits = StreamLimits(retention_days=1, retention_rows=rows, max_keys_per_user=1)
+        streams = await SqlStreamLog.open(opened, database.with_name(GUARD_NAME), limits)
+        text = b'"%s"' % (b"x" * 200)
+        await streams.append([Append(1, "flood.note", text, source_device=1)] * rows)
+        await streams.close()
         await opened.close()
     return tokens
 
