@@ -165,6 +165,11 @@ class Assembly:
         return self._message is not None or self._frame is not None or bool(self._header)
 
     @property
+    def remaining(self) -> int:
+        """Bytes that are still to come of the frame that has begun, after its header."""
+        return self._frame.remaining if self._frame is not None else 0
+
+    @property
     def held(self) -> int:
         """Bytes that are kept of what has not ended."""
         frame, message = self._frame, self._message

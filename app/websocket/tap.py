@@ -6,6 +6,7 @@ fragments, what is held of those that have not ended, and frames without a mask.
 
 import asyncio
 import logging
+from typing import Final
 
 from app.features.dispatch import who
 from app.features.door import Door
@@ -14,6 +15,18 @@ from app.protocol.assembly import AbuseError, Assembly, EndedError
 from app.protocol.close import ABUSE
 from app.protocol.frames import BINARY_FRAME, CLOSE_FRAME, TEXT_FRAME, is_one_frame, text_of
 from app.protocol.notes import Note
+
+SLICE_BYTES: Final = 4096
+"""Of a read that are taken in one turn of the event loop: some 150 tiny messages, a few ms.
+
+A read brings up to 256 KiB.
+"""
+
+SOON: Final = 2
+"""Looks at a reader that is not ready for more, before it takes longer."""
+
+BUSY_SECONDS: Final = 0.01
+"""Between two looks from then on."""
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +39,28 @@ class Tap(asyncio.Protocol):
         "_connection",
         "_door",
         "_protocol",
+        "_rest",
+        "_transport",
         "lost",
         "prompt",
         "waiter",
     )
 
-    def __init__(self, protocol: asyncio.Protocol, connection: Connection, door: Door) -> None:
+    def __init__(
+        self,
+        protocol: asyncio.Protocol,
+        transport: asyncio.Transport,
+        connection: Connection,
+        door: Door,
+    ) -> None:
         self._protocol = protocol
+        self._transport = transport
         self._connection = connection
         self._door = door
         self._assembly: Assembly | None = None
         """Exists only while something has not ended."""
+        self._rest: memoryview | None = None
+        """What has come and waits for its turn; meanwhile nothing more is read."""
         self.prompt = False
         """True while the reader waits and aiohttp has nothing for it, so that nothing is overtaken.
 
@@ -49,6 +73,9 @@ class Tap(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Have what the bytes say handled, or pass it on."""
+        if len(data) > SLICE_BYTES or self._rest is not None:
+            self._spread(data)
+            return
         if self._assembly is None and is_one_frame(data):
             first = data[0]
             if self.prompt and first == TEXT_FRAME and self._handle(data):
@@ -65,6 +92,7 @@ class Tap(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass it on, and tell who waits for it."""
         self._forget()
+        self._rest = None
         self._protocol.connection_lost(exc)
         self.lost = True
         if self.waiter is not None and not self.waiter.done():
@@ -88,6 +116,44 @@ class Tap(asyncio.Protocol):
             return False
         door.handle(connection, text, size)
         return True
+
+    def _spread(self, data: bytes) -> None:
+        """Take many bytes slice by slice, so that others have their turn between two slices."""
+        if self._rest is None:
+            self._transport.pause_reading()
+            self._rest = memoryview(data)
+            self._take_slice()
+        else:
+            # aiohttp, too, pauses reading, and then has it go on.
+            self._transport.pause_reading()
+            self._rest = memoryview(bytes(self._rest) + data)
+
+    def _take_slice(self, looks: int = 0) -> None:
+        """Take the next slice once the reader has handled the one before; read on after the last.
+
+        The payload of one frame, which costs little, is taken at once.
+        """
+        rest, loop = self._rest, asyncio.get_running_loop()
+        if rest is None or self._transport.is_closing():
+            self._rest = None
+        elif self._connection.is_closing():
+            # It ends for what it has sent before, and is charged for no more.
+            self._read_on()
+        elif not self.prompt:
+            # Nearly always it is its turn before this is called again.
+            pause = BUSY_SECONDS if looks >= SOON else 0
+            loop.call_later(pause, self._take_slice, looks + 1)
+        elif rest:
+            size = max(SLICE_BYTES, self._assembly.remaining if self._assembly is not None else 0)
+            self._rest = rest[size:]
+            self._assemble(bytes(rest[:size]))
+            loop.call_soon(self._take_slice)
+        else:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self._rest = None
+        self._transport.resume_reading()
 
     def _pass(self, data: bytes) -> None:
         self.prompt = False

@@ -107,7 +107,7 @@ class Opening:
         wire.deaf = not query.positioned and is_deaf(request)
         wire.connection = new_connection(request, app[NODE], wire, identity, query, peer)
         protocol = cast(asyncio.Protocol, transport.get_protocol())
-        wire.tap = Tap(protocol, wire.connection, app[DOOR])
+        wire.tap = Tap(protocol, transport, wire.connection, app[DOOR])
         transport.set_protocol(wire.tap)
         ws.wire = self.wire = wire
         self.identity, self.query = identity, query
