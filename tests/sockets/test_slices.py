@@ -1,0 +1,74 @@
+"""What one read brings is taken in slices: all of it, in order, and with others in between."""
+
+from serving import RawPeer, Server, masked
+
+from app.protocol.close import RATE_LIMIT
+
+OFF = {"messages_per_second": 0, "bytes_per_second": 0}
+MANY = 12_000
+"""Messages of one write, which comes in a few reads of up to 256 KiB."""
+
+
+def ask(number: int) -> bytes:
+    return masked(b'{"type":"ping","id":"%d"}' % number)
+
+
+async def answers(peer: RawPeer, count: int) -> list[bytes]:
+    """Return the payloads of so many answers, without what else the server says."""
+    found: list[bytes] = []
+    while len(found) < count:
+        opcode, payload = await peer.frame()
+        if opcode == 1 and b'"reply_to"' in payload:
+            found.append(payload)
+    return found
+
+
+def numbered(numbers: range) -> list[bytes]:
+    return [b'{"type":"pong","payload":null,"reply_to":"%d"}' % number for number in numbers]
+
+
+async def test_many_messages_and_one_in_pieces_are_answered_in_order(serve) -> None:
+    server: Server = await serve(**OFF)
+    peer = await RawPeer.upgrade(server, await server.device())
+    pieces = masked(b'{"type":"ping",', fin=False) + masked(b'"id":"500"}', opcode=0)
+    peer.write(b"".join(map(ask, range(500))) + pieces + ask(501))
+    assert await answers(peer, 502) == numbered(range(502))
+
+
+async def test_somebody_else_has_an_answer_before_a_long_read_is_through(serve) -> None:
+    server: Server = await serve(**OFF)
+    phone, laptop = await server.device(), await server.device("laptop", "bob")
+    flooding = await RawPeer.upgrade(server, phone)
+    other = await server.connect(laptop)
+    (connection,) = server.manager.of_user(phone.user_id)
+    before = connection.inflow.frames
+    flooding.write(b"".join(map(ask, range(MANY))))
+    # So that the flood has arrived, in part at least.
+    assert await answers(flooding, 1) == numbered(range(1))
+    assert (await other.ask("ping"))["type"] == "pong"
+    assert connection.inflow.frames - before < MANY / 4
+    assert await answers(flooding, MANY - 1) == numbered(range(1, MANY))
+
+
+async def test_a_long_message_behind_small_ones_is_whole(serve) -> None:
+    server: Server = await serve(**OFF)
+    peer = await RawPeer.upgrade(server, await server.device())
+    long = masked(b'{"type":"ping","id":"300","payload":"%s"}' % (b"x" * 60_000))
+    peer.write(b"".join(map(ask, range(300))) + long + ask(301))
+    assert await answers(peer, 302) == numbered(range(302))
+
+
+async def test_who_floods_is_closed_in_the_middle_of_what_it_has_sent(serve) -> None:
+    server: Server = await serve(messages_per_second=1, messages_burst=10)
+    peer = await RawPeer.upgrade(server, await server.device())
+    peer.write(b"".join(map(ask, range(MANY))))
+    assert await peer.close_code() == RATE_LIMIT.code
+    await server.until(lambda: not server.manager.connections())
+
+
+async def test_who_leaves_behind_many_messages_leaves_nothing(serve) -> None:
+    server: Server = await serve(**OFF)
+    peer = await RawPeer.upgrade(server, await server.device())
+    peer.write(b"".join(map(ask, range(MANY))))
+    peer.abort()
+    await server.until(lambda: not server.manager.connections())
