@@ -143,7 +143,17 @@ class Assembly:
     note goes to aiohttp.
     """
 
-    __slots__ = ("_charge", "_frame", "_header", "_max", "_message", "_tell", "begun", "over")
+    __slots__ = (
+        "_charge",
+        "_frame",
+        "_header",
+        "_max",
+        "_message",
+        "_tell",
+        "begun",
+        "crumbs",
+        "over",
+    )
 
     def __init__(
         self, max_bytes: int, charge: Callable[[int], bool], tell: Callable[[Note], bool]
@@ -156,6 +166,8 @@ class Assembly:
         self._message: _Message | None = None
         self.begun = 0
         """Grows as messages begin."""
+        self.crumbs = 0
+        """Reads that brought little and ended nothing; the caller counts them."""
         self.over = False
         """True once the connection ends for what came; what follows is dropped."""
 

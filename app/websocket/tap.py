@@ -22,6 +22,12 @@ SLICE_BYTES: Final = 4096
 A read brings up to 256 KiB.
 """
 
+CRUMB_BYTES: Final = 256
+"""A read that brings less and ends nothing is a crumb: even a slow network sends larger pieces."""
+
+CRUMBS: Final = 16
+"""That cost as much as one message, and are charged like one."""
+
 SOON: Final = 2
 """Looks at a reader that is not ready for more, before it takes longer."""
 
@@ -173,6 +179,8 @@ class Tap(asyncio.Protocol):
             self._forget()
             self._connection.disconnect(ABUSE)
             return
+        if not whole and len(data) < CRUMB_BYTES:
+            self._count_crumb(assembly)
         if not assembly.partial and not assembly.over:
             self._forget()
         elif not self._keep(assembly, anew=begun != assembly.begun):
@@ -180,6 +188,12 @@ class Tap(asyncio.Protocol):
             whole += assembly.refuse()
         if whole:
             self._pass(whole)
+
+    def _count_crumb(self, assembly: Assembly) -> None:
+        """Charge a peer that sends byte by byte, which ends when it is refused too often."""
+        assembly.crumbs += 1
+        if assembly.crumbs % CRUMBS == 0:
+            self._charge(0)
 
     def _charge(self, size: int) -> bool:
         paid = self._door.charge(self._connection, size)

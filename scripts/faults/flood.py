@@ -53,8 +53,8 @@ MEGABYTE: Final = 1 << 20
 MAX_GROWTH: Final = 50 * MEGABYTE
 MAX_LINES: Final = 25
 """Lines of the log in a second: each kind of warning may come once."""
-LEFT_SECONDS: Final = 20
-"""After which nothing of the flood may be left."""
+LEFT_SECONDS: Final = 70
+"""After which nothing of the flood may be left: `stall_seconds`, and some for the look at it."""
 
 WIDTH: Final = 16
 """Of the names of facts."""

@@ -1,5 +1,7 @@
 """What one read brings is taken in slices: all of it, in order, and with others in between."""
 
+import asyncio
+
 from serving import RawPeer, Server, masked
 
 from app.protocol.close import RATE_LIMIT
@@ -72,3 +74,24 @@ async def test_who_leaves_behind_many_messages_leaves_nothing(serve) -> None:
     peer.write(b"".join(map(ask, range(MANY))))
     peer.abort()
     await server.until(lambda: not server.manager.connections())
+
+
+async def test_who_sends_byte_by_byte_is_charged_for_its_reads(serve) -> None:
+    server: Server = await serve(messages_per_second=1, messages_burst=10)
+    peer = await RawPeer.upgrade(server, await server.device())
+    header = masked(b"x" * 60_000)[:8]
+    peer.write(header)
+    closed = asyncio.create_task(peer.close_code())
+    while not closed.done():
+        peer.write(b"x")
+        await asyncio.sleep(0)
+    assert closed.result() == RATE_LIMIT.code
+
+
+async def test_a_message_in_a_few_pieces_costs_no_more_than_whole(serve) -> None:
+    server: Server = await serve(messages_per_second=0.001, messages_burst=2)
+    peer = await RawPeer.upgrade(server, await server.device())
+    for piece in (ask(0)[:2], ask(0)[2:], ask(1)):
+        peer.write(piece)
+        await asyncio.sleep(0)
+    assert await answers(peer, 2) == numbered(range(2))
