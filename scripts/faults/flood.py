@@ -139,7 +139,7 @@ def run(options: argparse.Namespace, folder: Path) -> Outcome:
 def _run(options: argparse.Namespace, folder: Path, kind: str, source: str, seed: int) -> Run:
     one = Run(kind, FLOODS[kind])
     journal = folder / "journal"
-    with Server(folder / "data", _settings(one.flood)) as server:
+    with Server(folder / "data", _settings()) as server:
         tokens = asyncio.run(_prepare(server.database, one.flood.stored))
         theirs = accounts(tokens, DEVICES_EACH)
         with set_apart():
@@ -229,10 +229,10 @@ async def _prepare(database: Path, rows: int) -> list[str]:
     return tokens
 
 
-def _settings(flood: Flood) -> Mapping[str, str]:
+def _settings() -> Mapping[str, str]:
     """Return settings that undo those of other trials, whose limits are off."""
     usual = {name: str(OPTIONS[name.lower()].default) for name in SETTINGS if name not in NEED}
-    return {**usual, "HOST": "0.0.0.0", **flood.settings}  # noqa: S104
+    return {**usual, "HOST": "0.0.0.0"}  # noqa: S104
 
 
 def _query(server: Server, tokens: Sequence[str], flood: Flood) -> str:
@@ -301,7 +301,9 @@ def _faults(options: argparse.Namespace, one: Run) -> Iterator[str]:
     yield from (f"the server logged an error: {line[:300]}" for line in one.errors[:5])
     yield from _wrong_answers(one)
     for turn in one.turns:
-        yield from _wrong_turn(options, turn)
+        yield from _wrong_turn(turn)
+        if one.flood.limited:
+            yield from _late_limit(options, turn)
     if not options.untimed:
         yield from _too_slow(one)
 
@@ -314,12 +316,16 @@ def _wrong_answers(one: Run) -> Iterator[str]:
         yield f"{one.surplus:,} answers to what the others had not asked"
 
 
-def _wrong_turn(options: argparse.Namespace, turn: Turn) -> Iterator[str]:
-    first, lines = turn.attack["first"], turn.lines / turn.attack["seconds"]
+def _late_limit(options: argparse.Namespace, turn: Turn) -> Iterator[str]:
+    first = turn.attack["first"]
     if first is None:
         yield "the flood was not limited"
     elif first > LIMITED_SECONDS and not options.untimed:
         yield f"the flood was limited only after {first:.1f} s"
+
+
+def _wrong_turn(turn: Turn) -> Iterator[str]:
+    lines = turn.lines / turn.attack["seconds"]
     if turn.flooded["missed"]:
         yield f"{turn.flooded['missed']:,} upgrades of others failed"
     if turn.growth > MAX_GROWTH:

@@ -5,7 +5,7 @@ little of the processor that it shares with those whom it would harm.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import orjson
@@ -59,7 +59,8 @@ class Flood:
     crowds: Sequence[Crowd]
     stored: int = 0
     """Rows that the user's stream has before."""
-    settings: Mapping[str, str] = field(default_factory=dict)
+    limited: bool = True
+    """Whether the server has to limit it, since else it would do harm."""
 
     @property
     def sockets(self) -> int:
@@ -166,7 +167,9 @@ FLOODS: Final[Mapping[str, Flood]] = {
     ),
     "reads": Flood(
         "devices are listed, again and again",
+        # Each waits for its answer before it asks again, and they harm nobody.
         [Crowd(48, "GET /v1/devices HTTP/1.1")],
+        limited=False,
     ),
     "strangers": Flood(
         "upgrades with tokens that nobody has",

@@ -16,7 +16,7 @@ FULL = {"seconds": 10, "turns": 3}
 def test_a_flood_is_limited_and_others_get_everything(chaos: Chaos, kind: str, long: bool) -> None:
     told = chaos("flood", kind=kind, **(FULL if long else SMALL))
     assert told.count(f"{kind}: the flood") > 0
-    assert told.count(f"{kind}: limited") > 0
+    assert told.count(f"{kind}: limited") > 0 or not FLOODS[kind].limited
     # Nobody of the others had to come back, or missed anything.
     assert told.count("connections") == told.count("devices")
     assert told.count("received") == 2 * told.count("kept")
