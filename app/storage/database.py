@@ -6,8 +6,8 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,10 @@ _PRAGMAS = (
 )
 
 
+_TEMPORARY_IN_MEMORY = "PRAGMA temp_store = MEMORY"
+"""SQLite opens files for what is temporary at any time, and there may be no descriptor then."""
+
+
 class Database:
     """An open database at the newest schema.
 
@@ -72,20 +76,20 @@ class Database:
 
     def __init__(self, files: DatabaseFiles, busy_milliseconds: int = BUSY_MILLISECONDS) -> None:
         self._files = files
-        self.reader = _engine(files, READERS, busy_milliseconds)
-        self.writer = _engine(files, 1, busy_milliseconds)
+        self._writer_pragmas = [f"PRAGMA busy_timeout = {busy_milliseconds}", *_PRAGMAS]
+        pragmas = [*self._writer_pragmas, _TEMPORARY_IN_MEMORY]
+        self.reader = _engine(files, READERS, pragmas)
+        self.writer = _engine(files, 1, self._writer_pragmas)
         self._snapshots = Worker(
-            _plain_engine(files, SNAPSHOT_READERS, busy_milliseconds),
+            _plain_engine(files, SNAPSHOT_READERS, pragmas),
             SNAPSHOT_READERS,
             "BEGIN",
             files.check,
         )
         self._transactions = Worker(
-            _plain_engine(files, 1, busy_milliseconds), 1, "BEGIN IMMEDIATE", files.check
+            _plain_engine(files, 1, pragmas), 1, "BEGIN IMMEDIATE", files.check
         )
-        self._inspections = Worker(
-            _plain_engine(files, 1, busy_milliseconds), 1, "BEGIN", files.check
-        )
+        self._inspections = Worker(_plain_engine(files, 1, pragmas), 1, "BEGIN", files.check)
         self.faults = Faults()
         self._inspecting: Any = None
         self._writing = asyncio.Lock()
@@ -143,6 +147,18 @@ class Database:
             async with self.write() as connection:
                 # Writes a page, though it changes nothing.
                 await connection.execute(update(meta).values(value=meta.c.value))
+
+    async def open_connections(self) -> None:
+        """Open every connection that there may ever be, so that no use needs a new descriptor."""
+        # The one that upgraded the schema let SQLite put what is temporary into files.
+        await self.writer.dispose()
+        self._writer_pragmas.append(_TEMPORARY_IN_MEMORY)
+        for engine, count in ((self.reader, READERS), (self.writer, 1)):
+            async with AsyncExitStack() as held:
+                for _ in range(count):
+                    await held.enter_async_context(engine.connect())
+        for worker in (self._snapshots, self._transactions, self._inspections):
+            await worker.open_connections()
 
     async def epoch(self) -> str:
         """Return the epoch of the streams: an opaque string, made with the database."""
@@ -373,21 +389,21 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-def _engine(files: DatabaseFiles, connections: int, busy_milliseconds: int) -> AsyncEngine:
+def _engine(files: DatabaseFiles, connections: int, pragmas: Sequence[str]) -> AsyncEngine:
     # At debug it logs parameters, which hold hashes of passwords and tokens.
     logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     url = _url("sqlite+aiosqlite", files.path)
     engine = create_async_engine(url, pool_size=connections, **_OPTIONS)
-    event.listen(engine.sync_engine, "connect", partial(_prepare, files, busy_milliseconds))
+    event.listen(engine.sync_engine, "connect", partial(_prepare, files, pragmas))
     return engine
 
 
-def _plain_engine(files: DatabaseFiles, connections: int, busy_milliseconds: int) -> Engine:
+def _plain_engine(files: DatabaseFiles, connections: int, pragmas: Sequence[str]) -> Engine:
     url = _url("sqlite+pysqlite", files.path)
     # A pooled connection is used by one thread at a time, though not always by the same.
     unbound = {"check_same_thread": False}
     engine = create_engine(url, pool_size=connections, connect_args=unbound, **_OPTIONS)
-    event.listen(engine, "connect", partial(_prepare, files, busy_milliseconds))
+    event.listen(engine, "connect", partial(_prepare, files, pragmas))
     return engine
 
 
@@ -403,7 +419,7 @@ def _uri(path: Path) -> str:
 
 
 def _prepare(
-    files: DatabaseFiles, busy_milliseconds: int, connection: Any, _record: object
+    files: DatabaseFiles, pragmas: Sequence[str], connection: Any, _record: object
 ) -> None:
     try:
         # Before any statement: a file that came in its place is somebody else's.
@@ -412,8 +428,7 @@ def _prepare(
         connection.close()
         raise
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {busy_milliseconds}")
-    for pragma in _PRAGMAS:
+    for pragma in pragmas:
         cursor.execute(pragma)
     cursor.close()
 

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -22,6 +22,9 @@ from sqlalchemy.exc import DBAPIError
 from app.base.tasks import Firm, complete
 
 T = TypeVar("T")
+
+OPENING_SECONDS: Final = 30
+"""How long an opening waits for a thread that does not get its connection."""
 
 
 @dataclass(slots=True)
@@ -59,6 +62,11 @@ class Worker:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._unfinished = 0
         self._closed = False
+
+    async def open_connections(self) -> None:
+        """Start all threads and open their connections, so that none needs a descriptor later."""
+        together = threading.Barrier(self._most, timeout=OPENING_SECONDS)
+        await asyncio.gather(*[self.run(lambda _: together.wait()) for _ in range(self._most)])
 
     async def run(
         self, work: Callable[[Connection], T], then: Callable[[T], None] | None = None
