@@ -5,6 +5,7 @@ Each resource has one owner, a cleanup context, so that what was opened last clo
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,6 +24,7 @@ from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import DAY_SECONDS, Sessions
 from app.base.clock import LOOK_SECONDS, TRUST, WALL, Trust, TrustedClock, Verdict
+from app.base.descriptors import UNLIMITED, fit
 from app.base.errors import DatabaseLost, SettingsError, StorageUnavailable
 from app.base.logs import fields
 from app.base.metrics import Metrics
@@ -53,6 +55,7 @@ from app.keys import (
     RECEIPTS,
     SESSIONS,
     SETTINGS,
+    SOCKETS,
     STARTED_AT,
     STREAMS,
     Readiness,
@@ -64,6 +67,7 @@ from app.node.inflow import RateLimit
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
+from app.node.sockets import SocketLimits, Sockets
 from app.protocol.frames import wire_size
 from app.protocol.messages import RESERVED_PREFIXES, SERVER_PREFIXES
 from app.publishing.publisher import Publisher
@@ -100,11 +104,16 @@ log = logging.getLogger(__name__)
 
 
 def build_application(
-    settings: Settings, trust: Trust = TRUST, *, new_database: bool = False
+    settings: Settings,
+    trust: Trust = TRUST,
+    *,
+    new_database: bool = False,
+    max_sockets: int | None = None,
 ) -> web.Application:
     """Return the whole server as one application; its resources open when it starts.
 
-    With `new_database` it takes the place of a lost database with an empty one. Raises
+    It takes `max_sockets`, whatever is asked on them; None leaves the usual number beside the
+    connections. With `new_database` it takes the place of a lost database with an empty one. Raises
     SettingsError when a key, a feature, the web app or the data folder cannot be used; starting it
     raises DataDirBusy when another process holds the data folder, and DatabaseLost.
     """
@@ -129,7 +138,8 @@ def build_application(
             retry_after=settings.retry_after_seconds,
         )
     )
-    app[ADMISSION].watch(app[METRICS])
+    app[ADMISSION].show_on(app[METRICS])
+    app[SOCKETS] = _sockets(settings, app[METRICS], max_sockets)
     app[MANAGER] = ConnectionManager(
         per_device=settings.max_connections_per_device, per_user=settings.max_connections_per_user
     )
@@ -158,6 +168,17 @@ def build_application(
     return app
 
 
+def _sockets(settings: Settings, metrics: Metrics, most: int | None) -> Sockets:
+    limits = SocketLimits(
+        total=fit(settings.max_connections, UNLIMITED).sockets if most is None else most,
+        per_network=settings.max_connections_per_address,
+        header_seconds=settings.header_seconds,
+    )
+    sockets = Sockets(limits, metrics.sockets_closed, time.monotonic)
+    sockets.show_on(metrics)
+    return sockets
+
+
 def _is_secure(request: web.Request) -> bool:
     return request_peer(request).scheme == "https"
 
@@ -183,6 +204,8 @@ async def _database(app: web.Application, *, new: bool) -> AsyncIterator[None]:
     opening = _open_new(data_dir) if new else open_database(data_dir)
     database = app[DATABASE] = await opening
     database.show_on(app[METRICS])
+    # Later there may be no descriptor for one more connection.
+    await database.open_connections()
     async with _background(app, database.watch(), "watch"):
         yield
     await database.close()

@@ -16,6 +16,7 @@ from app.features.door import Door
 from app.node.admission import Admission
 from app.node.node import Node
 from app.node.registry import ConnectionManager
+from app.node.sockets import Sockets
 from app.publishing.publisher import Publisher
 from app.publishing.receipts import Receipts
 from app.settings import Settings
@@ -46,6 +47,7 @@ MANAGER = web.AppKey("manager", ConnectionManager)
 NODE = web.AppKey("node", Node)
 DOOR = web.AppKey("door", Door)
 ADMISSION = web.AppKey("admission", Admission)
+SOCKETS = web.AppKey("sockets", Sockets)
 READINESS = web.AppKey("readiness", Readiness)
 FAILED = web.AppKey("failed", asyncio.Event)
 """Set when a task that must not end has died; the server then stops, to be started again."""

@@ -17,6 +17,7 @@ from aiohttp import web
 from app.application import build_application
 from app.auth.accounts import Accounts
 from app.base.clock import TRUST, Trust
+from app.base.descriptors import capacity_for
 from app.base.errors import SettingsError
 from app.base.garbage import short_pauses
 from app.base.listening import bind, tune
@@ -28,9 +29,7 @@ from app.control.operations import Operations
 from app.control.server import serve_control
 from app.keys import ACCOUNTS, API_KEYS, DATABASE, FAILED, MANAGER, NODE, PUBLISHER, READINESS
 from app.settings import Settings
-
-BACKLOG: Final = 4096
-"""Handshakes that the system queues for us; Linux caps it at net.core.somaxconn."""
+from app.web.gate import listening
 
 CLEANUP_SECONDS: Final = 1.5
 """The part of `shutdown_seconds` kept for the listener, the last requests and the database."""
@@ -41,18 +40,12 @@ KERNEL_PATIENCE: Final = 2
 GOODBYE_SECONDS: Final = 0.5
 """Time that peers have to answer their close, even where the settings leave none."""
 
-SPARE_DESCRIPTORS: Final = 512
-"""Open files beside the connections: the database, the listeners, the control socket."""
-
 SWITCH_SECONDS: Final = 30e-6
 """How long a thread waits for the interpreter lock before it asks for it; Python's own is 5 ms.
 
 The database's threads need the lock for moments only, and the disk is idle while one of them waits
 for it. The event loop waits as long when such a thread makes objects of rows.
 """
-
-if sys.platform != "win32":
-    import resource
 
 log = logging.getLogger(__name__)
 
@@ -80,16 +73,20 @@ async def serve(
     Raises SettingsError when it cannot listen, DataDirBusy when another process holds the data
     folder, and DatabaseLost.
     """
-    allow_descriptors(settings.max_connections + SPARE_DESCRIPTORS)
+    capacity = capacity_for(settings.max_connections)
+    settings = settings.model_copy(update={"max_connections": capacity.connections})
     tls = tls_context(settings)
-    app = build_application(settings, trust, new_database=new_database)
+    app = build_application(
+        settings, trust, new_database=new_database, max_sockets=capacity.sockets
+    )
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=CLEANUP_SECONDS / 2)
     stop = asyncio.Event()
     with _signals(stop, settings, tls):
         try:
             await runner.setup()
             handed_over = take_listeners()
-            url = await _listen(runner, settings, tls, handed_over)
+            listeners = await _listeners(settings, handed_over)
+            url = _url(listeners[0], settings, handed_over=bool(handed_over))
             operations = Operations(
                 app[ACCOUNTS],
                 app[NODE],
@@ -100,7 +97,7 @@ async def serve(
                 database=app[DATABASE],
             )
             control = serve_control(settings.data_dir / SOCKET_NAME, operations)
-            async with control:
+            async with listening(runner, app, listeners, tls) as entrance, control:
                 with quick_switches(), short_pauses(lambda: app[MANAGER].connection_count):
                     log.info("serving", extra=fields(url=url, version=VERSION, pid=os.getpid()))
                     await on_ready(Serving(app[ACCOUNTS], url))
@@ -112,7 +109,8 @@ async def serve(
                         connections = app[MANAGER].connection_count
                         log.info("stopping", extra=fields(connections=connections))
                         if handed_over:
-                            await _leave_listeners(runner)
+                            # What comes in waits in the listeners for the next process.
+                            entrance.accept_no_more()
                             await _close_connections(app, settings, down_seconds=0)
                         else:
                             await _drain(app, settings)
@@ -142,29 +140,19 @@ async def _first_of(*events: asyncio.Event) -> None:
     await asyncio.wait(waits)
 
 
-async def _listen(
-    runner: web.AppRunner,
-    settings: Settings,
-    tls: ssl.SSLContext | None,
-    handed_over: list[socket.socket],
-) -> str:
-    """Accept connections, on the sockets that were handed over if there are any; return the URL."""
+async def _listeners(settings: Settings, handed_over: list[socket.socket]) -> list[socket.socket]:
+    """Return the sockets to listen on: those that were handed over, if there are any."""
     user_timeout = settings.stall_seconds * KERNEL_PATIENCE
     for one in handed_over:
         tune(one, user_timeout)
-    listeners = handed_over or await bind(settings.host, settings.port, user_timeout)
-    name, port = listeners[0].getsockname()[:2]
-    for listener in listeners:
-        await web.SockSite(runner, listener, ssl_context=tls, backlog=BACKLOG).start()
+    return handed_over or await bind(settings.host, settings.port, user_timeout)
+
+
+def _url(listener: socket.socket, settings: Settings, *, handed_over: bool) -> str:
+    name, port = listener.getsockname()[:2]
     host = name if handed_over else settings.host
     host = f"[{host}]" if ":" in host else host
-    return f"{'https' if tls else 'http'}://{host}:{port}"
-
-
-async def _leave_listeners(runner: web.AppRunner) -> None:
-    """Accept nothing more: what comes in waits in the listeners for the next process."""
-    for site in list(runner.sites):
-        await site.stop()
+    return f"{'https' if settings.tls_cert else 'http'}://{host}:{port}"
 
 
 @asynccontextmanager
@@ -274,17 +262,3 @@ def _signals(stop: asyncio.Event, settings: Settings, tls: ssl.SSLContext | None
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
-
-
-def allow_descriptors(needed: int) -> None:
-    """Raise the limit on open files to what is needed, as far as the system lets us."""
-    if sys.platform == "win32":
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    if wanted < needed:
-        log.info(
-            "fewer open files allowed than connections", extra=fields(limit=wanted, needed=needed)
-        )

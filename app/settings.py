@@ -198,6 +198,14 @@ class Settings(BaseSettings):
         gt=0,
         le=3600,
     )
+    header_seconds: float = option(
+        10,
+        "From the accept to the last header of the first request, the handshake of TLS included; "
+        "a socket that says nothing holds a descriptor.",
+        unit="seconds",
+        gt=0,
+        le=3600,
+    )
     request_seconds: float = option(
         30, "Time for one HTTP request, body included.", unit="seconds", gt=0, le=3600
     )
@@ -310,7 +318,8 @@ class Settings(BaseSettings):
     )
     max_connections: int = option(
         50_000,
-        "Connections of this node; about 20 KB each when idle.",
+        "Connections of this node; about 20 KB each when idle. Fewer if the limit of open files "
+        "is too low.",
         unit="connections",
         ge=1,
         le=10_000_000,
@@ -323,7 +332,8 @@ class Settings(BaseSettings):
     )
     max_connections_per_address: int = option(
         1000,
-        "One more is answered 503; loopback is exempt; 0 = no limit.",
+        "One more is answered 503. It counts from the accept on, an IPv6 address by its /64; "
+        "loopback and trusted proxies are exempt; 0 = no limit.",
         unit="connections",
         ge=0,
     )

@@ -20,6 +20,7 @@ from app.base.listening import bind
 from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE
 from app.node.registry import ConnectionManager
 from app.settings import Settings
+from app.web.gate import listening
 from tests.databases import PASSWORD, add_person, place_database
 
 __all__ = ["PASSWORD", "PATIENCE", "Device", "Peer", "RawPeer", "Server", "masked"]
@@ -100,11 +101,12 @@ class Server:
         data_dir: Path,
         tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
+        max_sockets: int | None = None,
         **options: Any,
     ) -> None:
         # Compressing the built app takes longer than all else that a start does.
         self.settings = Settings(data_dir=data_dir, **{"web_app": "off", **options})
-        self.app = build_application(self.settings)
+        self.app = build_application(self.settings, max_sockets=max_sockets)
         self._runner = web.AppRunner(self.app, shutdown_timeout=0.5)
         self._tls = tls
         self.client_tls = client_tls
@@ -117,7 +119,8 @@ class Server:
         await self._runner.setup()
         (listener,) = await bind("127.0.0.1", 0, self.settings.stall_seconds)
         self.port: int = listener.getsockname()[1]
-        await web.SockSite(self._runner, listener, ssl_context=self._tls).start()
+        self._listening = listening(self._runner, self.app, [listener], self._tls)
+        self.gate = (await self._listening.__aenter__()).gate
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -126,6 +129,7 @@ class Server:
             raw.abort()
         # aiohttp reads nothing any more once its cleanup has begun, no close frame either.
         await self.app[NODE].close_all(PATIENCE)
+        await self._listening.__aexit__(None, None, None)
         await self._runner.cleanup()
         await self.forget_peers()
 

@@ -84,6 +84,19 @@ class _Hop:
     host: str = ""
 
 
+@lru_cache(maxsize=4096)
+def counted_network(address: str, exempt: tuple[Network, ...] = ()) -> str | None:
+    """Return what the address counts as where sockets are limited: itself, or its /64 of IPv6.
+
+    None means no limit: loopback, where proxies sit, what is no address, as of a unix socket, and
+    what is in an `exempt` network.
+    """
+    parsed = _parse(address)
+    if parsed is None or parsed.is_loopback or _trusted(parsed, exempt):
+        return None
+    return Peer(str(parsed), scheme="", host="").networks[0]
+
+
 def resolve_peer(
     peername: object,
     headers: Headers,

@@ -81,6 +81,8 @@ class Metrics(Collector):
         self.accepted = 0
         self.refused: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
+        self.sockets_closed: Counter[str] = Counter()
+        self.accept_failures: Counter[str] = Counter()
         self.received = PrefixCounter()
         self.sent = PrefixCounter()
         self.limited: Counter[str] = Counter()
@@ -173,6 +175,18 @@ class Metrics(Collector):
             "switchboard_messages_damaged",
             "Kept messages that were found damaged and moved aside.",
             value=self.damaged,
+        )
+        yield _labelled(
+            "sockets_closed",
+            "Sockets that were refused or dropped before they became a connection.",
+            "reason",
+            self.sockets_closed,
+        )
+        yield _labelled(
+            "accept_failures",
+            "Times that the system refused to accept a socket.",
+            "reason",
+            self.accept_failures,
         )
         yield _labelled("connections_refused", "Upgrades refused.", "reason", self.refused)
         yield _labelled(

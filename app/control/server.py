@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
+from typing import cast
 
 import orjson
 from aiohttp import web
 
+from app.base.accepting import Acceptor
 from app.base.errors import NoServer, Problem, sentence
 from app.control.actions.table import action_named
 from app.control.address import short_path
@@ -22,6 +24,9 @@ from app.control.operations import Operations
 
 # A command is a few short fields and at most one payload.
 _MAX_CALL_BYTES = 32 * 1024 * 1024
+
+# Commands that wait to be accepted.
+_BACKLOG = 128
 
 # Commands that run when the server stops are writes of a few milliseconds.
 _SHUTDOWN_SECONDS = 1.0
@@ -43,10 +48,15 @@ async def serve_control(path: Path, operations: Operations) -> AsyncIterator[Non
         _application(operations), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS
     )
     await runner.setup()
+    server = cast(web.Server, runner.server)
+    acceptor: Acceptor | None = None
     try:
-        await web.SockSite(runner, _bind(path)).start()
+        acceptor = Acceptor([_bind(path)], lambda *_: server(), backlog=_BACKLOG)
+        acceptor.start()
         yield
     finally:
+        if acceptor is not None:
+            await acceptor.close()
         await runner.cleanup()
         _remove(path)
 

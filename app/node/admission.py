@@ -1,12 +1,11 @@
 """Limits on what comes in: connections of the node and of one address, handshakes, their pace."""
 
 import asyncio
-import ipaddress
 from collections import Counter, deque
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
+from app.auth.peer import counted_network
 from app.base.errors import Problem
 from app.base.metrics import Metrics
 
@@ -29,22 +28,27 @@ class Admission:
 
     def __init__(self, limits: AdmissionLimits) -> None:
         self._limits = limits
-        self._by_address: Counter[str] = Counter()
+        self._by_network: Counter[str] = Counter()
         self._pacer = Pacer()
         self.handshakes = 0
         self.connections = 0
 
     @property
     def addresses(self) -> int:
-        """How many addresses have a place, without those that are exempt."""
-        return len(self._by_address)
+        """How many addresses (of IPv6, /64 networks) have a place, without those exempt."""
+        return len(self._by_network)
 
-    def watch(self, metrics: Metrics) -> None:
-        """Have what is counted shown among the metrics."""
+    def show_on(self, metrics: Metrics) -> None:
+        """Show what is counted, and how many connections there may be."""
         watch = metrics.watch
         watch("places_taken", "Connections and handshakes let in.", lambda: self.connections)
         watch("handshakes", "Upgrades in flight.", lambda: self.handshakes)
         watch("addresses", "Addresses with connections, but for loopback.", lambda: self.addresses)
+        watch(
+            "connections_limit",
+            "WebSockets at most: max_connections, or fewer if too few files may be open.",
+            lambda: self._limits.connections,
+        )
 
     def enter(self, address: str) -> None:
         """Take a place for one connection of the address, from its handshake until `leave`.
@@ -57,12 +61,13 @@ class Admission:
         limits = self._limits
         if self.connections >= limits.connections or self.handshakes >= limits.handshakes:
             raise self._refusal("overloaded", "The server has as many connections as it can take.")
-        if self._is_counted(address):
-            if self._by_address[address] >= limits.per_address:
+        network = self._counted(address)
+        if network is not None:
+            if self._by_network[network] >= limits.per_address:
                 raise self._refusal(
                     "too_many_connections", "This address has too many connections."
                 )
-            self._by_address[address] += 1
+            self._by_network[network] += 1
         self.connections += 1
         self.handshakes += 1
 
@@ -79,13 +84,14 @@ class Admission:
     def leave(self, address: str) -> None:
         """Give the place back."""
         self.connections -= 1
-        if self._is_counted(address):
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
+        network = self._counted(address)
+        if network is not None:
+            self._by_network[network] -= 1
+            if not self._by_network[network]:
+                del self._by_network[network]
 
-    def _is_counted(self, address: str) -> bool:
-        return self._limits.per_address > 0 and not _is_loopback(address)
+    def _counted(self, address: str) -> str | None:
+        return counted_network(address) if self._limits.per_address else None
 
     def _refusal(self, code: str, detail: str) -> Problem:
         return Problem(503, code, detail, retry_after=self._limits.retry_after)
@@ -127,12 +133,3 @@ class Pacer:
             if not turn.done():
                 turn.set_result(None)
                 self._pass()
-
-
-@lru_cache(maxsize=4096)
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        # A unix socket has no address and is this machine.
-        return True

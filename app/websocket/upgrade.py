@@ -18,7 +18,7 @@ from app.auth.tokens import Identity
 from app.base.errors import Problem
 from app.base.logs import fields
 from app.base.storms import at_most
-from app.keys import ADMISSION, COOKIES, DOOR, METRICS, NODE, READINESS, SESSIONS, SETTINGS
+from app.keys import ADMISSION, COOKIES, DOOR, METRICS, NODE, READINESS, SESSIONS, SETTINGS, SOCKETS
 from app.node.connection import DEFAULT_INSTANCE, Connection
 from app.node.node import Node
 from app.protocol.position import PARAMETERS, PLAIN, Position, Query
@@ -109,6 +109,7 @@ class Opening:
         protocol = cast(asyncio.Protocol, transport.get_protocol())
         wire.tap = Tap(protocol, transport, wire.connection, app[DOOR])
         transport.set_protocol(wire.tap)
+        app[SOCKETS].upgrade(protocol)
         ws.wire = self.wire = wire
         self.identity, self.query = identity, query
         return ws

@@ -19,6 +19,7 @@ from app.node.admission import Admission, AdmissionLimits
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
+from app.node.sockets import SocketLimits, Sockets
 from app.protocol.close import CLOSES
 from app.protocol.messages import ClientMessage, MessageError
 from app.settings import ENV_PREFIX, Settings
@@ -61,9 +62,12 @@ async def test_the_metrics_table_is_what_the_server_shows(tmp_path: Path) -> Non
     )
     node.watch()
     limits = AdmissionLimits(connections=1, per_address=1, handshakes=1, retry_after=1)
-    Admission(limits).watch(metrics)
+    Admission(limits).show_on(metrics)
+    Sockets(SocketLimits(1, 1, 1), metrics.sockets_closed, lambda: 0).show_on(metrics)
     metrics.refused["draining"] += 1
     metrics.closed["1000"] += 1
+    metrics.sockets_closed["late"] += 1
+    metrics.accept_failures["EMFILE"] += 1
     metrics.appends_refused["forbidden"] += 1
     metrics.received.add("note")
     metrics.sent.add("note")

@@ -57,7 +57,7 @@ async def test_the_metrics_tell_who_has_a_place() -> None:
     admission = Admission(
         AdmissionLimits(connections=10, per_address=5, handshakes=5, retry_after=1)
     )
-    admission.watch(metrics)
+    admission.show_on(metrics)
 
     def told() -> list[float | None]:
         names = ("places_taken", "handshakes", "addresses")

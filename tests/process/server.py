@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,16 @@ def environment(settings: Mapping[str, Any]) -> dict[str, str]:
     return clean | {f"SWITCHBOARD_{name.upper()}": str(value) for name, value in settings.items()}
 
 
+def allow_files(count: int) -> None:
+    """Limit the open files of this process for good."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+
+
 class Program:
     """A program in a process of its own.
 
     Both outputs go to files, so that it never waits; `stderr_to` is another place for errors. A
-    `listener` is handed to it as systemd does.
+    `listener` is handed to it as systemd does. It may have `open_files` open, if that is given.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class Program:
         lifetime: float = LIFETIME,
         stderr_to: int | None = None,
         listener: socket.socket | None = None,
+        open_files: int | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
         more = {"PYTHONPATH": str(python_path)} if python_path else {}
@@ -65,6 +73,7 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr if stderr_to is None else stderr_to,
+                preexec_fn=partial(allow_files, open_files) if open_files else None,
             )
         self._watchdog = threading.Timer(lifetime, self.process.kill)
         self._watchdog.daemon = True
@@ -105,6 +114,7 @@ class ServerProcess(Program):
         stderr_to: int | None = None,
         listener: socket.socket | None = None,
         flags: Sequence[str] = (),
+        open_files: int | None = None,
         **settings: Any,
     ) -> None:
         self.data_dir = folder / "data"
@@ -121,6 +131,7 @@ class ServerProcess(Program):
             python_path=python_path,
             stderr_to=stderr_to,
             listener=listener,
+            open_files=open_files,
         )
         self.url = self._wait_until_it_answers()
         self.port = int(self.url.rsplit(":", 1)[1])
@@ -217,12 +228,16 @@ class ServerProcess(Program):
 
     def sockets(self) -> int:
         """Return how many connections the server has, as its metrics say."""
+        return int(self.metric("switchboard_connections"))
+
+    def metric(self, name: str) -> float:
+        """Return the value of this metric, labels included."""
         with urllib.request.urlopen(
             f"{self.url}/metrics", timeout=PATIENCE, context=self.client_tls
         ) as answer:
             for line in answer.read().decode().splitlines():
-                if line.startswith("switchboard_connections "):
-                    return int(float(line.split()[1]))
+                if line.startswith(f"{name} "):
+                    return float(line.rsplit(" ", 1)[1])
         raise AssertionError("no such metric")
 
 

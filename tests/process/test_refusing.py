@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from app.storage.database import DATABASE_NAME
 from tests.cli.conftest import CommandLine
 from tests.databases import place_database
 from tests.process.conftest import Start
-from tests.process.server import ROOT, environment
+from tests.process.server import ROOT, allow_files, environment
 
 _PR_CAPBSET_DROP = 24
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
@@ -30,7 +31,20 @@ def obey_modes() -> None:
                 raise OSError("the capability cannot be dropped")
 
 
-def refusal(data_dir: Path, status: int, *flags: str, **settings: object) -> str:
+def be_limited(open_files: int | None) -> None:
+    """Have the program that starts next obey modes, and open so many files."""
+    obey_modes()
+    if open_files is not None:
+        allow_files(open_files)
+
+
+def refusal(
+    data_dir: Path,
+    status: int,
+    *flags: str,
+    open_files: int | None = None,
+    **settings: object,
+) -> str:
     """Start a server that must end with this status; return the one sentence that says why."""
     outcome = subprocess.run(
         [sys.executable, "-m", "app", "serve", "--data-dir", str(data_dir), *flags],
@@ -39,7 +53,7 @@ def refusal(data_dir: Path, status: int, *flags: str, **settings: object) -> str
         capture_output=True,
         text=True,
         timeout=PATIENCE,
-        preexec_fn=obey_modes,
+        preexec_fn=partial(be_limited, open_files),
     )
     assert outcome.returncode == status, outcome.stderr
     assert outcome.stdout == ""
