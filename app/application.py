@@ -87,9 +87,9 @@ from app.streams.opening import has_database, open_database, set_aside
 from app.streams.sql import SqlStreamLog, StreamLimits
 from app.web import access
 from app.web.documentation import DOCUMENTATION, Documentation
-from app.web.middlewares import expect_continue, middlewares
+from app.web.middlewares import middlewares
 from app.web.pages import PAGES, Pages
-from app.web.problems import answer_problems
+from app.web.problems import answer_expectation, answer_problems
 from app.web.routes import ROUTES as HTTP_ROUTES
 from app.web.routes import add_routes
 from app.websocket.handler import ROUTES as SOCKET_ROUTES
@@ -145,7 +145,7 @@ def build_application(
     )
     for route in SOCKET_ROUTES:
         # Every method comes here, so that what is no upgrade is told so.
-        app.router.add_route("*", route.path, route.handler.run, expect_handler=expect_continue)
+        app.router.add_route("*", route.path, route.handler.run, expect_handler=answer_expectation)
     app[COOKIES] = cookies
     app[ANSWERING_PROBLEMS] = answer_problems
     app[PAGES] = Pages.load(settings.web_app)

@@ -10,11 +10,12 @@ from typing import Final
 
 from cryptography import x509
 
+from app.base.descriptors import MOST_RESERVE
 from app.base.errors import SettingsError
 from app.base.options import Network, shown
 from app.base.origins import parse_origin
 from app.cli.surroundings import Surroundings
-from app.server import SPARE_DESCRIPTORS, tls_context
+from app.server import tls_context
 from app.settings import OPTIONS, Settings
 from app.storage.exposure import find_exposures
 
@@ -246,7 +247,7 @@ def _machine(settings: Settings, around: Surroundings) -> Iterator[Finding]:
             f"others may write to files that features make (umask {around.umask:04o})",
             "set umask 0077, in a unit of systemd UMask=0077",
         )
-    needed = settings.max_connections + SPARE_DESCRIPTORS
+    needed = settings.max_connections + MOST_RESERVE
     if around.descriptors < needed:
         yield Finding(
             "open_files",

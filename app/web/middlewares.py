@@ -10,7 +10,6 @@ from functools import partial
 from typing import Final
 
 from aiohttp import hdrs, web
-from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp_session import AbstractStorage, session_middleware
 
@@ -36,7 +35,6 @@ def middlewares(settings: Settings, cookies: AbstractStorage) -> list[Middleware
     return [
         answer_problems,
         read_whole,
-        refuse_expectations,
         deadline(settings.request_seconds),
         preflight,
         session_middleware(cookies),
@@ -56,30 +54,6 @@ async def read_whole(request: web.Request, handler: Handler) -> web.StreamRespon
     """Have the handler see each header field whole, and no text that is not UTF-8."""
     refuse_other_encodings(request)
     return await handler(with_whole_fields(request))
-
-
-async def expect_continue(request: web.Request) -> None:
-    """Ask for the body of a request with `Expect: 100-continue` (RFC 9110, section 10.1.1).
-
-    Another expectation is left to `refuse_expectations`: what is raised here becomes an answer of
-    aiohttp's own.
-    """
-    if request.version >= HttpVersion11 and _expects_continue(request):
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # These bytes are no part of the answer.
-        request.writer.output_size = 0
-
-
-@web.middleware
-async def refuse_expectations(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer 417 to an expectation other than 100-continue."""
-    if hdrs.EXPECT in request.headers and not _expects_continue(request):
-        raise web.HTTPExpectationFailed
-    return await handler(request)
-
-
-def _expects_continue(request: web.Request) -> bool:
-    return request.headers.get(hdrs.EXPECT, "").strip().lower() == "100-continue"
 
 
 def deadline(seconds: float) -> Middleware:

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 import orjson
 from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 from pydantic import Field
 
@@ -85,6 +86,22 @@ def problem_response(problem: Problem) -> web.Response:
         content_type=PROBLEM_TYPE,
         headers=headers,
     )
+
+
+async def answer_expectation(request: web.Request) -> web.StreamResponse | None:
+    """Have the peer of `Expect: 100-continue` send its body; refuse any other expectation.
+
+    aiohttp's own refusal is no problem, and repeats what the peer has sent (RFC 9110, section
+    10.1.1).
+    """
+    if request.version < HttpVersion11:
+        return None
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        return problem_response(Problem(417, *HTTP_PROBLEMS[417]))
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # It is no part of the answer, which has yet to begin.
+    request.writer.output_size = 0
+    return None
 
 
 @web.middleware

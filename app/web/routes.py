@@ -1,6 +1,7 @@
 """The table of routes of the HTTP side, and how it becomes part of the application."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -11,8 +12,9 @@ from app.web import auth, devices, documentation, health, index, messages, users
 from app.web.admin import connections, limits, overview
 from app.web.admin import users as managed_users
 from app.web.headers import allow_origin, harden
-from app.web.middlewares import chain, expect_continue
+from app.web.middlewares import chain
 from app.web.pages import page_or_file
+from app.web.problems import answer_expectation
 
 ROUTES: Final[tuple[Route, ...]] = (
     *messages.ROUTES,
@@ -38,16 +40,13 @@ def add_routes(
     """
     app.on_response_prepare.append(harden)
     app.on_response_prepare.append(allow_origin)
+    add = partial(app.router.add_route, expect_handler=answer_expectation)
     for route in routes:
         chained = chain(middlewares, route.respond)
-        app.router.add_route(route.method, route.path, chained, expect_handler=expect_continue)
+        add(route.method, route.path, chained)
         if route.method == hdrs.METH_GET and route.head:
-            app.router.add_route(
-                hdrs.METH_HEAD, route.path, chained, expect_handler=expect_continue
-            )
-    app.router.add_route(
-        "*", "/{path:.*}", chain(middlewares, elsewhere), expect_handler=expect_continue
-    )
+            add(hdrs.METH_HEAD, route.path, chained)
+    add("*", "/{path:.*}", chain(middlewares, elsewhere))
 
 
 async def elsewhere(request: web.Request) -> web.StreamResponse:

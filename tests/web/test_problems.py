@@ -25,10 +25,18 @@ async def test_a_wrong_method_says_which_are_right(api: Api) -> None:
     assert response.headers["Allow"] == "GET,HEAD"
 
 
-async def test_an_unknown_expectation_is_refused(api: Api) -> None:
-    response = await api.http.post("/v1/auth/login", headers={"Expect": "<miracles>"})
-    assert response.status == 417
+@pytest.mark.parametrize("path", ["/v1/auth/login", "/v1/ws", "/v1/nothing", "/"])
+async def test_an_unknown_expectation_is_refused_and_not_echoed(api: Api, path: str) -> None:
+    response = await api.http.post(path, headers={"Expect": "<miracles>"})
+    body = await problem(response)
+    assert (body["status"], body["code"]) == (417, "expectation_failed")
+    assert "miracles" not in str(body)
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_who_expects_to_go_on_may_send_its_body(api: Api) -> None:
+    response = await api.http.post("/v1/auth/login", json={}, expect100=True)
+    assert (await problem(response))["code"] == "invalid_body"
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/v1/auth/session", "/nothing", "/v1/ws"])
