@@ -26,6 +26,9 @@ SHELL = [
             "lock",
             "bench",
             "chaos",
+            "coverage",
+            "fuzz",
+            "mutants",
             "screenshots",
         )
     ),
