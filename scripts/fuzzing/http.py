@@ -23,6 +23,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from app.application import ROUTES
+from app.base.errors import Problem
 from app.storage.database import DATABASE_NAME
 from app.web.openapi import problems_of
 from app.web.problems import PROBLEM_TYPE
@@ -103,28 +104,33 @@ class _Round:
         self._known = Credentials()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._store = Store(house.settings.data_dir / DATABASE_NAME)
-        self._people: list[int] = []
+        self._people: dict[str, int] = {}
+        self._handles: dict[str, str] = {}
 
     async def populate(self) -> None:
-        """Add an administrator, a user, and one who may be harmed."""
-        house = self._house
-        self._people = [
-            await house.person("root", admin=True),
-            await house.person("ada"),
-            await house.person("bob"),
-        ]
-        self._key = await house.api_key()
+        """Add an administrator, a user, and one whose ids requests name."""
+        self._key = await self._house.api_key()
         await self.sign_in()
+
+    async def _signed_in(self, name: str) -> tuple[str, int]:
+        """Return a new token of the person, and the device; of another one if it is gone."""
+        if name in self._people:
+            # Requests may have removed or disabled this one.
+            with suppress(Problem):
+                return await self._house.device(self._people[name], f"uuid-{name}")
+        handle = self._handles[name] = f"{name}-{self._tally.requests}"
+        self._people[name] = await self._house.person(handle, admin=name == "root")
+        return await self._house.device(self._people[name], f"uuid-{name}")
 
     async def sign_in(self) -> None:
         """Issue new tokens: requests end them now and then."""
-        root, ada, bob = self._people
-        root_token, _ = await self._house.device(root, "uuid-root")
-        token, device = await self._house.device(ada, "uuid-phone")
-        with suppress(Exception):
-            # Requests may have removed or disabled this one.
-            await self._house.device(bob, "uuid-bob-1")
-        body = json.dumps({"handle": "ada", "password": PASSWORD, "device_uuid": "uuid-cookie"})
+        root_token, _ = await self._signed_in("root")
+        token, device = await self._signed_in("ada")
+        await self._signed_in("bob")
+        bob = self._people["bob"]
+        body = json.dumps(
+            {"handle": self._handles["ada"], "password": PASSWORD, "device_uuid": "uuid-cookie"}
+        )
         login = Request("POST", "/v1/auth/login", ["Host: 127.0.0.1"], body.encode(), None, "")
         login.headers += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         answer = await self.ask(login)
