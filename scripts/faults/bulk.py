@@ -14,9 +14,9 @@ from typing import Any, Final
 import aiohttp
 
 from app.control import stream, users
-from app.control.operations import NoArguments
-from app.control.performing import call_server
-from app.control.server import SOCKET_NAME
+from app.control.address import SOCKET_NAME
+from app.control.calling import call_server
+from app.control.command import NoArguments
 from scripts.faults.outcome import Outcome
 from scripts.faults.piles import PASSWORD, Piles, Sizes, pile_up
 from scripts.faults.server import Server

@@ -23,8 +23,8 @@ from scripts.faults.favour import OWN_SESSION, favour, set_apart
 from scripts.faults.floods import FLOODS, LIMITED_SECONDS, Flood
 from scripts.faults.latencies import Figures, in_words
 from scripts.faults.memory import Watch
+from scripts.faults.network import OUTSIDE, enter_network
 from scripts.faults.outcome import Outcome, run_checker
-from scripts.faults.outside import OUTSIDE, enter_network
 from scripts.faults.plan import Account, Plan, accounts
 from scripts.faults.program import Program
 from scripts.faults.server import SETTINGS, Server

@@ -18,11 +18,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from scripts.faults.network import APART, HERE, Cable, enter_own_network
-
 from scripts.benchmark.backend import add_key, post
 from scripts.benchmark.population import populate
 from scripts.benchmark.process import allow_descriptors
+from scripts.faults.network import APART, HERE, Cable, enter_own_network
 from scripts.faults.outcome import Outcome
 from scripts.faults.plan import Account, Plan, accounts
 from scripts.faults.program import Program
