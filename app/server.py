@@ -73,7 +73,8 @@ async def serve(
     Raises SettingsError when it cannot listen, DataDirBusy when another process holds the data
     folder, and DatabaseLost.
     """
-    capacity = capacity_for(settings.max_connections)
+    wanted = "max_connections" in settings.model_fields_set
+    capacity = capacity_for(settings.max_connections, wanted=wanted)
     settings = settings.model_copy(update={"max_connections": capacity.connections})
     tls = tls_context(settings)
     app = build_application(

@@ -26,6 +26,9 @@ MOST_RESERVE: Final = 512
 LEAST: Final = 128
 """With fewer the server does not start: not even 24 connections would fit."""
 
+FEW: Final = 4096
+"""Connections that a server of one household or a small team never has."""
+
 UNLIMITED: Final = 1 << 20
 """What counts as the limit where the system has none."""
 
@@ -47,17 +50,18 @@ class Capacity:
     """Everything that was accepted: connections, other requests, and what has sent nothing yet."""
 
 
-def capacity_for(connections: int) -> Capacity:
+def capacity_for(connections: int, *, wanted: bool = True) -> Capacity:
     """Return the capacity for so many connections, or for as many as the system lets us have.
 
     It raises the soft limit as far as they need, and no further: programs that a feature starts
-    inherit it, and some are slow with a high one. It warns when fewer fit. Raises
-    SettingsError when the limit is below `LEAST`.
+    inherit it, and some are slow with a high one. It warns when fewer fit; where nobody has
+    `wanted` so many, only when fewer than FEW do. Raises SettingsError when the limit is below `LEAST`.
     """
     limit = _raise_limit(connections + MOST_RESERVE)
     capacity = fit(connections, limit)
     if capacity.connections < connections:
-        log.warning(
+        log.log(
+            logging.WARNING if wanted or capacity.connections < FEW else logging.INFO,
             "fewer connections than max_connections: the limit of open files is too low",
             extra=fields(
                 limit=limit, connections=capacity.connections, max_connections=connections

@@ -8,6 +8,7 @@ A rule hands the handler who asks. So a handler that works for an API key fits b
 asks for a session, and mypy says so.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from aiohttp.typedefs import Handler
 
 from app.auth.peer import Peer
 from app.auth.tokens import Identity
+from app.base.errors import Problem
 from app.keys import NODE
 from app.requests.identity import Admin, Scope, authenticate, authorize, authorize_admin
 from app.requests.peer import request_peer
@@ -70,9 +72,18 @@ async def _anyone(request: web.Request) -> Peer:
     return request_peer(request)
 
 
+REFUSED_SECONDS: Final = 1.0
+"""How long the refusal of a change above the limit takes: whoever asks again as soon as it comes
+would keep the server busy with refusals alone."""
+
+
 async def _writing(request: web.Request) -> Identity:
     identity = await authenticate(request)
-    request.app[NODE].allowances.charge(identity.user_id, "writes")
+    try:
+        request.app[NODE].allowances.charge(identity.user_id, "writes")
+    except Problem:
+        await asyncio.sleep(REFUSED_SECONDS)
+        raise
     return identity
 
 
