@@ -145,7 +145,11 @@ for command in (
         "app.cli.backup",
         "Put the backup FILE back as the database, while no server runs.",
     ),
-    Deferred("check", "app.cli.check", "Look for damage of the database, and change nothing."),
+    Deferred(
+        "check",
+        "app.cli.check",
+        "Look for damage of the database, or for unsafe settings, and change nothing.",
+    ),
     *(config, version, completion),
 ):
     commands.add_command(command)

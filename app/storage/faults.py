@@ -95,7 +95,9 @@ class Faults:
         name = _name(error)
         label = _label(name, error)
         self._counts[label] += 1
-        self.current = REASONS[label]
+        if not is_structural(error):
+            # Damage keeps nothing from being written, and is looked at where it was met.
+            self.current = REASONS[label]
         now = time.monotonic()
         if now >= self._quiet_until:
             self._quiet_until = now + QUIET_SECONDS

@@ -194,8 +194,8 @@ class Tap(asyncio.Protocol):
     def _count_crumb(self, assembly: Assembly) -> None:
         """Charge a peer that sends byte by byte, which ends when it is refused too often."""
         assembly.crumbs += 1
-        if assembly.crumbs % CRUMBS == 0:
-            self._charge(0)
+        if assembly.crumbs % CRUMBS == 0 and self._connection.closing is None:
+            self._door.charge(self._connection, 0)
 
     def _charge(self, size: int) -> bool:
         paid = self._door.charge(self._connection, size)

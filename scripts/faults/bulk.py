@@ -51,6 +51,8 @@ class Messages:
     def figures(self) -> str:
         """Return how long they took, for a reader."""
         taken = sorted(self.seconds)
+        if not taken:
+            return "no durable message of another user meanwhile: it was too quick"
         p50, p99 = (taken[int(len(taken) * share)] * 1000 for share in (0.5, 0.99))
         return (
             f"{len(taken):,} durable messages of another user: p50 {p50:.1f} ms, "

@@ -53,6 +53,8 @@ MEGABYTE: Final = 1 << 20
 MAX_GROWTH: Final = 50 * MEGABYTE
 MAX_LINES: Final = 25
 """Lines of the log in a second: each kind of warning may come once."""
+LINES_AT_ONCE: Final = 512
+"""Of requests and connections, before the log counts them instead."""
 LEFT_SECONDS: Final = 70
 """After which nothing of the flood may be left: `stall_seconds`, and some for the look at it."""
 
@@ -325,13 +327,13 @@ def _late_limit(options: argparse.Namespace, turn: Turn) -> Iterator[str]:
 
 
 def _wrong_turn(turn: Turn) -> Iterator[str]:
-    lines = turn.lines / turn.attack["seconds"]
+    lines = max(0, turn.lines - LINES_AT_ONCE) / turn.attack["seconds"]
     if turn.flooded["missed"]:
         yield f"{turn.flooded['missed']:,} upgrades of others failed"
     if turn.growth > MAX_GROWTH:
         yield f"memory grew by {turn.growth / MEGABYTE:.0f} MB"
     if lines > MAX_LINES:
-        yield f"the log grew by {lines:.0f} lines a second"
+        yield f"the log grew by {LINES_AT_ONCE} lines, and {lines:.0f} a second"
     if turn.left:
         yield f"{turn.left:,} connections were left after the flood"
 

@@ -158,8 +158,10 @@ FLOODS: Final[Mapping[str, Flood]] = {
     ),
     "catchups": Flood(
         "a long stream is resumed from its beginning, again and again",
+        # Each waits for all of it before it begins again; 300 upgrades at once are within limits.
         [Crowd(64, leaves="live")],
         stored=STORED,
+        limited=False,
     ),
     "writes": Flood(
         "a device is renamed, again and again",

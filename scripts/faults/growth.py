@@ -23,7 +23,11 @@ PASSWORD: Final = "a password for growing"  # noqa: S105
 
 SCALE: Final = 60
 """A minute stands for an hour: what is kept at most is the 60th part of what a server keeps."""
-KEPT: Final = ("RETENTION_ROWS", "MAX_KEYS_PER_USER", "MESSAGE_IDS_PER_USER")
+IDS: Final = "MESSAGE_IDS_PER_USER"
+KEPT: Final = ("RETENTION_ROWS", "MAX_KEYS_PER_USER", IDS)
+
+FULL_SECONDS: Final = 60
+"""After which a user has met the limit of ids."""
 
 DEVICES: Final = 16
 PER_SECOND: Final = 60
@@ -70,6 +74,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, folder: Path) -> Outcome:
     """Let one user store as much as it may, and measure the files."""
     kept = {name: str(_default(name) // SCALE) for name in KEPT}
+    # So that a short run meets this limit, too.
+    ids = _default(IDS) // SCALE * min(options.seconds, FULL_SECONDS) // FULL_SECONDS
+    kept[IDS] = str(ids)
     others = {name: str(_default(name)) for name in SETTINGS if name not in NEED}
     data = folder / "data"
     with Server(data, {**others, **kept}, program=("scripts.faults.hastened",)) as server:

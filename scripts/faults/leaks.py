@@ -30,8 +30,12 @@ GAUGES: Final = (
     *("appends_waiting", "handlers_running", "messages_waiting"),
 )
 
-CACHED: Final = ("app.auth.", "app.streams.", "app.storage.", "app.base.")
-"""Packages whose objects may be in caches, which are bounded; of others there must be no more."""
+CACHED: Final = (
+    *("app.auth.", "app.streams.", "app.storage.", "app.base."),
+    *("app.node.allowance.", "app.node.limited."),
+)
+"""Where objects may be in caches, which are bounded, or are a user's for a minute after the last
+connection; of others there must be no more."""
 
 FLEETING: Final = 16
 """Objects of the event loop that may be there by chance, such as timers of requests for metrics."""

@@ -6,7 +6,7 @@ from tests.chaos.conftest import Chaos
 
 pytestmark = pytest.mark.trial
 
-SMALL = {"peers": 20, "heartbeat": 1, "stall": 4, "message": 1}
+SMALL = {"peers": 20, "heartbeat": 2, "stall": 4, "message": 1}
 FULL = {"peers": 300, "heartbeat": 25, "stall": 60, "message": 30}
 
 
