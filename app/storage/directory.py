@@ -94,8 +94,10 @@ async def matching_devices(connection: AsyncConnection, search: Search, limit: i
 
 
 async def user_names(connection: AsyncConnection, ids: Collection[int]) -> dict[int, UserName]:
-    """Return what these users are called."""
-    query = select(users.c.id, users.c.handle, users.c.sub).where(users.c.id.in_(ids))
+    """Return what these users are called, without deleted ones: others may have their names now."""
+    query = select(users.c.id, users.c.handle, users.c.sub).where(
+        users.c.id.in_(ids), users.c.deleted_at.is_(None)
+    )
     return {row.id: UserName(row.handle, row.sub) for row in await connection.execute(query)}
 
 

@@ -30,5 +30,15 @@ async def test_whoever_has_met_a_limit_is_shown_with_which_how_often_and_since_w
     assert len((await desk.get("/limits?limit=1"))["limits"]) == 1
 
 
+async def test_a_deleted_user_has_no_name_since_another_may_have_it_now(desk: Desk) -> None:
+    bob = await desk.api.add_user("bob")
+    desk.api.app[NODE].allowances.limited.note(bob, "bytes")
+    assert (await desk.ask("DELETE", f"/users/{bob}")).status == 204
+    assert await desk.api.add_user("bob") != bob
+    [found] = (await desk.get("/limits"))["limits"]
+    assert found["user_id"] == bob
+    assert "user_handle" not in found
+
+
 async def test_a_limit_of_the_page_out_of_range_is_refused(desk: Desk) -> None:
     assert await desk.refused("GET", "/limits?limit=0") == (400, "invalid_parameter")
