@@ -117,6 +117,7 @@ class _Round:
         while self.left > 0 and not self.faults:
             self.count += 1
             peer = Peer(self.codes, self.faults, f"--round {self.name}, connection {self.count}")
+            peer.limited = not self.free
             await self.converse(peer, token, grammar)
 
     async def converse(self, peer: Peer, token: str, grammar: Grammar) -> None:

@@ -44,7 +44,8 @@ UNWATCHED: Final = frozenset({"last_seen", "last_used"})
 """Columns that tell of use; they are written now and then, by no request."""
 
 # The trusted time is written every half minute.
-UNWATCHED_TABLES: Final = frozenset({"meta", "alembic_version"})
+UNWATCHED_TABLES: Final = frozenset({"meta", "alembic_version", "leftovers", "sessions"})
+"""Tables that the server itself changes; it removes ended sessions after the answer, in steps."""
 
 
 @dataclass(slots=True)

@@ -32,6 +32,8 @@ class Peer(asyncio.Protocol):
         self.answered: Counter[str] = Counter()
         self.doubtful: set[str] = set()
         """Ids of messages that may be answered once, or not at all."""
+        self.limited = False
+        """True where the server's limits hold."""
         self.nameless = False
         """True once something was sent whose answer may name any id."""
         self.pings: Counter[bytes] = Counter()
@@ -158,7 +160,8 @@ class Peer(asyncio.Protocol):
         """Keep account of what the piece is owed; what follows unlawful bytes is owed nothing."""
         text = piece.text
         if text is not None and text.id is not None:
-            if text.owed is Owed.ONE:
+            # Of fragments that are dropped for a limit, the server may not have seen the id.
+            if text.owed is Owed.ONE and not (self.limited and piece.frames > 1):
                 self.owed.add(text.id)
             else:
                 self.doubtful.add(text.id)
