@@ -24,14 +24,14 @@ from scripts.fuzzing.peer import SECONDS, Peer
 ROUND: Final = 25_000
 """Frames of a round; starting and stopping the server takes as long as some thousand."""
 
-FREE: Final[dict[str, Any]] = {
-    name: 0
-    for name in (
+FREE: Final[dict[str, Any]] = dict.fromkeys(
+    (
         *("messages_per_second", "bytes_per_second", "user_messages_per_second"),
         *("user_bytes_per_second", "user_deliveries_per_second", "user_upgrades_per_second"),
         "user_writes_per_second",
-    )
-}
+    ),
+    0,
+)
 """Settings of most rounds; in every fifth the limits hold, and close."""
 
 QUERIES: Final = (
