@@ -14,6 +14,7 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 from app.base.version import VERSION
 from app.cli.api_keys import keys
 from app.cli.devices import devices
+from app.cli.limits import limits
 from app.cli.output import print_json, print_table
 from app.cli.running import settings_from
 from app.cli.send import send
@@ -136,7 +137,7 @@ for command in (
     Deferred("serve", "app.cli.serve", "Run the server until SIGTERM or Ctrl-C."),
     *(users, devices, tokens, keys, send),
     Deferred("listen", "app.cli.listen", "Be a device: print what arrives, send what is typed."),
-    stream,
+    *(stream, limits),
     Deferred(
         "backup", "app.cli.backup", "Write a verified backup to FILE, also while the server runs."
     ),

@@ -16,6 +16,8 @@ from rich.text import Text
 # Wide enough that a program which reads a table gets each row on one line.
 _WIDE = 10_000
 
+_UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+
 Form = Literal["text", "json", "raw"]
 """How `listen` prints a message."""
 
@@ -58,6 +60,13 @@ def when(milliseconds: int | None) -> str:
         return "never"
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone()
     return moment.strftime("%Y-%m-%d %H:%M")
+
+
+def lasting(seconds: float) -> str:
+    """Return a length of time in its largest whole unit."""
+    whole = max(0, int(seconds))
+    unit, size = next((one for one in _UNITS if whole >= one[1]), _UNITS[-1])
+    return f"{whole // size} {unit}"
 
 
 def counted(number: int, noun: str) -> str:

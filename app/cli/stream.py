@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 import orjson
 
-from app.cli.output import counted, print_json, print_table, printable, when
+from app.cli.output import counted, lasting, print_json, print_table, printable, when
 from app.cli.running import output_options, perform
 from app.cli.settings_flags import data_dir_option
 from app.control import stream as control
@@ -16,8 +16,6 @@ from app.control.stream import PAGE_ROWS, Budget, DeviceStanding, RowView, Strea
 from app.protocol.position import MAX_OFFSET
 
 _PAYLOAD_WIDTH = 60
-
-_UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 @click.group()
@@ -91,11 +89,11 @@ def show(
         (
             (
                 row.offset,
-                _lasting(now - row.created_at / 1000),
+                lasting(now - row.created_at / 1000),
                 _receivers(row),
                 row.type,
                 row.key,
-                _lasting(row.expires_at / 1000 - now) if row.expires_at is not None else None,
+                lasting(row.expires_at / 1000 - now) if row.expires_at is not None else None,
                 row.size,
                 _cut(row),
             )
@@ -205,10 +203,3 @@ def _cut(row: RowView) -> str:
         return "(deleted)"
     text = printable(orjson.dumps(row.payload).decode())
     return text if len(text) <= _PAYLOAD_WIDTH else f"{text[: _PAYLOAD_WIDTH - 1]}…"
-
-
-def _lasting(seconds: float) -> str:
-    """Return a length of time in its largest whole unit."""
-    whole = max(0, int(seconds))
-    unit, size = next((one for one in _UNITS if whole >= one[1]), _UNITS[-1])
-    return f"{whole // size} {unit}"

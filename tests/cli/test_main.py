@@ -108,6 +108,7 @@ def test_what_a_server_runs_is_light_for_the_caller(served: Served) -> None:
         ("keys", "list"),
         ("send", "note.text", "1", "--everyone"),
         ("stream", "info"),
+        ("limits",),
     ):
         assert imports_of(*arguments, *folder) == [], arguments
 

@@ -44,6 +44,7 @@ def test_an_empty_password_is_refused(run: CommandLine) -> None:
         (("tokens", "list", "bob"), "no such user"),
         (("send", "note.text", "--everyone"), "needs a running server"),
         (("listen", "ada"), "needs a running server"),
+        (("limits",), "needs a running server"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

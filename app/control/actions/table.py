@@ -5,7 +5,16 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from app.base.errors import Problem
-from app.control.actions import api_keys, devices, send, status, stream, tokens, users
+from app.control.actions import (
+    api_keys,
+    devices,
+    limits,
+    send,
+    status,
+    stream,
+    tokens,
+    users,
+)
 from app.control.actions.action import Action
 from app.control.command import A, Command, R
 from app.control.operations import Operations
@@ -20,6 +29,7 @@ ACTIONS: Final[Mapping[str, Action[Any, Any]]] = MappingProxyType(
             api_keys.ACTIONS,
             send.ACTIONS,
             stream.ACTIONS,
+            limits.ACTIONS,
             status.ACTIONS,
         )
         for action in actions
