@@ -45,8 +45,19 @@ SCREENS: Final = {
     "connection": "/connection",
     "admin-users": "/admin/users",
     "admin-connections": "/admin/connections",
+    "admin-limits": "/admin/limits",
     "not-found": "/no/such/page",
 }
+FLOOD: Final = """() => new Promise((closed) => {
+  const socket = new WebSocket(`${location.origin.replace('http', 'ws')}/v1/ws`);
+  socket.onclose = closed;
+  socket.onopen = () => {
+    for (let count = 0; count < 300; count += 1) socket.send('{"type": "ping"}');
+    socket.close();
+  };
+})"""
+"""More messages at once than one connection may send."""
+
 SIZES: Final[dict[str, ViewportSize]] = {
     "desktop": {"width": 1280, "height": 800},
     "phone": {"width": 390, "height": 844},
@@ -128,7 +139,19 @@ def fill(stage: Stage, browser: Browser) -> None:
     for handle in PEOPLE[:2]:
         context = browser.new_context(base_url=stage.url)
         sign_in(context, handle, f"{handle.title()}'s laptop")
-        connect(context)
+        connect(context).evaluate(FLOOD)
+    _write_too_much(stage, browser, PEOPLE[2])
+
+
+def _write_too_much(stage: Stage, browser: Browser, handle: str) -> None:
+    """Have a user rename a device until the server refuses it."""
+    context = browser.new_context(base_url=stage.url)
+    sign_in(context, handle, "Script")
+    [device] = context.request.get("/v1/devices").json()["devices"]
+    path, data = f"/v1/devices/{device['id']}", {"device_name": "Script"}
+    while context.request.patch(path, data=data).ok:
+        pass
+    context.close()
 
 
 def photograph(stage: Stage, browser: Browser, folder: Path, scheme: Any, size: str) -> None:

@@ -37,6 +37,12 @@ const routes = [
         component: () => import('./screens/admin/ConnectionsScreen.vue'),
         meta: { title: 'Connections' },
       },
+      {
+        path: 'limits',
+        name: 'admin-limits',
+        component: () => import('./screens/admin/LimitsScreen.vue'),
+        meta: { title: 'Limits' },
+      },
     ],
   },
   {

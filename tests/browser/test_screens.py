@@ -3,18 +3,20 @@
 import gzip
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import ROOT, NewProfile
+from tests.browser.conftest import ROOT, NewProfile, StartServer
 from tests.browser.playground import compose
-from tests.browser.profile import Tab
+from tests.browser.profile import Profile, Tab
+from tests.cli.conftest import PASSWORD
 from tests.process.server import ServerProcess
 
 AXE = ROOT / "frontend/node_modules/axe-core/axe.min.js"
 MAX_BYTES = 120 * 1024
 """All files of the app together, gzipped: what README promises."""
 
-SCREENS = ("/", "/playground", "/connection", "/admin/users", "/admin/connections", "/no/such")
+ADMIN = ("/admin/users", "/admin/users?user=1", "/admin/connections", "/admin/limits")
+SCREENS = ("/", "/playground", "/connection", *ADMIN, "/no/such")
 
 OPENED = (("/", "Rename laptop"), ("/", "Sign out laptop"), ("/admin/users", "Add a user"))
 
@@ -45,6 +47,19 @@ def look(tab: Tab, path: str) -> list[str]:
     if tab.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         faults.append(f"{path} is wider than the window")
     return faults
+
+
+@pytest.fixture(scope="module")
+def server(start_server: StartServer, browser: Browser) -> ServerProcess:
+    """A server whose user `bob` has met a limit, so that there is something to see."""
+    server = start_server(user_writes_burst=1, user_writes_per_second=1 / 3600)
+    server.run("users", "add", "bob", "--password-stdin", stdin=f"{PASSWORD}\n")
+    bob = Profile(browser, server.url)
+    path = f"/v1/devices/{bob.sign_in('phone', 'bob')}"
+    answers = [bob.context.request.patch(path, data={"device_name": "TV"}) for _ in range(2)]
+    assert answers[-1].status == 429
+    bob.context.close()
+    return server
 
 
 @VIEWS

@@ -46,6 +46,15 @@ import { api } from './api.js';
  * @property {number} frames_out
  * @property {number} dropped
  *
+ * @typedef {object} MetLimit
+ * @property {number} user_id
+ * @property {string} [user_handle] none for a user of JWTs or a deleted one
+ * @property {string} [sub] of a user of JWTs
+ * @property {string} limit
+ * @property {number} count how often since `began_at`
+ * @property {number} began_at milliseconds since 1970
+ * @property {number} last_at milliseconds since 1970
+ *
  * @typedef {'age' | 'queue' | 'lag' | 'user' | 'address'} Sort
  * @typedef {{search: string, online: boolean, after: number, limit: number}} UsersQuery
  * @typedef {{search: string, user?: number, sort: Sort, order: 'asc' | 'desc', offset: number, limit: number}} ConnectionsQuery
@@ -106,6 +115,14 @@ export function deleteUser(id) {
  */
 export function readConnections(query) {
   return api.get(withQuery('/v1/admin/connections', query));
+}
+
+/**
+ * @param {number} limit
+ * @returns {Promise<{limits: MetLimit[]}>} the newest first
+ */
+export function readLimits(limit) {
+  return api.get(withQuery('/v1/admin/limits', { limit }));
 }
 
 /** @param {string} id @returns {Promise<void>} */

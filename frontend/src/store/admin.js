@@ -1,4 +1,4 @@
-/** What the Admin screens show: overview, users, live connections. */
+/** What the Admin screens show: overview, users, live connections, met limits. */
 
 import { defineStore } from 'pinia';
 import { computed, reactive, ref, shallowRef, watch } from 'vue';
@@ -10,11 +10,14 @@ import { useAuth } from './auth.js';
  * @typedef {import('../services/admin.js').Overview} Overview
  * @typedef {import('../services/admin.js').AdminUser} AdminUser
  * @typedef {import('../services/admin.js').AdminConnection} AdminConnection
+ * @typedef {import('../services/admin.js').MetLimit} MetLimit
  * @typedef {import('../services/admin.js').Sort} Sort
  */
 
 export const USERS_PAGE = 25;
 export const CONNECTIONS_PAGE = 50;
+/** The most that the server answers: they have no pages. */
+export const LIMITS_MOST = 200;
 
 /** @type {Record<Sort, 'asc' | 'desc'>} which way round a column is of most use at first */
 const FIRST_ORDER = { user: 'asc', address: 'asc', age: 'asc', queue: 'desc', lag: 'desc' };
@@ -29,25 +32,30 @@ export const useAdminOverview = defineStore('admin-overview', () => {
 export const useAdminUsers = defineStore('admin-users', () => {
   const rows = ref(/** @type {AdminUser[]} */ ([]));
   const more = ref(false);
-  const query = reactive({ search: '', online: false });
+  const query = reactive(firstUsersQuery());
   /** Where each page begins, up to the one that is shown. */
   const starts = ref([0]);
   const from = computed(() => (starts.value.length - 1) * USERS_PAGE + 1);
   const asked = useAsked(
-    () => api.readUsers({ ...query, after: starts.value.at(-1) ?? 0, limit: USERS_PAGE }),
+    () => (query.user ? readOne(query.user) : api.readUsers(page())),
     (answer) => {
       rows.value = answer.users;
       more.value = answer.more;
     },
   );
   forgetWithUser(asked, () => {
-    Object.assign(query, { search: '', online: false });
+    Object.assign(query, firstUsersQuery());
     starts.value = [0];
     rows.value = [];
     more.value = false;
   });
 
-  /** @param {Partial<{search: string, online: boolean}>} change */
+  function page() {
+    const { search, online } = query;
+    return { search, online, after: starts.value.at(-1) ?? 0, limit: USERS_PAGE };
+  }
+
+  /** @param {Partial<typeof query>} change */
   function find(change) {
     Object.assign(query, change);
     starts.value = [0];
@@ -91,6 +99,21 @@ export const useAdminUsers = defineStore('admin-users', () => {
     ...{ find, next, previous, add, change, remove, setPassword: api.setPassword },
   };
 });
+
+/** @returns {{search: string, online: boolean, user: number | undefined}} */
+function firstUsersQuery() {
+  return { search: '', online: false, user: undefined };
+}
+
+/**
+ * A page of one user: ids are in order, so theirs is the first above the one before.
+ *
+ * @param {number} id
+ */
+async function readOne(id) {
+  const { users } = await api.readUsers({ search: '', online: false, after: id - 1, limit: 1 });
+  return { users: users.filter((user) => user.id === id), more: false };
+}
 
 export const useAdminConnections = defineStore('admin-connections', () => {
   const rows = ref(/** @type {AdminConnection[]} */ ([]));
@@ -141,6 +164,16 @@ export const useAdminConnections = defineStore('admin-connections', () => {
     ...{ rows, total, readAt, query, ...loading(asked), load: asked.ask, find, sortBy, turn },
     ...{ close: api.closeConnection, test: api.sendTestMessage },
   };
+});
+
+export const useAdminLimits = defineStore('admin-limits', () => {
+  const rows = shallowRef(/** @type {MetLimit[]} */ ([]));
+  const asked = useAsked(
+    () => api.readLimits(LIMITS_MOST),
+    (answer) => (rows.value = answer.limits),
+  );
+  forgetWithUser(asked, () => (rows.value = []));
+  return { rows, ...loading(asked), load: asked.ask };
 });
 
 /**

@@ -8,6 +8,8 @@ import { FakeServer } from './server.js';
 export class AdminServer extends FakeServer {
   people = Array.from({ length: 60 }, (_, index) => person(index + 1));
   clockAhead = 0;
+  /** @type {any[]} */
+  limits = [];
   live = Array.from({ length: 120 }, (_, index) => connection(index + 1));
 
   /** What was asked of the admin API: `GET /v1/admin/users?after=0…`. */
@@ -40,6 +42,8 @@ export class AdminServer extends FakeServer {
     const { pathname, searchParams } = new URL(address, 'http://server');
     const [, , , noun, id, verb] = pathname.split('/');
     if (noun === 'overview') return [200, this.#overview()];
+    if (noun === 'limits')
+      return [200, { limits: this.limits.slice(0, +searchParams.get('limit')) }];
     if (noun === 'connections') return this.#connections(method, id, verb, searchParams);
     if (method === 'GET') return [200, this.#users(searchParams)];
     if (method === 'POST' && verb === 'password') return [200, { password: 'made-for-you' }];
@@ -109,6 +113,21 @@ function person(id) {
   return {
     ...{ id, user_handle: `user${id}`, permissions: /** @type {string[]} */ ([]) },
     ...{ disabled: false, created_at: 1, devices: 1, connections: id % 2 },
+  };
+}
+
+/**
+ * A limit that somebody has met, twice and a moment ago if nothing else is said.
+ *
+ * @param {number} user
+ * @param {string} limit
+ * @param {any} [more]
+ */
+export function metLimit(user, limit, more = {}) {
+  const now = Date.now();
+  return {
+    ...{ user_id: user, user_handle: `user${user}`, limit },
+    ...{ count: 2, began_at: now - 5 * 60_000, last_at: now, ...more },
   };
 }
 

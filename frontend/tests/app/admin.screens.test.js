@@ -1,9 +1,7 @@
 // @vitest-environment happy-dom
-import { mount } from '@vue/test-utils';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { createMemoryHistory } from 'vue-router';
 import { AdminServer } from './admin.js';
-import { openTab } from './tab.js';
+import { button, openPage, says } from './pages.js';
 import { until, PATIENT } from './until.js';
 
 vi.setConfig(PATIENT);
@@ -28,39 +26,16 @@ afterEach(() => {
 });
 
 /** @param {string} path @param {[string, string]} [who] */
-async function at(path, who = ['root', 'battery staple']) {
-  const tab = await openTab();
-  await tab.auth.signIn(...who);
-  const { createAppRouter } = await import('../../src/router.js');
-  const { default: App } = await import('../../src/App.vue');
-  const router = createAppRouter(tab.auth, createMemoryHistory());
-  void tab.auth.start();
-  await router.push(path);
-  const page = mount(App, { attachTo: document.body, global: { plugins: [tab.pinia, router] } });
-  mounted.push(page);
-  return { ...tab, page, router };
+async function at(path, who) {
+  const opened = await openPage(path, who);
+  mounted.push(opened.page);
+  return opened;
 }
 
-/** @typedef {Awaited<ReturnType<typeof at>>['page']} Page */
-
-/** @param {Page} page @param {string} words */
-function button(page, words) {
-  const found = page
-    .findAll('button')
-    .find((one) => one.text() === words || one.attributes('aria-label') === words);
-  if (!found) throw new Error(`there is no button ${words}`);
-  return found;
-}
-
-/** @param {Page} page @param {string} label */
+/** @param {import('./pages.js').Page} page @param {string} label */
 function field(page, label) {
   const name = page.findAll('label').find((one) => one.text() === label);
   return page.get(`[id="${name?.attributes('for')}"]`);
-}
-
-/** @param {Page} page @param {string} words */
-function says(page, words) {
-  return until(() => page.text().includes(words));
 }
 
 it('tells who is no administrator so, and asks the server nothing', async () => {

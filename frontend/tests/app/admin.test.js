@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { AdminServer } from './admin.js';
+import { AdminServer, metLimit } from './admin.js';
 import { openTab } from './tab.js';
 import { until, PATIENT } from './until.js';
 
@@ -29,6 +29,7 @@ async function administering() {
     ...tab,
     users: admin.useAdminUsers(tab.pinia),
     connections: admin.useAdminConnections(tab.pinia),
+    limits: admin.useAdminLimits(tab.pinia),
     overview: admin.useAdminOverview(tab.pinia),
   };
 }
@@ -80,6 +81,17 @@ describe('users', () => {
     expect(users.busy).toBe(false);
   });
 
+  it('are one alone, by number, also when others have the name in theirs', async () => {
+    const { users } = await administering();
+    await users.find({ user: 5 });
+    expect([users.rows.map(({ id }) => id), users.more]).toEqual([[5], false]);
+    server.people.splice(4, 1);
+    await users.load();
+    expect(users.rows).toEqual([]);
+    await users.find({ user: undefined });
+    expect(users.rows).toHaveLength(25);
+  });
+
   it('are added with a password that the server made', async () => {
     const { users } = await administering();
     const added = await users.add({ user_handle: 'carol', admin: true });
@@ -118,8 +130,10 @@ describe('users', () => {
   });
 
   it('are gone with the administrator, and an answer on its way comes to nothing', async () => {
-    const { users, connections, overview, auth } = await administering();
-    await Promise.all([users.load(), connections.load(), overview.load()]);
+    const { users, connections, limits, overview, auth } = await administering();
+    server.limits = [metLimit(3, 'bytes')];
+    await Promise.all([users.load(), connections.load(), limits.load(), overview.load()]);
+    expect(limits.rows).toHaveLength(1);
     /** @type {() => void} */
     let open = () => {};
     server.gate = () => new Promise((resolve) => (open = () => resolve(null)));
@@ -128,7 +142,8 @@ describe('users', () => {
     await until(() => users.rows.length === 0);
     open();
     await late;
-    expect([users.rows, connections.rows, overview.overview]).toEqual([[], [], null]);
+    expect([users.rows, connections.rows, limits.rows]).toEqual([[], [], []]);
+    expect(overview.overview).toBeNull();
     expect(users.loaded).toBe(false);
   });
 });
