@@ -21,6 +21,9 @@ export const CLOSES = [
   [4503, 'abuse', false],
 ];
 
+/** The reasons after which coming back soon would make things worse. */
+const STRAINED = ['overloaded', 'rate_limit'];
+
 /** The reasons for which nothing of the session may be left: position and outbox are discarded. */
 const FORGOTTEN = ['signed_out', 'revoked'];
 
@@ -53,6 +56,13 @@ export function closeOf(code, given) {
  * @param {string} reason
  */
 export const isSignedOut = (reason) => SIGNED_OUT.includes(reason);
+
+/**
+ * Whether the server closed because it was asked for too much.
+ *
+ * @param {string} reason
+ */
+export const isStrained = (reason) => STRAINED.includes(reason);
 
 /**
  * Whether what was kept for the session must be discarded.

@@ -1,4 +1,4 @@
-import { isForgotten, isSignedOut } from './closes.js';
+import { isForgotten, isSignedOut, isStrained } from './closes.js';
 import { Connection } from './connection.js';
 import { Plan } from './plan.js';
 import { watchPage } from './wake.js';
@@ -173,14 +173,17 @@ export class Link {
 
   /** @param {Ending} ending */
   #planNext({ reason, code, after = 0 }) {
-    const { retryAt, offline } = this.#plan.make(after);
+    const { retryAt, offline } = this.#plan.make(after, isStrained(reason));
     this.#become('disconnected', { reason: offline ? 'offline' : reason, code, retryAt });
   }
 
   /** The page may have slept: checks the connection, or makes a planned attempt now. */
   #wake() {
     this.#connection?.probe();
-    this.#plan.hasten();
+    const retryAt = this.#plan.hasten();
+    if (!retryAt) return;
+    const { reason, code } = this.detail;
+    this.#become('disconnected', { reason: reason === 'offline' ? 'lost' : reason, code, retryAt });
   }
 
   #offline() {

@@ -14,6 +14,12 @@ describe('back-off', () => {
     expect(waits).toEqual([500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
   });
 
+  it('is at most what it is told', () => {
+    const backoff = new Backoff(() => 1);
+    const waits = Array.from({ length: 6 }, () => backoff.next(5000));
+    expect(waits).toEqual([500, 1000, 2000, 4000, 5000, 5000]);
+  });
+
   it('takes any time between none and the most', () => {
     const backoff = new Backoff(() => 0);
     expect(backoff.next()).toBe(0);
@@ -161,6 +167,47 @@ describe('goaway', () => {
     expect(server.urls).toHaveLength(2);
   });
 
+  it.each([
+    ['the page is hidden and seen again', (page) => page.wake()],
+    ['the network was gone', (page) => page.goOnline()],
+  ])('is over when it says, also if %s meanwhile', async (_, back) => {
+    const { server, client, page } = await connected(longest);
+    page.document.visibilityState = 'hidden';
+    server.refusing = true;
+    server.cut();
+    await pass(200_000);
+    server.refusing = false;
+    page.goOffline();
+    client.connect();
+    await settle();
+    server.holding = true;
+    server.close(1001, 'shutting_down', { goaway: { reconnect: true, after_ms: 3000 } });
+    await pass(10);
+    page.document.visibilityState = 'visible';
+    back(page);
+    expect(client.statusDetail.retryAt - Date.now()).toBeGreaterThan(2900);
+    const tried = server.urls.length;
+    await pass(2900);
+    expect(server.urls).toHaveLength(tried);
+    await pass(700);
+    expect(server.urls).toHaveLength(tried + 1);
+  });
+
+  it.each([
+    [1013, 'overloaded'],
+    [4003, 'rate_limit'],
+  ])('%i is no reason to hurry, though the page is seen', async (code, reason) => {
+    const { server, client } = await connected(longest);
+    server.holding = true;
+    for (let i = 0; i < 7; i++) {
+      client.connect();
+      await settle();
+      server.close(code, reason);
+      await settle();
+    }
+    expect(client.statusDetail.retryAt - Date.now()).toBeGreaterThan(20_000);
+  });
+
   it('is cut short by a user who asks for it', async () => {
     const { server, client } = await connected();
     server.close(1001, 'shutting_down', { goaway: { reconnect: true, after_ms: 3000 } });
@@ -178,12 +225,51 @@ describe('a lost connection', () => {
     server.cut();
     await pass(60_000);
     const waits = page.told('status').filter((status) => status === 'connecting').length;
-    expect(waits).toBe(7);
-    expect(client.statusDetail.attempts).toBe(7);
+    expect(waits).toBe(15);
+    expect(client.statusDetail.attempts).toBe(15);
     server.refusing = false;
     await pass(30_000);
     expect(client.status).toBe('connected');
     expect(client.statusDetail).toEqual({ attempts: 0 });
+  });
+
+  it('is back within five seconds of the server, however long that was away', async () => {
+    const { server, client } = await connected(longest);
+    server.refusing = true;
+    server.cut();
+    for (let i = 0; i < 30; i++) {
+      await pass(20_003);
+      expect(client.statusDetail.retryAt - Date.now()).toBeLessThan(5000);
+    }
+    server.refusing = false;
+    await pass(5100);
+    expect(client.status).toBe('connected');
+  });
+
+  it('is tried rarely in the end while nobody sees the page, and at once when it is seen', async () => {
+    const { server, client, page } = await connected(longest);
+    page.document.visibilityState = 'hidden';
+    server.refusing = true;
+    server.cut();
+    await pass(600_000);
+    expect(client.statusDetail.attempts).toBeLessThan(30);
+    const tried = server.urls.length;
+    server.refusing = false;
+    page.document.visibilityState = 'visible';
+    page.wake();
+    await settle();
+    expect(server.urls).toHaveLength(tried + 1);
+    expect(client.status).toBe('connected');
+  });
+
+  it('is tried rarely in the end where there is no page', async () => {
+    const { server, client } = await connected({
+      environment: { random: () => 0.999, document: undefined },
+    });
+    server.refusing = true;
+    server.cut();
+    await pass(600_000);
+    expect(client.statusDetail.attempts).toBeLessThan(30);
   });
 
   it('that never turned live does not begin the back-off anew', async () => {

@@ -194,10 +194,12 @@ describe('waking up', () => {
 
   it('makes a planned attempt now', async () => {
     const { server, client, page } = await connected({ environment: { random: () => 0.999 } });
+    page.document.visibilityState = 'hidden';
     server.refusing = true;
     server.cut();
     await pass(50_000);
     expect(client.statusDetail.retryAt - Date.now()).toBeGreaterThan(5000);
+    page.document.visibilityState = 'visible';
     server.refusing = false;
     page.wake();
     await settle();

@@ -246,7 +246,7 @@ describe('an expired session', () => {
     server.session = { status: 401 };
     expire(server);
     await pass(60_000);
-    expect(server.urls).toHaveLength(7);
+    expect(server.urls).toHaveLength(15);
     server.refusing = false;
     await pass(30_000);
     expect(client.status).toBe('connected');
