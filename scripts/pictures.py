@@ -203,12 +203,7 @@ def main(arguments: list[str]) -> int:
     # Root, as in a container, has no sandbox.
     flags = ["--no-sandbox", "--disable-gpu"]
     with running_server() as stage, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args=flags,
-            # Hidden scroll bars would leave the space that the page reserves for them empty.
-            ignore_default_args=["--hide-scrollbars"],
-        )
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
         fill(stage, browser)
         for size in SIZES:
             for scheme in ("light", "dark"):
