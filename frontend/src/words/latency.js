@@ -8,12 +8,21 @@ export function milliseconds(ms) {
   return ms < 1 ? 'under 1 ms' : `${Math.round(ms)} ms`;
 }
 
+/**
+ * The middle one of the sorted numbers, or halfway between the middle two.
+ * @param {number[]} sorted at least one
+ */
+function medianOf(sorted) {
+  const middle = sorted.length / 2;
+  return (sorted[Math.ceil(middle) - 1] + sorted[Math.floor(middle)]) / 2;
+}
+
 /** @param {Sample[]} samples at least one */
 function figures(samples) {
   const sorted = samples.map(({ ms }) => ms).sort((one, other) => one - other);
   return {
     last: /** @type {Sample} */ (samples.at(-1)).ms,
-    median: sorted[Math.floor(sorted.length / 2)],
+    median: medianOf(sorted),
     worst: /** @type {number} */ (sorted.at(-1)),
   };
 }

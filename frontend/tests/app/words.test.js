@@ -88,6 +88,15 @@ describe('the latency', () => {
     expect(summary([{ at: 0, ms: 0 }])[0]).toEqual(['Latest', 'under 1 ms']);
   });
 
+  test.each([
+    [[7], '7 ms'],
+    [[1, 9], '5 ms'],
+    [[1, 2, 4, 30], '3 ms'],
+    [[30, 4, 2, 1, 5], '4 ms'],
+  ])('of %j has the median %s', (all, median) => {
+    expect(summary(all.map((ms, at) => ({ at, ms })))[1]).toEqual(['Median', median]);
+  });
+
   test('is drawn with the newest at the right edge, inside the picture', () => {
     const { line, area } = chartPath(samples, { width: 100, height: 50, slots: 11 });
     expect(line).toBe('M80.0 45.5L90.0 48.5L100.0 4.5');
