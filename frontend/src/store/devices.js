@@ -18,7 +18,7 @@ import { useAuth } from './auth.js';
  * @property {unknown[]} connections
  * @property {boolean} this_device
  */
-/** @typedef {DeviceRow & { tabs: number, title: string }} Device */
+/** @typedef {DeviceRow & { tabs: number, title: string, known: boolean }} Device known: whether `online` is */
 
 /** Milliseconds until the store asks for presence again after a refusal. */
 const WATCH_AGAIN = 5000;
@@ -33,6 +33,8 @@ export const useDevices = defineStore('devices', () => {
   /** @type {import('vue').ShallowRef<Map<number, number>>} device → when it was seen to go */
   const seen = shallowRef(new Map());
   const problem = ref('');
+  /** Whether the connection was lost after the last news of who is online. */
+  const stale = ref(false);
   let latest = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let watchAgain;
@@ -46,15 +48,28 @@ export const useDevices = defineStore('devices', () => {
    * @returns {Device}
    */
   function asSeen(row) {
-    const tabs = live.value ? (live.value.get(row.id) ?? 0) : row.connections.length;
+    const tabs = stale.value ? 0 : tabsOf(row);
     const last = Math.max(row.last_seen, seen.value.get(row.id) ?? 0);
     return {
       ...row,
       tabs,
       online: tabs > 0,
+      known: !stale.value,
       last_seen: last,
       title: deviceTitle(row, rows.value ?? []),
     };
+  }
+
+  /** @param {DeviceRow} row */
+  function tabsOf(row) {
+    return live.value ? (live.value.get(row.id) ?? 0) : row.connections.length;
+  }
+
+  /** Who was online at the loss may be gone since: nobody is shown as online. */
+  function lose() {
+    for (const device of devices.value ?? []) if (device.online) sawGo(device.id);
+    live.value = null;
+    stale.value = true;
   }
 
   /** Fetches the list, or sets `problem` to the reason why it could not. */
@@ -64,6 +79,7 @@ export const useDevices = defineStore('devices', () => {
       const answer = await api.get('/v1/devices');
       if (mine !== latest) return;
       rows.value = answer.devices.toSorted(byNearness);
+      stale.value = false;
       problem.value = '';
     } catch (error) {
       if (mine === latest && auth.signedIn) problem.value = sentence(error);
@@ -75,6 +91,7 @@ export const useDevices = defineStore('devices', () => {
     try {
       const { payload } = await request('presence.watch', null);
       live.value = connectionsOf(payload);
+      stale.value = false;
     } catch {
       // The list itself says who was online when it was fetched.
       live.value = null;
@@ -119,8 +136,9 @@ export const useDevices = defineStore('devices', () => {
   // The server forgets the watch with the connection, and the list may have changed meanwhile.
   watch(
     wsConnected,
-    (connected) => {
+    (connected, before) => {
       if (connected) void Promise.all([watchPresence(), load()]);
+      else if (before) lose();
     },
     { immediate: true },
   );
@@ -132,6 +150,7 @@ export const useDevices = defineStore('devices', () => {
     rows.value = live.value = null;
     seen.value = new Map();
     problem.value = '';
+    stale.value = false;
   }
 
   /**

@@ -106,6 +106,21 @@ test('after a reconnect presence is watched again and the list is fetched', asyn
   await until(() => one(devices, 3)?.online);
 });
 
+test('while the connection is lost nobody is shown as online, and as seen until then', async () => {
+  const { devices, websocket } = await devicesTab();
+  server.connectElsewhere(2, 1);
+  await until(() => one(devices, 2)?.online);
+  const before = Date.now();
+  websocket.goOffline();
+  await until(() => !devices.isLive);
+  for (const id of [1, 2]) {
+    expect(one(devices, id)).toMatchObject({ online: false, tabs: 0, known: false });
+    expect(one(devices, id)?.last_seen).toBeGreaterThanOrEqual(before);
+  }
+  await devices.load();
+  expect(one(devices, 2)).toMatchObject({ online: true, tabs: 1, known: true });
+});
+
 test('a list that changed elsewhere is fetched', async () => {
   const { devices } = await devicesTab();
   server.addDevice(1, { device_name: 'Tablet' });
