@@ -12,13 +12,13 @@ const routes = [
     path: '/playground',
     name: 'playground',
     component: () => import('./screens/PlaygroundScreen.vue'),
-    meta: { title: 'Playground' },
+    meta: { title: 'Playground', hasConnectionButton: true },
   },
   {
     path: '/connection',
     name: 'connection',
     component: () => import('./screens/ConnectionScreen.vue'),
-    meta: { title: 'Connection' },
+    meta: { title: 'Connection', hasConnectionButton: true },
   },
   {
     path: '/admin',

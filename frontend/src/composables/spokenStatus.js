@@ -1,6 +1,12 @@
 import { onScopeDispose, watch } from 'vue';
-import { wsConnected, wsOffline } from '../services/websocket.js';
+import {
+  wsConnected,
+  wsConnectionStatus,
+  wsOffline,
+  wsStatusDetail,
+} from '../services/websocket.js';
 import { useAuth } from '../store/auth.js';
+import { isTrying, lossWords } from '../words/status.js';
 import { announce } from './announcer.js';
 
 /** A connection that is back within this many milliseconds is not worth a word. */
@@ -23,6 +29,14 @@ export function useSpokenStatus() {
   function sayLost() {
     if (!auth.signedIn) return;
     saidLost = true;
-    announce(wsOffline.value ? 'You are offline.' : 'The connection is lost. Trying again.');
+    announce(wsOffline.value ? 'You are offline.' : lossSpoken());
   }
+}
+
+/** Without the seconds, which have passed when it is said. */
+function lossSpoken() {
+  const situation = { status: wsConnectionStatus.value, detail: wsStatusDetail.value };
+  if (isTrying(situation)) return 'The connection is lost. Trying again.';
+  const { why, advice } = lossWords({ ...situation, now: Date.now() });
+  return `${why} ${advice}`.trim();
 }

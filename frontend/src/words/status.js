@@ -11,6 +11,13 @@ const CLOSED = new Map([
   ['abuse', 'Closed: the server did not accept what this page sent'],
 ]);
 
+/** What to do about such a close. */
+const ADVICE = new Map([
+  ['too_many', 'Connecting again closes the one that was silent for longest.'],
+  ['replaced', 'It goes on there. Connecting again ends that one.'],
+  ['abuse', 'Reload the page before you connect again.'],
+]);
+
 /** Why the connection was lost, where more than that is known. */
 const LOST = new Map([
   ['offline', 'No network'],
@@ -55,7 +62,37 @@ export function statusWords({ status, detail, offline = false, now }) {
     const why = LOST.get(reason) ?? 'Connection lost';
     return { tone: 'bad', label: `${why}, ${nextTry(detail.retryAt - now)}` };
   }
-  return { tone: 'off', label: CLOSED.get(reason) ?? 'Not connected' };
+  const closed = CLOSED.get(reason) ?? (detail.code ? 'Closed by the server' : 'Not connected');
+  return { tone: 'off', label: closed };
+}
+
+/**
+ * Whether the page tries by itself to connect.
+ * @param {Pick<Situation, 'status' | 'detail'>} situation
+ */
+export function isTrying({ status, detail }) {
+  return status === 'connecting' || detail.retryAt !== undefined;
+}
+
+/**
+ * What a button does about the connection in this state, in two words.
+ * @param {Pick<Situation, 'status' | 'offline'>} situation
+ */
+export function actionWords({ status, offline = false }) {
+  if (status === 'connected' || status === 'catching-up') return 'Go offline';
+  if (status === 'connecting') return 'Connecting…';
+  return offline ? 'Go online' : 'Connect now';
+}
+
+/**
+ * Why there is no connection, and what to do about it where the page tries no more.
+ * @param {Situation} situation
+ * @returns {{ why: string, advice: string }}
+ */
+export function lossWords(situation) {
+  const { label } = statusWords(situation);
+  const advice = isTrying(situation) ? '' : (ADVICE.get(situation.detail.reason ?? '') ?? '');
+  return { why: label.endsWith('…') ? label : `${label}.`, advice };
 }
 
 /** @param {number} wait milliseconds */

@@ -154,6 +154,26 @@ it('shows a kept message as waiting while offline, and as accepted after', async
   expect(screen.get('[data-testid=send]').attributes('data-status')).toBe('delivered');
 });
 
+it('has a button that tells the state, also when the server closed for good', async () => {
+  const { screen } = await playground();
+  server.closeAll(1000, 'too_many');
+  await says(screen, 'This page is not connected. Nothing waits in the outbox.');
+  expect(screen.text()).not.toContain('Go offline');
+  await button(screen, 'Connect now').trigger('click');
+  await until(() => screen.findAll('button').some((one) => one.text() === 'Go offline'));
+  expect(screen.text()).not.toContain('not connected');
+});
+
+it('names nobody as online while there is no connection', async () => {
+  const { screen } = await playground();
+  server.connectElsewhere(2, 1);
+  await says(screen, 'Kitchen TV (online)');
+  await button(screen, 'Go offline').trigger('click');
+  await until(() => !screen.text().includes('(online)'));
+  expect(screen.text()).toContain('Kitchen TV');
+  expect(screen.text()).not.toContain('(away)');
+});
+
 it('filters the feed by type and payload, and marks what it found', async () => {
   const { screen } = await playground();
   server.push({ type: 'note.text', payload: { text: 'Bring bread' }, from: { device_id: 2 } });

@@ -133,6 +133,66 @@ describe('the shell', () => {
     expect(dot()?.textContent).toBe('Offline, because you went offline');
   });
 
+  const note = () => document.querySelector('[data-testid=connection-note]')?.textContent ?? '';
+
+  test.each(['/', '/playground', '/connection'])(
+    'says on %s why the server closed the tab for good, and has a button to come back',
+    async (path) => {
+      const tab = await signedInTab();
+      await openApp(tab, path);
+      await connected(tab);
+      expect(note()).toBe('');
+      server.closeAll(1000, 'too_many');
+      await until(note);
+      expect(note()).toContain('this device has too many connections');
+      expect(note()).toContain('closes the one that was silent for longest');
+      button('Connect now').click();
+      await connected(tab);
+      await until(() => !note());
+    },
+  );
+
+  test('says that the server is away, and tries at once when it is told to', async () => {
+    const tab = await signedInTab();
+    await openApp(tab, '/');
+    await connected(tab);
+    server.down = true;
+    server.closeAll(1006);
+    await until(() => note().includes('The server cannot be reached'));
+    server.down = false;
+    await until(() => {
+      const now = [...document.querySelectorAll('button')];
+      now.find((one) => one.textContent?.trim() === 'Connect now')?.click();
+      return !note();
+    });
+    await connected(tab);
+  });
+
+  test('says that one went offline, with one button to go online again', async () => {
+    const tab = await signedInTab();
+    const { router } = await openApp(tab, '/connection');
+    await connected(tab);
+    button('Go offline').click();
+    await until(() => note().includes('you went offline'));
+    const ways = () =>
+      [...document.querySelectorAll('button')].filter((one) => one.textContent === 'Go online');
+    expect(ways()).toHaveLength(1);
+    await router.push('/');
+    await until(() => heading() === 'Devices' && ways().length === 1);
+    button('Go online').click();
+    await connected(tab);
+  });
+
+  test('tells screen readers why the server closed the tab', async () => {
+    const tab = await signedInTab();
+    await openApp(tab, '/');
+    await connected(tab);
+    server.closeAll(1000, 'too_many');
+    const said = () => document.querySelector('[role=status]')?.textContent ?? '';
+    await until(() => said().includes('too many connections'));
+    expect(said()).not.toContain('Trying again');
+  });
+
   test('a session that is revoked leads to the sign-in, which says why', async () => {
     const tab = await signedInTab();
     const { router } = await openApp(tab, '/connection');

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { deviceName, osInfo } from '../../src/services/thisDevice.js';
 import { deviceKind, deviceTitle } from '../../src/words/devices.js';
 import { chartPath, latencyWords, summary } from '../../src/words/latency.js';
-import { statusWords } from '../../src/words/status.js';
+import { actionWords, lossWords, statusWords } from '../../src/words/status.js';
 import { ago, clockTime, duration, fullTime, momentTime } from '../../src/words/time.js';
 
 const LINUX = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)';
@@ -69,6 +69,36 @@ describe('the state of the connection', () => {
     ['signed-out', { reason: 'revoked' }, 'off', 'Signed out'],
   ])('%s with %o is %s: %s', (status, detail, tone, label) => {
     expect(statusWords({ status, detail, now })).toEqual({ tone, label });
+  });
+
+  test.each([
+    ['connected', {}, 'Go offline'],
+    ['catching-up', {}, 'Go offline'],
+    ['connecting', { offline: true }, 'Connecting…'],
+    ['disconnected', { offline: true }, 'Go online'],
+    ['disconnected', {}, 'Connect now'],
+  ])('while %s %o the button says %s', (status, more, words) => {
+    expect(actionWords({ status, ...more })).toBe(words);
+  });
+
+  test.each([
+    ['too_many', 'too many connections', 'closes the one that was silent for longest'],
+    ['replaced', 'opened a second time', 'goes on there'],
+    ['abuse', 'did not accept', 'Reload'],
+    ['of_a_newer_server', 'Closed by the server', ''],
+  ])('closed for good with %s it says why, and what to do', (reason, why, advice) => {
+    const detail = { reason, code: 1000, attempts: 0 };
+    const words = lossWords({ status: 'disconnected', detail, now });
+    expect(words.why).toContain(why);
+    expect(words.advice).toContain(advice);
+  });
+
+  test('while the page tries by itself there is nothing to do', () => {
+    const detail = { reason: 'unreachable', retryAt: now + 2000 };
+    expect(lossWords({ status: 'disconnected', detail, now })).toEqual({
+      why: 'The server cannot be reached, next try in 2 s.',
+      advice: '',
+    });
   });
 
   test('offline by choice is no fault', () => {
