@@ -26,6 +26,12 @@ const LOST = new Map([
   ['shutting_down', 'The server is restarting'],
   ['overloaded', 'The server has too much to do'],
   ['closed_by_operator', 'Closed by an operator'],
+  ['stream_reset', 'The server counts its messages anew'],
+  ['internal', 'The server failed'],
+  ['ping_unanswered', 'This page did not answer the server'],
+  ['too_slow', 'This page was too slow for its messages'],
+  ['rate_limit', 'This page sent too much at once'],
+  ['refused', 'The server refused the connection'],
 ]);
 
 /** Why a session ended, said on the sign-in screen. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { CLOSES, isSignedOut } from '../../client/closes.js';
 import { deviceName, osInfo } from '../../src/services/thisDevice.js';
 import { deviceKind, deviceTitle } from '../../src/words/devices.js';
 import { chartPath, latencyWords, summary } from '../../src/words/latency.js';
@@ -91,6 +92,20 @@ describe('the state of the connection', () => {
     const words = lossWords({ status: 'disconnected', detail, now });
     expect(words.why).toContain(why);
     expect(words.advice).toContain(advice);
+  });
+
+  const others = CLOSES.filter(([, reason]) => !isSignedOut(reason));
+  const known = [...others, [0, 'offline'], [0, 'unreachable'], [0, 'timeout'], [0, 'refused']];
+
+  test.each(known)('%i %s has words of its own', (code, reason, reconnect = true) => {
+    const retryAt = reconnect ? now + 900 : undefined;
+    const detail = { code, reason, retryAt };
+    const { label } = statusWords({ status: 'disconnected', detail, now });
+    expect(label).not.toMatch(/^(Connection lost|Closed by the server|Not connected)/);
+    const all = known.map(([code, reason]) => {
+      return statusWords({ status: 'disconnected', detail: { code, reason, retryAt }, now }).label;
+    });
+    expect(all.filter((one) => one === label)).toHaveLength(1);
   });
 
   test('while the page tries by itself there is nothing to do', () => {
