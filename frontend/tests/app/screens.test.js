@@ -225,6 +225,18 @@ describe('the shell', () => {
     await until(() => heading() === 'Devices');
   });
 
+  test('starts by itself once the server is back', async () => {
+    await signedInTab();
+    server.down = true;
+    const tab = await openTab();
+    const opening = openApp(tab, '/');
+    await until(() => alertText());
+    server.down = false;
+    await opening;
+    await until(() => heading() === 'Devices');
+    expect(alertText()).toBe('');
+  });
+
   test('signing out from the account menu ends at the sign-in', async () => {
     const tab = await signedInTab();
     await openApp(tab, '/');
