@@ -61,7 +61,7 @@ export class Outbox {
    * @param {object} hooks
    * @param {(body: string) => Promise<import('./requests.js').Message>} hooks.ask rejects with
    *   `not_connected` or `disconnected` when it must wait for the next connection
-   * @param {(change: { size: number, messageId?: string, error?: Error }) => void} hooks.changed
+   * @param {(change: { size: number, messageId?: string, error?: Error, answer?: unknown }) => void} hooks.changed
    * @param {(error: SwitchboardError) => void} hooks.held the server has said when it takes more
    */
   constructor(environment, shelf, hooks) {
@@ -189,7 +189,7 @@ export class Outbox {
       if (error) reject(error);
       else resolve(outcome);
     }
-    this.#changed(id, error);
+    this.#changed(id, error ? { error } : { answer: outcome });
     if (next) this.flush();
   }
 
@@ -214,9 +214,9 @@ export class Outbox {
     this.#timer = this.#environment.setTimeout(() => this.#expire(), wait);
   }
 
-  /** @param {string} [messageId] @param {Error} [error] */
-  #changed(messageId, error) {
+  /** @param {string} [messageId] @param {{ error?: Error, answer?: unknown }} [outcome] */
+  #changed(messageId, outcome) {
     this.#shelf.put(this.#entries.length ? this.#entries : undefined);
-    this.#hooks.changed({ size: this.size, ...(messageId && { messageId, error }) });
+    this.#hooks.changed({ size: this.size, ...(messageId && { messageId, ...outcome }) });
   }
 }

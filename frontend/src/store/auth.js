@@ -2,6 +2,7 @@ import { defineStore } from 'pinia';
 import { computed, ref, shallowRef } from 'vue';
 import { api, ApiError, onSessionOver } from '../services/api.js';
 import { joinTabs } from '../services/tabs.js';
+import { forgetTab } from '../services/tabMemory.js';
 import { deviceName, deviceUuid, osInfo } from '../services/thisDevice.js';
 import { connect, disconnect, forget, on } from '../services/websocket.js';
 import { sentence } from '../words/errors.js';
@@ -63,6 +64,7 @@ export const useAuth = defineStore('auth', () => {
   function finish(words) {
     farewell.value = words;
     forget();
+    forgetTab();
     user.value = null;
   }
 
@@ -77,6 +79,7 @@ export const useAuth = defineStore('auth', () => {
       const session = await currentSession();
       problem.value = '';
       if (session) begin(session);
+      else forgetTab();
       settle();
     } catch (error) {
       problem.value = sentence(error);

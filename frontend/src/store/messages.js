@@ -1,10 +1,18 @@
-/** What arrived on this connection and what was sent from here, for the Playground. */
+/** What arrived in this tab and what was sent from it, for the Playground; a reload loses nothing. */
 
 import { defineStore } from 'pinia';
 import { computed, ref, shallowRef, watch } from 'vue';
 import { emptyDraft } from '../components/playground/draft.js';
 import { faultText } from '../components/playground/words.js';
-import { on, request, send as sendMessage, wsConnected } from '../services/websocket.js';
+import { useSaving } from '../composables/saving.js';
+import { recall, remember } from '../services/tabMemory.js';
+import {
+  on,
+  request,
+  send as sendMessage,
+  wsConnected,
+  wsOutboxSize,
+} from '../services/websocket.js';
 import { useAuth } from './auth.js';
 
 /**
@@ -38,6 +46,7 @@ import { useAuth } from './auth.js';
  * @property {number} [offset]
  * @property {boolean} [duplicate]
  * @property {number} [tookMs]
+ * @property {boolean} [restored] whether it was sent before a reload
  * @property {string} [fault] why it was refused, or has to wait, in words
  */
 
@@ -56,7 +65,26 @@ export const useMessages = defineStore('messages', () => {
 
   on('message', feed.receive);
   // Another user must find nothing of this one.
-  watch(() => auth.user?.id, forget);
+  watch(() => auth.user?.id, begin);
+  const changed = useSaving(save);
+  watch(feed.all, changed);
+  watch(outgoing.records, changed, { deep: true });
+
+  /** Whose messages these are, if anybody is signed in. */
+  const owner = () => auth.user && `${auth.user.id}/${auth.user.deviceId}`;
+
+  function begin() {
+    forget();
+    const whose = owner();
+    if (!whose) return;
+    feed.restore(recall(whose, 'arrivals'));
+    outgoing.restore(recall(whose, 'sends'));
+  }
+
+  function save() {
+    const whose = owner();
+    if (whose) remember(whose, { arrivals: feed.kept(), sends: outgoing.records.value });
+  }
 
   function forget() {
     draft.value = emptyDraft();
@@ -65,7 +93,11 @@ export const useMessages = defineStore('messages', () => {
     outgoing.clear();
   }
 
-  return { ...feed, draft, sends: outgoing.records, send: outgoing.send };
+  const { arrivals, heldCount, paused, receive, pause, resume, clear } = feed;
+  return {
+    ...{ arrivals, heldCount, paused, receive, pause, resume, clear },
+    ...{ draft, sends: outgoing.records, send: outgoing.send },
+  };
 });
 
 function useFeed() {
@@ -106,7 +138,23 @@ function useFeed() {
     heldCount.value = 0;
   }
 
-  return { arrivals, heldCount, paused, receive, pause, resume, clear };
+  /** @param {Omit<Arrival, 'json'>[]} before what was here before a reload, newest first */
+  function restore(before) {
+    last = before.length;
+    arrivals.value = before.map((arrival, at) => ({
+      ...arrival,
+      number: last - at,
+      json: JSON.stringify(arrival.payload ?? null),
+    }));
+  }
+
+  /** What outlives a reload: all but what can be made again. */
+  const kept = () => all.value.map(({ json: _, ...arrival }) => arrival);
+
+  /** Everything that is here, shown or not. */
+  const all = computed(() => [...held.value, ...arrivals.value].slice(0, FEED_LIMIT));
+
+  return { all, kept, arrivals, heldCount, paused, receive, pause, resume, clear, restore };
 }
 
 /**
@@ -142,6 +190,7 @@ function useSends() {
 
   watch([wsConnected, hold], settleAll);
   watch(wsConnected, release);
+  on('outbox', settleRestored);
   on('error', ({ code, message }) => {
     if (code === 'too_many_ids') hold.value = faultText(code, message);
   });
@@ -169,9 +218,7 @@ function useSends() {
       Object.assign(record, answered(answer));
       if (record.messageId) release();
     } catch (error) {
-      const fault = /** @type {Error & {code?: string}} */ (error);
-      record.status = 'refused';
-      record.fault = faultText(fault.code ?? 'internal_error', fault.message);
+      refuse(record, /** @type {Error & {code?: string}} */ (error));
     }
     record.tookMs = performance.now() - began;
     return record;
@@ -205,7 +252,41 @@ function useSends() {
     records.value = [];
   }
 
-  return { records, send, clear };
+  /** @param {SendRecord[]} kept from before a reload, newest first */
+  function restore(kept) {
+    lastKey = kept.length;
+    records.value = kept.map((record, at) => ({ ...record, key: lastKey - at, restored: true }));
+    for (const record of waiting.value) if (!record.messageId) giveUp(record);
+    if (wsOutboxSize.value === 0) waiting.value.forEach(giveUp);
+    settleAll();
+  }
+
+  /**
+   * Nobody waits any more for what was sent before a reload, but the outbox tells what became of it.
+   *
+   * @param {{ size: number, messageId?: string, error?: Error & { code?: string }, answer?: any }} told
+   */
+  function settleRestored({ size, messageId, error, answer }) {
+    const left = waiting.value.filter(({ restored }) => restored);
+    for (const record of left.filter((one) => one.messageId === messageId)) {
+      if (error) refuse(record, error);
+      else Object.assign(record, answered(answer), { tookMs: Date.now() - record.at });
+    }
+    if (size === 0) left.filter(isOpen).forEach(giveUp);
+  }
+
+  return { records, send, clear, restore };
+}
+
+/** @param {SendRecord} record @param {Error & { code?: string }} fault */
+function refuse(record, { code = 'internal_error', message }) {
+  record.status = 'refused';
+  record.fault = faultText(code, message);
+}
+
+/** The answer came to a page that is gone, if it came. @param {SendRecord} record */
+function giveUp(record) {
+  refuse(record, { name: 'Error', code: 'disconnected', message: '' });
 }
 
 /** @param {SendRecord} record */

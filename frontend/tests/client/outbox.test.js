@@ -446,7 +446,8 @@ describe('after a reload', () => {
     expect(second).toEqual(first);
     expect(next.client.outboxSize).toBe(0);
     const told = next.told('outbox');
-    expect(told).toEqual([{ size: 0, messageId: first.message_id, error: undefined }]);
+    const answer = { delivered: [], epoch: 'epoch-1', offset: 1 };
+    expect(told).toEqual([{ size: 0, messageId: first.message_id, answer }]);
   });
 
   it('what is sent before connecting comes behind it', async () => {
