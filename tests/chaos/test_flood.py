@@ -12,7 +12,15 @@ SMALL = {"seconds": 3, "turns": 1, "untimed": True}
 FULL = {"seconds": 10, "turns": 3}
 
 
-@pytest.mark.parametrize("kind", FLOODS)
+SHORT = ("fragments", "dribbles", "writes", "resets", "halves")
+"""One of each kind of defence; all floods take minutes."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run all floods with --long, and some without."""
+    metafunc.parametrize("kind", FLOODS if metafunc.config.option.long else SHORT)
+
+
 def test_a_flood_is_limited_and_others_get_everything(chaos: Chaos, kind: str, long: bool) -> None:
     told = chaos("flood", kind=kind, **(FULL if long else SMALL))
     assert told.count(f"{kind}: the flood") > 0

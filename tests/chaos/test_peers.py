@@ -10,7 +10,11 @@ SMALL = {"peers": 20, "heartbeat": 2, "stall": 4, "message": 1}
 FULL = {"peers": 300, "heartbeat": 25, "stall": 60, "message": 30}
 
 
-@pytest.mark.parametrize("how", ["stopped", "cut"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have peers be stopped, too, with --long; that takes as long again."""
+    metafunc.parametrize("how", ["cut", "stopped"] if metafunc.config.option.long else ["cut"])
+
+
 def test_peers_that_vanish_are_freed_in_time(chaos: Chaos, long: bool, how: str) -> None:
     sizes = FULL if long else SMALL
     told = chaos("peers", checked=False, how=how, **sizes)
