@@ -31,6 +31,16 @@ PATIENCE = 120
 Nothing here takes a second by itself; other work on the machine may stretch it a hundred times.
 """
 
+NO_LIMITS = dict.fromkeys(
+    (
+        *("messages_per_second", "bytes_per_second", "durable_per_second"),
+        *("user_messages_per_second", "user_bytes_per_second", "user_deliveries_per_second"),
+        *("user_durable_per_second", "user_upgrades_per_second", "user_writes_per_second"),
+    ),
+    0,
+)
+"""Settings of a server that takes whatever it is sent."""
+
 
 class Peer:
     """A strict WebSocket client (the websockets library), one JSON object a message."""

@@ -59,17 +59,17 @@ class Faults:
         )
 
     @contextmanager
-    def as_unavailable(self) -> Iterator[None]:
+    def as_unavailable(self, *, writing: bool = False) -> Iterator[None]:
         """Raise StorageUnavailable for an error of the driver or the system inside the block.
 
-        Errors of a row or a statement pass unchanged.
+        Errors of a row or a statement pass unchanged. A fault of `writing` is remembered.
         """
         try:
             yield
         except _NOT_OF_STORAGE:
             raise
         except (DBAPIError, OSError) as error:
-            self.report(error)
+            self.report(error, writing=writing)
             raise StorageUnavailable from error
 
     @contextmanager
@@ -82,7 +82,7 @@ class Faults:
         except (DBAPIError, OSError) as error:
             if is_structural(error):
                 raise
-            self.report(error)
+            self.report(error, writing=True)
             raise self.unavailable() from error
         self.written()
 
@@ -90,13 +90,16 @@ class Faults:
         """Return the answer to a change that was not made."""
         return StorageUnavailable(f"Nothing was changed: {self.current or REASONS['other']}.")
 
-    def report(self, error: Exception) -> None:
-        """Remember the fault, and log its kind unless one was logged within QUIET_SECONDS."""
+    def report(self, error: Exception, *, writing: bool = False) -> None:
+        """Count the fault, and log its kind unless one was logged within QUIET_SECONDS.
+
+        One of `writing` is remembered until something was written.
+        """
         name = _name(error)
         label = _label(name, error)
         self._counts[label] += 1
-        if not is_structural(error):
-            # Damage keeps nothing from being written, and is looked at where it was met.
+        # Damage is looked at where it was met, and keeps nothing else from being written.
+        if writing and not is_structural(error):
             self.current = REASONS[label]
         now = time.monotonic()
         if now >= self._quiet_until:

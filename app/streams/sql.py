@@ -156,7 +156,7 @@ class SqlStreamLog:
         if not appends:
             return []
         async with self._appending:
-            with self._faults.as_unavailable(), self.suspicions.noticing():
+            with self._faults.as_unavailable(writing=True), self.suspicions.noticing():
                 try:
                     work = partial(self._store, appends=appends)
                     stored = await self._database.transact(work, self._note)
@@ -232,7 +232,7 @@ class SqlStreamLog:
         # In steps: after a message to everyone all devices have moved.
         while step := dict(islice(left, CURSORS_AT_ONCE)):
             work = partial(rows.save_cursors, cursors=step, now=now)
-            with self._faults.as_unavailable(), self.suspicions.noticing():
+            with self._faults.as_unavailable(writing=True), self.suspicions.noticing():
                 await self._database.transact(work)
 
     async def prune(self) -> Pruned:
@@ -262,7 +262,7 @@ class SqlStreamLog:
         """
         before = self.epoch
         async with self._appending:
-            with self._faults.as_unavailable():
+            with self._faults.as_unavailable(writing=True):
                 try:
                     await self._begin(reset=True)
                 except BaseException as error:

@@ -21,6 +21,12 @@ from scripts.benchmark.servers import ROOT, Certificate, Server, Shape, Tools
 # Limits that a benchmark would reach are off; all other settings have their defaults.
 SETTINGS = {
     "MESSAGES_PER_SECOND": "0",
+    "USER_MESSAGES_PER_SECOND": "0",
+    "USER_BYTES_PER_SECOND": "0",
+    "USER_DELIVERIES_PER_SECOND": "0",
+    "USER_DURABLE_PER_SECOND": "0",
+    "USER_UPGRADES_PER_SECOND": "0",
+    "USER_WRITES_PER_SECOND": "0",
     "BYTES_PER_SECOND": "0",
     "DURABLE_PER_SECOND": "0",
     "RETENTION_ROWS": "100000000",

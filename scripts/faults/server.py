@@ -24,6 +24,12 @@ SETTINGS: Final[Mapping[str, str]] = {
     # Limits that a trial would reach are off or high.
     "DURABLE_PER_SECOND": "0",
     "MESSAGES_PER_SECOND": "0",
+    "USER_MESSAGES_PER_SECOND": "0",
+    "USER_BYTES_PER_SECOND": "0",
+    "USER_DELIVERIES_PER_SECOND": "0",
+    "USER_DURABLE_PER_SECOND": "0",
+    "USER_UPGRADES_PER_SECOND": "0",
+    "USER_WRITES_PER_SECOND": "0",
     "BYTES_PER_SECOND": "0",
     "MAX_CONNECTIONS": "1000000",
     "MAX_CONNECTIONS_PER_ADDRESS": "0",

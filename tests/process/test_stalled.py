@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from serving import PATIENCE
+from serving import NO_LIMITS, PATIENCE
 
 from tests.process.conftest import Start
 from tests.process.server import StoppablePeer
@@ -18,8 +18,7 @@ async def test_a_stopped_process_is_removed_and_nobody_else_is_disturbed(
         heartbeat_seconds=1,
         stall_seconds=2,
         close_seconds=0.3,
-        messages_per_second=0,
-        bytes_per_second=0,
+        **NO_LIMITS,
     )
     phone, laptop, tv = [await server.device(name) for name in ("phone", "laptop", "tv")]
     stopped = await StoppablePeer.start(tmp_path / "tv", server, tv, stopped=True)

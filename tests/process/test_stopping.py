@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from serving import PATIENCE, Peer
+from serving import NO_LIMITS, PATIENCE, Peer
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from app.control.address import SOCKET_NAME
@@ -103,9 +103,7 @@ async def test_positioned_clients_are_spread_over_the_window_and_plain_ones_just
 
 async def test_what_waits_is_sent_before_the_close(start: Start) -> None:
     # A quiet machine uses little of this time.
-    server = start(
-        drain_seconds=0, shutdown_seconds=PATIENCE, messages_per_second=0, bytes_per_second=0
-    )
+    server = start(drain_seconds=0, shutdown_seconds=PATIENCE, **NO_LIMITS)
     phone, tv = await server.device("phone"), await server.device("tv")
     async with server.raw(tv) as slow, server.connected(phone) as sender:
         slow.writer.transport.pause_reading()
@@ -132,8 +130,7 @@ async def test_peers_that_answer_nothing_and_read_nothing_do_not_hold_the_stop(
         drain_seconds=0.2,
         heartbeat_seconds=3600,
         stall_seconds=3600,
-        messages_per_second=0,
-        bytes_per_second=0,
+        **NO_LIMITS,
     )
     phone, tv, radio = [await server.device(name) for name in ("phone", "tv", "radio")]
     stopped = await StoppablePeer.start(tmp_path / "radio", server, radio, stopped=True)

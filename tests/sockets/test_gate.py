@@ -114,7 +114,7 @@ async def test_a_header_that_is_too_long_gets_its_answer_at_once(
     serve: Serve, connect: Connect
 ) -> None:
     server = await serve(header_seconds=3600)
-    assert b" 400 " in await (await connect(server.port)).ask(HALF + b"X: " + b"x" * 20_000)
+    assert b" 431 " in await (await connect(server.port)).ask(HALF + b"X: " + b"x" * 20_000)
 
 
 async def test_a_connection_and_requests_that_rest_outlive_the_deadline(

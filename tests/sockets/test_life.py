@@ -6,7 +6,7 @@ import time
 
 import jwt
 import pytest
-from serving import PASSWORD, Device, Peer, RawPeer, Server, masked
+from serving import NO_LIMITS, PASSWORD, Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import ConnectionClosed
 
 from app.base.errors import Problem
@@ -131,9 +131,7 @@ async def test_a_peer_that_vanished_while_idle_is_ended(serve, caplog) -> None:
 
 
 async def test_a_peer_that_vanished_with_unsent_data_is_ended(serve) -> None:
-    server = await serve(
-        heartbeat_seconds=0.2, stall_seconds=1, messages_per_second=0, bytes_per_second=0
-    )
+    server = await serve(heartbeat_seconds=0.2, stall_seconds=1, **NO_LIMITS)
     phone, laptop = await server.device("phone"), await server.device("laptop")
     stalled = await RawPeer.upgrade(server, phone)
     sender = await server.connect(laptop)
@@ -189,7 +187,7 @@ async def test_a_slow_reader_does_not_delay_the_others(
 
 
 async def test_what_waits_for_a_slow_reader_is_bounded_and_arrives_in_order(serve) -> None:
-    server = await serve(messages_per_second=0, bytes_per_second=0, max_outbox_bytes=100_000)
+    server = await serve(**NO_LIMITS, max_outbox_bytes=100_000)
     phone, laptop = await server.device("phone"), await server.device("laptop")
     slow = await RawPeer.upgrade(server, laptop)
     await slow.frame()
@@ -219,9 +217,7 @@ async def test_what_waits_for_a_slow_reader_is_bounded_and_arrives_in_order(serv
 
 
 async def test_a_peer_that_does_not_read_its_own_answers_is_not_read_either(serve) -> None:
-    server = await serve(
-        messages_per_second=0, bytes_per_second=0, max_outbox_frames=4, heartbeat_seconds=60
-    )
+    server = await serve(**NO_LIMITS, max_outbox_frames=4, heartbeat_seconds=60)
     phone = await server.device()
     peer = await RawPeer.upgrade(server, phone)
     peer.writer.transport.pause_reading()
@@ -249,7 +245,7 @@ async def test_a_peer_that_does_not_answer_a_close_is_dropped(
 
 
 async def test_a_peer_that_reads_nothing_does_not_hold_its_close(serve) -> None:
-    server = await serve(messages_per_second=0, bytes_per_second=0)
+    server = await serve(**NO_LIMITS)
     phone, laptop = await server.device("phone"), await server.device("laptop")
     stuck = await RawPeer.upgrade(server, laptop)
     stuck.writer.transport.pause_reading()
@@ -283,7 +279,7 @@ async def test_goaway_is_for_those_who_gave_a_parameter(server: Server, phone: D
 
 
 async def test_at_a_stop_what_waits_is_sent_first(serve) -> None:
-    server = await serve(messages_per_second=0, bytes_per_second=0, heartbeat_seconds=60)
+    server = await serve(**NO_LIMITS, heartbeat_seconds=60)
     phone, laptop = await server.device("phone"), await server.device("laptop")
     slow = await RawPeer.upgrade(server, laptop)
     slow.writer.transport.pause_reading()

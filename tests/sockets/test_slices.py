@@ -2,11 +2,11 @@
 
 import asyncio
 
-from serving import RawPeer, Server, masked
+from serving import NO_LIMITS, RawPeer, Server, masked
 
 from app.protocol.close import RATE_LIMIT
 
-OFF = {"messages_per_second": 0, "bytes_per_second": 0}
+OFF = NO_LIMITS
 MANY = 12_000
 """Messages of one write, which comes in a few reads of up to 256 KiB."""
 

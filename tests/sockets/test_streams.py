@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from delivery_peers import append
-from serving import Device, Peer, RawPeer, Server, masked
+from serving import NO_LIMITS, Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import InvalidStatus
 
 from app.keys import DATABASE, NODE
@@ -261,7 +261,7 @@ async def test_new_ids_of_a_user_are_refused_above_the_limit_and_told_until_when
 
 
 async def test_the_reader_does_not_wait_for_the_disk_but_stops_at_its_limit(serve) -> None:
-    server = await serve(messages_per_second=0, bytes_per_second=0, durable_per_second=0)
+    server = await serve(**NO_LIMITS)
     phone = await server.device("phone")
     raw = await RawPeer.upgrade(server, phone)
     await raw.frame()
@@ -278,7 +278,7 @@ async def test_the_reader_does_not_wait_for_the_disk_but_stops_at_its_limit(serv
 
 
 async def test_a_reader_that_stalls_catches_up_and_delays_nobody(serve) -> None:
-    server = await serve(messages_per_second=0, bytes_per_second=0, durable_per_second=0)
+    server = await serve(**NO_LIMITS)
     phone, laptop = await server.device("phone"), await server.device("laptop")
     sender = await server.connect(phone)
     slow = await server.connect(laptop, "?resume=live", max_queue=1)

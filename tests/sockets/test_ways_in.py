@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from serving import Device, RawPeer, Server, masked
+from serving import NO_LIMITS, Device, RawPeer, Server, masked
 
 from app.websocket.tap import Tap
 
@@ -90,7 +90,7 @@ def in_fragments(text: bytes, random: Random) -> bytes:
 
 
 async def test_fragments_cut_anywhere_give_the_answers_of_whole_messages(serve) -> None:
-    server = await serve(messages_per_second=0, bytes_per_second=0)
+    server = await serve(**NO_LIMITS)
     peer = await hello(server, await server.device())
     tap, random = tap_of(server), Random(1)
     # Without those whose answer waits for the database, which a ping may overtake.

@@ -8,7 +8,7 @@ import ssl
 from contextlib import suppress
 
 import pytest
-from serving import PATIENCE, Device, RawPeer, Server, masked
+from serving import NO_LIMITS, PATIENCE, Device, RawPeer, Server, masked
 
 from app.keys import METRICS, NODE
 from app.protocol.close import ABUSE, REPLACED, REVOKED, SESSION_EXPIRED, TOO_SLOW, Close, Selector
@@ -81,7 +81,7 @@ async def test_what_was_sent_before_comes_before_the_end(serve) -> None:
 
 
 async def test_a_peer_that_breaks_the_protocol_gets_its_answers_and_then_the_end(serve) -> None:
-    server = await serve(messages_per_second=0)
+    server = await serve(**NO_LIMITS)
     peer = await RawPeer.upgrade(server, await server.device(), headers=OKHTTP)
     await peer.frame()
     peer.write(masked(b'{"type":"ping"}'))

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
-from serving import PATIENCE, RawPeer, Server, masked
+from serving import NO_LIMITS, PATIENCE, RawPeer, Server, masked
 
 from app.keys import NODE
 from app.node.connection import Connection
@@ -87,7 +87,7 @@ CODES = {
 @pytest.mark.parametrize("serve", ["plain", "tls"], indirect=True)
 @pytest.mark.parametrize("end", CODES, ids=lambda end: end.__name__)
 async def test_nothing_follows_the_close_frame_and_nothing_is_out_of_order(serve, end) -> None:
-    server: Server = await serve(close_seconds=2, messages_per_second=0, bytes_per_second=0)
+    server: Server = await serve(close_seconds=2, **NO_LIMITS)
     device = await server.device()
     for round_ in range(ROUNDS):
         peer = await RawPeer.upgrade(server, device)

@@ -2,12 +2,10 @@
 
 import json
 
-from serving import RawPeer, masked
+from serving import NO_LIMITS, RawPeer, masked
 
 from app.keys import ACCOUNTS, NODE
 from app.protocol.close import Selector
-
-NO_LIMITS = {"messages_per_second": 0, "bytes_per_second": 0}
 
 
 def note(number: int) -> dict[str, object]:
