@@ -22,20 +22,32 @@ _COOKIE: Final = hdrs.COOKIE.lower()
 def with_whole_fields(request: web.Request) -> web.Request:
     """Return the request with each header field in one line, joined as RFC 9110, 5.3, says.
 
-    A field that may occur only once, as Origin, then has a value that no check takes.
+    A field that may occur only once, as Origin, then has a value that no check takes. Raises
+    Problem 400 `malformed_request` for a key that is not UTF-8.
     """
     headers = request.headers
     if len({name.lower() for name in headers}) == len(headers):
         return request
     whole: CIMultiDict[str] = CIMultiDict()
     for name in dict.fromkeys(name.lower() for name in headers):
-        lines = headers.getall(name)
+        lines = [_in_utf8(name, line) for line in headers.getall(name)]
         if name in _APART:
             whole.extend((name, line) for line in lines)
         else:
             # Cookies are joined otherwise (RFC 9113, section 8.2.3).
             whole[name] = ("; " if name == _COOKIE else ", ").join(lines)
     return request.clone(headers=whole)
+
+
+def _in_utf8(name: str, line: str) -> str:
+    """Return the line with a mark in the place of each byte that is not UTF-8."""
+    if line.isascii():
+        return line
+    readable = line.encode(errors="replace").decode()
+    if readable != line and name == "idempotency-key":
+        # Another key would be another message.
+        raise Problem(400, "malformed_request", "The Idempotency-Key has to be UTF-8.")
+    return readable
 
 
 def refuse_other_encodings(request: web.Request) -> None:

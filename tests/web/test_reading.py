@@ -184,6 +184,19 @@ async def test_a_second_line_of_cookies_counts(api: Api) -> None:
         assert (await Raw(api)(b"GET /v1/auth/session", *fields))[0] == 200
 
 
+async def test_others_cookies_in_any_encoding_beside_ours_lock_nobody_out(api: Api) -> None:
+    person = await api.sign_in()
+    ours = f"Cookie: session_token={person.cookie}".encode()
+    status, _ = await Raw(api)(b"GET /v1/auth/session", b"Cookie: other=" + LATIN_1, ours)
+    assert status == 200
+
+
+async def test_a_key_that_is_not_utf8_is_refused_beside_fields_on_several_lines(raw: Raw) -> None:
+    fields = (b"Accept: a/b", b"Accept: c/d", b"Idempotency-Key: " + LATIN_1)
+    refused = await raw.refused(b"POST /v1/messages", JSON, *fields, body=NOTE)
+    assert refused == (400, "malformed_request")
+
+
 async def test_two_origins_are_none_of_ours(api: Api) -> None:
     person = await api.sign_in()
     ours = f"Origin: {api.origin}".encode()
