@@ -74,7 +74,8 @@ async def company(tmp_path: Path) -> AsyncIterator[Company]:
     limits |= dict.fromkeys(("durable_per_second", "durable_burst"), PLENTY)
     of_user = ("messages", "bytes", "deliveries", "durable")
     limits |= {f"user_{what}_{how}": PLENTY for what in of_user for how in ("per_second", "burst")}
-    async with Server(tmp_path, **limits, close_seconds=0.1, max_devices_per_user=200) as server:
+    most = {"max_devices_per_user": 200, "max_sessions_per_user": 200}
+    async with Server(tmp_path, **limits, **most, close_seconds=0.1) as server:
         away = await server.device("away")
         company = Company(server, away.device_id)
         await company.grow(5)
