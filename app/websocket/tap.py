@@ -16,8 +16,8 @@ from app.protocol.close import ABUSE
 from app.protocol.frames import BINARY_FRAME, CLOSE_FRAME, TEXT_FRAME, is_one_frame, text_of
 from app.protocol.notes import Note
 
-SLICE_BYTES: Final = 1024
-"""Of several frames that are taken in one turn of the event loop: 170 pings, 2 ms.
+SLICE_BYTES: Final = 4096
+"""Of several frames that are taken in one turn of the event loop: 680 pings, some 8 ms.
 
 A read brings up to 256 KiB.
 """
