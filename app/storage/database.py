@@ -44,8 +44,6 @@ READERS = 4
 SNAPSHOT_READERS = 2
 # Other processes (a backup, a shell) may hold the lock for a moment.
 BUSY_MILLISECONDS = 5000
-# Of the write-ahead log, after which a commit folds it into the database: SQLite's own number.
-FOLDED_PAGES = 1000
 # Between two lines that say that an upgrade goes on.
 STILL_SECONDS = 30.0
 # Between two looks at the files, while nobody reads or writes.
@@ -94,8 +92,6 @@ class Database:
         self._inspections = Worker(_plain_engine(files, 1, pragmas), 1, "BEGIN", files.check)
         self.faults = Faults()
         self._inspecting: Any = None
-        self._inspections_due = 0
-        self._closing = False
         self._writing = asyncio.Lock()
         self._anchor: sqlite3.Connection | None = None
 
@@ -236,9 +232,7 @@ class Database:
     async def inspect(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` returns, as `snapshot` does, for work that may take minutes.
 
-        It has a thread of its own, so that it holds up no reader, nor the write that comes after
-        it: the write-ahead log cannot begin anew while it reads, and folding so long a log into the
-        database is no part of a commit then.
+        It has a thread of its own, so that it holds up no reader.
         """
 
         def watched(connection: Connection) -> T:
@@ -248,43 +242,7 @@ class Database:
             finally:
                 self._inspecting = None
 
-        async with self._unfolded():
-            return await self._inspections.run(watched)
-
-    @asynccontextmanager
-    async def _unfolded(self) -> AsyncIterator[None]:
-        """Have no commit inside the block fold the log, and fold it in a thread at the end."""
-        self._inspections_due += 1
-        await self._fold_at(0)
-        try:
-            yield
-        finally:
-            self._inspections_due -= 1
-            if not self._inspections_due:
-                await complete(self._fold())
-
-    async def _fold(self) -> None:
-        anchor = self._anchor
-        if anchor is not None and not self._closing:
-            with suppress(sqlite3.Error):
-                await asyncio.to_thread(_checkpoint, anchor, "PASSIVE")
-        if not self._inspections_due:
-            await self._fold_at(FOLDED_PAGES)
-
-    async def _fold_at(self, pages: int) -> None:
-        """Have commits fold the log when it has so many pages; 0 is never."""
-        if self._closing:
-            return
-        statement = f"PRAGMA wal_autocheckpoint = {pages}"
-
-        def set_on_both(connection: Connection) -> None:
-            connection.exec_driver_sql(statement)
-
-        # Where nothing can be written, nothing has to be folded.
-        with suppress(SQLAlchemyError, StorageUnavailable, RuntimeError):
-            await self.transact(set_on_both)
-            async with self.write() as connection:
-                await connection.exec_driver_sql(statement)
+        return await self._inspections.run(watched)
 
     def interrupt_inspection(self) -> None:
         """Have the statement that `inspect` runs, if any, fail at once."""
@@ -297,7 +255,6 @@ class Database:
 
         None does if the files are not in their place any more.
         """
-        self._closing = True
         self.interrupt_inspection()
         await self._inspections.close()
         self._files.keep_log()
@@ -337,12 +294,8 @@ class Database:
             _uri(self._files.path), uri=True, isolation_level=None, check_same_thread=False
         )
         self._anchor.execute("SELECT count(*) FROM meta").fetchone()
-        _checkpoint(self._anchor, checkpoint)
+        self._anchor.execute(f"PRAGMA wal_checkpoint({checkpoint})").fetchone()
         self._files.watch_log()
-
-
-def _checkpoint(connection: sqlite3.Connection, how: str) -> None:
-    connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from serving import PATIENCE
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -214,41 +213,6 @@ async def test_an_upgrade_that_takes_long_tells_that_it_goes_on(
 
 def size(path: Path) -> int:
     return path.stat().st_size
-
-
-def folded_at(connection: Connection) -> int:
-    return int(connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar_one())
-
-
-async def test_what_an_inspection_kept_in_the_log_is_folded_by_no_commit(
-    database: Database, path: Path
-) -> None:
-    begun, over = threading.Event(), threading.Event()
-
-    def work(connection: Connection) -> None:
-        connection.exec_driver_sql("SELECT count(*) FROM meta").all()
-        begun.set()
-        over.wait(PATIENCE)
-
-    def write_much(connection: Connection) -> None:
-        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS much (bytes BLOB)")
-        connection.exec_driver_sql("INSERT INTO much VALUES (zeroblob(8000000))")
-
-    inspecting = asyncio.create_task(database.inspect(work))
-    await asyncio.to_thread(begun.wait)
-    assert await database.transact(folded_at) == 0
-    async with database.write() as connection:
-        assert (await connection.run_sync(folded_at)) == 0
-    await database.transact(write_much)
-    over.set()
-    await inspecting
-    # Folded, so the next commit writes from the log's beginning.
-    size_before = size(Path(f"{path}-wal"))
-    await database.transact(write_much)
-    assert size(Path(f"{path}-wal")) == size_before
-    assert await database.transact(folded_at) == 1000
-    async with database.write() as connection:
-        assert (await connection.run_sync(folded_at)) == 1000
 
 
 async def test_an_inspection_holds_up_no_reader_and_ends_when_interrupted(
