@@ -55,7 +55,8 @@ def capacity_for(connections: int, *, wanted: bool = True) -> Capacity:
 
     It raises the soft limit as far as they need, and no further: programs that a feature starts
     inherit it, and some are slow with a high one. It warns when fewer fit; where nobody has
-    `wanted` so many, only when fewer than FEW do. Raises SettingsError when the limit is below `LEAST`.
+    `wanted` so many, only when fewer than FEW do. Raises SettingsError when the limit is below
+    `LEAST`.
     """
     limit = _raise_limit(connections + MOST_RESERVE)
     capacity = fit(connections, limit)
