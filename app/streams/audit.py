@@ -241,7 +241,8 @@ class Audit:
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._found.any.wait(), max(0, seconds))
+            async with asyncio.timeout(max(0, seconds)):
+                await self._found.any.wait()
 
 
 def _now() -> int:

@@ -74,9 +74,9 @@ DURABLE = Bound("calls for a durable message of 64 at once", 154)
 # What a connection holds while it does nothing, with what is remembered of its token, and a fifth
 # of its user's allowance. Last: 149.9 blocks. Two are the socket's object: it is accepted by us, so
 # that it counts from then on, and the event loop keeps what it was given. The two tasks are
-# aiohttp's, of its connection and of its request; one more is the cleaner's, once it has waited.
+# aiohttp's, of its connection and of its request.
 
 BLOCKS = Bound("blocks of memory for an idle connection", 150)
-TASKS = Bound("tasks for an idle connection", 2, 1)
+TASKS = Bound("tasks for an idle connection", 2)
 # A sweep may be between two of its sleeps; 50 connections would have 50.
 TIMERS = Bound("timers for an idle connection", 0, 5)
