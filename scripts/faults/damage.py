@@ -8,11 +8,11 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -261,11 +261,7 @@ def _wrong_cursors(records: Iterable[Record], past: Past) -> list[str]:
 
 
 def _is_ready(server: Server) -> bool:
-    try:
-        server.get("/ready")
-    except urllib.error.HTTPError:
-        return False
-    return True
+    return server.status("/ready") == HTTPStatus.OK
 
 
 def _check(folder: Path) -> int:
