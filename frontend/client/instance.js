@@ -51,7 +51,7 @@ export class Instance {
     if (known && (await this.#hold(known))) return this.#keep(known);
     if (known && (await this.#isHeld(known))) this.#copied();
     const fresh = uniqueName(this.#environment.random);
-    await this.#hold(fresh);
+    await this.#hold(fresh, { waits: true });
     return this.#keep(fresh);
   }
 
@@ -78,17 +78,19 @@ export class Instance {
   }
 
   /**
-   * Without locks only the name that this very page has taken is surely ours.
+   * Without locks only the name that this very page has taken is surely ours. A request that waits is
+   * one for a name of our own: it stays where it is when the lock is late, before those of our copies.
    *
    * @param {string} name
+   * @param {{ waits?: boolean }} [options]
    * @returns {Promise<boolean>}
    */
-  async #hold(name) {
+  async #hold(name, { waits = false } = {}) {
     const { locks, setTimeout, clearTimeout } = this.#environment;
     if (!locks) return name === this.name;
     const { abort, signal } = abortable();
-    const timer = setTimeout(abort, PATIENCE);
     return new Promise((settle) => {
+      const timer = setTimeout(waits ? () => settle(false) : abort, PATIENCE);
       const held = () => {
         clearTimeout(timer);
         settle(true);

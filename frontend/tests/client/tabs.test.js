@@ -108,6 +108,28 @@ describe('a tab whose lock is late', () => {
 });
 
 describe('a duplicated tab', () => {
+  it('takes a name of its own, also if the lock of its original came late', async () => {
+    const browser = new Browser(new FakeServer());
+    const lateness = 800;
+    let grant;
+    const late = new Promise((resolve) => (grant = resolve));
+    const tab = browser.tab();
+    const locks = browser.locks.of(tab);
+    const request = async (name, options, held) => {
+      await late;
+      return locks.request(name, options, held);
+    };
+    const original = tab.load({}, { locks: { ...locks, request } }).connect();
+    await pass(lateness);
+    expect(original.client.status).toBe('connected');
+    grant();
+    await settle();
+    const copy = tab.duplicate().load().connect();
+    await pass(30_000);
+    expect(copy.client.instance).not.toBe(original.client.instance);
+    expect([original.client.status, copy.client.status]).toEqual(['connected', 'connected']);
+  });
+
   it('takes a name of its own, and leaves its original alone', async () => {
     const { tab, client, server } = await connected();
     const copy = tab.duplicate().load().connect();
