@@ -312,6 +312,7 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     sessions = Sessions(app[DATABASE], settings, JwtVerifier.from_settings(settings, clock), clock)
     sessions.on_ended = app[NODE].end
     sessions.session_limit.connected = partial(_connected_sessions, app[MANAGER])
+    sessions.enrolment.connected = app[MANAGER].get_connected_devices
     cleaner = Cleaner(app[DATABASE], settings, sessions, clock)
     cleaner.show_on(app[METRICS])
     sessions.on_left_over = cleaner.wake

@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     )
     max_devices_per_user: int = option(
         50,
-        "One sign-in more removes the device least recently seen.",
+        "One sign-in more removes the device least recently seen, one that is not connected first.",
         unit="devices",
         ge=1,
         le=10_000,

@@ -15,8 +15,8 @@ from app.storage.devices import (
     DeviceInfo,
     add_device,
     device_ids_of,
+    devices_above,
     devices_by_uuid,
-    least_recently_seen,
     live_device_by_uuid,
     refresh_device,
 )
@@ -43,9 +43,13 @@ class Enrolled:
 
 
 class Enrolment:
-    """Gives users their devices, at most `limit` each."""
+    """Gives users their devices, at most `limit` each.
+
+    `connected` returns the ids of a user's devices that have a connection.
+    """
 
     def __init__(self, limit: int, device_uses: Uses, not_before: NotBefore) -> None:
+        self.connected: Callable[[int], Collection[int]] = lambda _user_id: ()
         self._limit = limit
         self._device_uses = device_uses
         self._not_before = not_before
@@ -53,8 +57,10 @@ class Enrolment:
     async def enrol(
         self, connection: AsyncConnection, user_id: int, info: DeviceInfo, now: int
     ) -> Enrolled:
-        """Give the user this device, and remove the least recently seen above the limit.
+        """Give the user this device, and remove what is above the limit.
 
+        That are the devices least recently seen without a connection; with one, only if all others
+        are gone.
         A uuid that the user knows keeps its device; one that only others know becomes a new device.
         """
         # The database must know which device was seen least recently.
@@ -64,7 +70,13 @@ class Enrolment:
             device = await refresh_device(connection, known.id, info, now)
         else:
             device = await add_device(connection, user_id, info, now)
-        excess = await least_recently_seen(connection, user_id, keep=self._limit, but=device.id)
+        excess = await devices_above(
+            connection,
+            user_id,
+            keep=self._limit,
+            but=device.id,
+            connected=self.connected(user_id),
+        )
         not_before = self._not_before(user_id, [old.id for old in excess])
         pruned = await remove_devices(connection, excess, now=now, not_before=not_before)
         changed = known is None or _description(known) != _description(device)

@@ -127,12 +127,13 @@ async def devices_by_uuid(
     return [_device(row) for row in await connection.execute(query)]
 
 
-async def least_recently_seen(
-    connection: AsyncConnection, user_id: int, *, keep: int, but: int
+async def devices_above(
+    connection: AsyncConnection, user_id: int, *, keep: int, but: int, connected: Collection[int]
 ) -> list[Device]:
     """Return the devices above the `keep` allowed ones, the least recently seen, never `but`.
 
-    Of devices seen at the same time, the one with the lower id comes first.
+    Those `connected` come after all others. Of devices seen at the same time, the one with the
+    lower id comes first.
     """
     counted = select(func.count()).where(
         devices.c.user_id == user_id, devices.c.removed_at.is_(None)
@@ -143,7 +144,7 @@ async def least_recently_seen(
     query = (
         _live(user_id)
         .where(devices.c.id != but)
-        .order_by(devices.c.last_seen, devices.c.id)
+        .order_by(devices.c.id.in_(connected), devices.c.last_seen, devices.c.id)
         .limit(excess)
     )
     return [_device(row) for row in await connection.execute(query)]

@@ -41,6 +41,24 @@ async def test_at_the_limit_the_device_least_recently_seen_goes(build: Build) ->
     assert kept == [device_id(devices[0]), device_id(devices[2]), device_id(new)]
 
 
+async def test_at_the_limit_a_device_that_is_away_goes_before_those_connected(build: Build) -> None:
+    house = await build(max_devices_per_user=3)
+    first, second, third = await filled(house, 3)
+    house.sessions.enrolment.connected = lambda _user_id: {device_id(first), device_id(second)}
+    new = await house.sign_in(uuid="device-0009")
+    kept = [device.id for device in await house.accounts.list_devices()]
+    assert kept == [device_id(first), device_id(second), device_id(new)]
+    assert [selector.device_id for selector, _ in new.ended] == [device_id(third)]
+
+
+async def test_at_the_limit_one_of_those_connected_goes_if_all_are(build: Build) -> None:
+    house = await build(max_devices_per_user=2)
+    first, second = await filled(house, 2)
+    house.sessions.enrolment.connected = lambda _user_id: {device_id(first), device_id(second)}
+    new = await house.sign_in(uuid="device-0009")
+    assert [selector.device_id for selector, _ in new.ended] == [device_id(first)]
+
+
 async def test_pruning_ends_the_devices_sessions_and_closes_its_sockets(build: Build) -> None:
     house = await build(max_devices_per_user=2)
     devices = await filled(house, 2)

@@ -365,6 +365,16 @@ async def test_the_device_pruned_at_the_limit_is_closed(serve) -> None:
     await stays.silence()
 
 
+async def test_at_the_device_limit_a_device_that_is_away_goes_first(serve) -> None:
+    server = await serve(max_devices_per_user=2)
+    stays = await server.connect(await server.device("one"))
+    away = await server.device("two")
+    await server.device("three")
+    with pytest.raises(Problem):
+        await server.app[SESSIONS].resolve(away.token, "header")
+    await stays.silence()
+
+
 async def test_a_session_that_ended_during_the_upgrade_is_closed_at_once(
     server: Server, phone: Device, monkeypatch
 ) -> None:
