@@ -15,6 +15,7 @@ from app.node.connection import Connection
 from app.node.inflow import Rate, RateLimit
 from app.node.limited import Limit
 from app.node.node import Node
+from app.node.turns import Slices
 from app.protocol.assembly import RATE_LIMITED
 from app.protocol.close import INTERNAL, RATE_LIMIT
 from app.protocol.frames import OPCODE_PONG, frame, wire_size
@@ -47,6 +48,7 @@ class Door:
         "lines",
         "max_bytes",
         "prompt_bytes",
+        "slices",
     )
 
     def __init__(
@@ -60,6 +62,7 @@ class Door:
         self._node = node
         self._dispatcher = dispatcher
         self.lines = lines
+        self.slices = Slices()
         self.arrivals = node.deadlines.arrivals
         self.max_bytes = max_bytes
         # Of the frame, which is a little longer than the message.

@@ -17,7 +17,7 @@ from app.protocol.frames import BINARY_FRAME, CLOSE_FRAME, TEXT_FRAME, is_one_fr
 from app.protocol.notes import Note
 
 SLICE_BYTES: Final = 4096
-"""Of several frames that are taken in one turn of the event loop: 680 pings, some 8 ms.
+"""Of several frames of a user that are taken in one turn of the event loop: 680 pings, some 8 ms.
 
 A read brings up to 256 KiB.
 """
@@ -86,7 +86,7 @@ class Tap(asyncio.Protocol):
             if first != BINARY_FRAME and len(data) <= self._door.max_bytes:
                 self._pass(data)
                 return
-        if self._rest is None and len(data) <= self._slice_bytes():
+        if self._rest is None and self._may_take(len(data)):
             self._assemble(data)
         else:
             self._spread(data)
@@ -124,7 +124,10 @@ class Tap(asyncio.Protocol):
         return True
 
     def _spread(self, data: bytes) -> None:
-        """Take many bytes slice by slice, so that others have their turn between two slices."""
+        """Take many bytes slice by slice, so that others have their turn between two slices.
+
+        That are other users: all connections of one together take one slice in a turn.
+        """
         if self._rest is None:
             self._transport.pause_reading()
             self._rest = memoryview(data)
@@ -147,17 +150,28 @@ class Tap(asyncio.Protocol):
             pause = BUSY_SECONDS if looks >= SOON else 0
             loop.call_later(pause, self._take_slice, looks + 1)
         elif rest:
-            size = self._slice_bytes()
-            self._rest = rest[size:]
-            self._assemble(bytes(rest[:size]))
-            loop.call_soon(self._take_slice)
+            self._door.slices.ask(self._connection.user_id, self._take_now)
         else:
             self._read_on()
 
-    def _slice_bytes(self) -> int:
-        """Return how many bytes may be taken now: the payload of one frame costs little."""
-        assembly = self._assembly
-        return SLICE_BYTES if assembly is None else max(SLICE_BYTES, assembly.remaining)
+    def _take_now(self) -> None:
+        """Take a slice, unless the connection has ended while it waited for its turn."""
+        rest = self._rest
+        if rest is not None and self._connection.closing is None:
+            size = max(SLICE_BYTES, self._remaining())
+            self._rest = rest[size:]
+            self._assemble(bytes(rest[:size]))
+        asyncio.get_running_loop().call_soon(self._take_slice)
+
+    def _may_take(self, size: int) -> bool:
+        """Tell whether so many bytes may be taken now: the payload of one frame costs little."""
+        return size <= self._remaining() or (
+            size <= SLICE_BYTES and self._door.slices.begin(self._connection.user_id)
+        )
+
+    def _remaining(self) -> int:
+        """Return how many bytes the payload of a frame that has begun still lacks."""
+        return 0 if self._assembly is None else self._assembly.remaining
 
     def _read_on(self) -> None:
         self._rest = None

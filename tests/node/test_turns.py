@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import Counter
+from functools import partial
+from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.node.turns import Turns
+from app.node.turns import Slices, Turns
 
 PLACES = 2
 USERS = 2
@@ -84,6 +86,7 @@ async def test_a_place_that_comes_with_the_cancellation_is_handed_on() -> None:
         st.tuples(st.sampled_from(["come", "end", "cancel"]), st.integers(1, USERS)), max_size=60
     )
 )
+@example([*[("come", 1)] * 5, *[("come", 2)] * 2, ("end", 1), ("cancel", 2), ("end", 1)])
 def test_no_place_is_idle_and_each_user_is_passed_over_at_most_once_by_each_other(
     steps: list[tuple[str, int]],
 ) -> None:
@@ -121,3 +124,40 @@ async def _play(steps: list[tuple[str, int]]) -> None:
     assert all(reader.has_place for reader in last)
     for reader in last:
         await reader.end()
+
+
+async def test_slices_of_one_user_are_done_in_order_one_in_each_turn_of_the_loop() -> None:
+    slices, done = Slices(), list[int]()
+    for number in range(4):
+        slices.ask(1, partial(done.append, number))
+    seen = [len(done)]
+    while len(done) < 4:
+        await asyncio.sleep(0)
+        seen.append(len(done))
+    assert done == [0, 1, 2, 3]
+    assert all(after - before <= 1 for before, after in pairwise(seen))
+
+
+async def test_the_slice_of_another_user_waits_for_none() -> None:
+    slices, done = Slices(), list[int]()
+    for _ in range(100):
+        slices.ask(1, partial(done.append, 1))
+    slices.ask(2, partial(done.append, 2))
+    assert done == [1, 2]
+
+
+async def test_a_turn_that_is_over_keeps_nobody_waiting() -> None:
+    slices = Slices()
+    assert [slices.begin(1), slices.begin(1)] == [True, False]
+    await settled()
+    assert slices.begin(1)
+
+
+async def test_a_slice_that_fails_takes_no_other_along(caplog) -> None:
+    slices, done = Slices(), list[int]()
+    slices.ask(1, partial(done.append, 0))
+    slices.ask(1, partial(int, "no number"))
+    slices.ask(1, partial(done.append, 2))
+    await settled()
+    assert done == [0, 2]
+    assert "no number" in caplog.text

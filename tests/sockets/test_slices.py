@@ -1,10 +1,13 @@
 """What one read brings is taken in slices: all of it, in order, and with others in between."""
 
 import asyncio
+from itertools import pairwise
 
+import pytest
 from serving import NO_LIMITS, RawPeer, Server, masked
 
 from app.protocol.close import RATE_LIMIT
+from app.websocket.tap import SLICE_BYTES
 
 OFF = NO_LIMITS
 MANY = 12_000
@@ -50,6 +53,28 @@ async def test_somebody_else_has_an_answer_before_a_long_read_is_through(serve) 
     assert (await other.ask("ping"))["type"] == "pong"
     assert connection.inflow.frames - before < MANY / 4
     assert await answers(flooding, MANY - 1) == numbered(range(1, MANY))
+
+
+@pytest.mark.parametrize("size", [SLICE_BYTES // 2, 40_000], ids=["small reads", "long reads"])
+async def test_all_connections_of_a_user_together_have_one_slice_in_a_turn(serve, size) -> None:
+    server: Server = await serve(**OFF)
+    phone = await server.device()
+    peers = [await RawPeer.upgrade(server, phone, query=f"?instance=i{n}") for n in range(12)]
+    each = size // len(ask(1000))
+    asked = range(1000, 1000 + each)
+    connections = server.manager.of_user(phone.user_id)
+    turns: list[int] = [sum(one.inflow.frames for one in connections)]
+    expected = turns[0] + each * len(peers)
+    for peer in peers:
+        peer.write(b"".join(map(ask, asked)))
+    while turns[-1] < expected:
+        await asyncio.sleep(0)
+        turns.append(sum(one.inflow.frames for one in connections))
+    # What is taken in one turn may be handled in the next, before another slice is.
+    slice_frames = SLICE_BYTES / len(ask(1000)) + 1
+    assert max(b - a for a, b in pairwise(turns)) <= 2 * slice_frames
+    for peer in peers:
+        assert await answers(peer, each) == numbered(asked)
 
 
 async def test_a_long_message_behind_small_ones_is_whole(serve) -> None:
