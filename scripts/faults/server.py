@@ -44,7 +44,7 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 
 START_SECONDS: Final = 180
-"""Twenty times what a start takes on two cores that have nothing else to do, at least."""
+"""Far more than a start takes, so that a machine with much else to do fails no trial."""
 STOP_SECONDS: Final = 60
 
 
