@@ -166,11 +166,13 @@ def tests(clone: Path, path: Path) -> Callable[..., subprocess.CompletedProcess[
     write(clone / ".venv/bin", "python", 'echo "$@"; case "$*" in *"$FAILING"*) exit 3 ;; esac')
     give(path, "sed")
 
-    def run(*arguments: str, failing: str = "nothing") -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, failing: str = "nothing", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [clone / "scripts/test", *arguments],
             cwd="/",
-            env={"PATH": str(path), "FAILING": failing},
+            env={"PATH": str(path), "FAILING": failing, **environment},
             capture_output=True,
             text=True,
         )
@@ -191,6 +193,15 @@ def test_test_tries_the_trials_at_full_size_one_by_one_even_when_others_fail(tes
         "-m pytest --long -m trial --durations 0 --durations-min 1",
     ]
     assert outcome.returncode == 3
+
+
+@pytest.mark.parametrize("arguments", [(), ("--unit",), ("tests/auth",)])
+def test_test_has_python_keep_what_it_compiled(
+    tests: Tests, clone: Path, arguments: tuple[str, ...]
+) -> None:
+    write(clone / ".venv/bin", "python", 'echo "compiled for ${PYTHONDONTWRITEBYTECODE-all}"')
+    told = tests(*arguments, PYTHONDONTWRITEBYTECODE="1").stdout
+    assert told.splitlines()[-1] == "compiled for all"
 
 
 def test_test_of_units_checks_nothing_else(tests: Tests) -> None:
