@@ -22,6 +22,8 @@ from scripts.faults.writing import writers_of
 WITHOUT_END: Final = 10**9
 """Messages of all devices together: more than a trial has time for."""
 
+LOOK_SECONDS: Final = 0.05
+
 
 class Trouble:
     """Cuts connections and stops readers at random instants."""
@@ -42,30 +44,37 @@ class Trouble:
         for device in list(self._stalled):
             self._read_again(device)
 
-    async def _often(self, per_minute: float, trouble: Callable[[], None]) -> None:
-        loop = asyncio.get_running_loop()
-        over = loop.time() + self._do["seconds"]
-        while (left := over - loop.time()) > 0:
-            pause = self._rng.expovariate(per_minute / 60) if per_minute else left
-            await asyncio.sleep(min(left, pause))
-            if pause < left:
-                trouble()
+    async def _often(self, per_minute: float, trouble: Callable[[], bool]) -> None:
+        """Make this trouble again and again; time in which no device can have it does not count."""
+        left: float = self._do["seconds"]
+        while per_minute and (pause := self._rng.expovariate(per_minute / 60)) < left:
+            await asyncio.sleep(pause)
+            left -= pause
+            while not trouble():  # noqa: ASYNC110 (nothing announces it)
+                await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(left)
 
-    def _cut(self) -> None:
-        device = self._rng.choice(self._devices)
-        if device.link is not None:
+    def _cut(self) -> bool:
+        """Cut a connection; tell whether there was any."""
+        links = [device.link for device in self._devices if device.link is not None]
+        if links:
             self.cuts += 1
-            device.link.abort()
+            self._rng.choice(links).abort()
+        return bool(links)
 
-    def _stall(self) -> None:
-        device = self._rng.choice(self._devices)
-        if device.link is None or device in self._stalled:
-            return
+    def _stall(self) -> bool:
+        """Have a device read nothing for a while; tell whether any was connected and read."""
+        others = [device for device in self._devices if device not in self._stalled]
+        reading = [(device, device.link) for device in others if device.link is not None]
+        if not reading:
+            return False
         self.stalls += 1
+        device, link = self._rng.choice(reading)
         self._stalled.add(device)
-        device.link.stall(True)
+        link.stall(True)
         seconds = self._rng.uniform(0, self._do["stall_seconds"])
         asyncio.get_running_loop().call_later(seconds, self._read_again, device)
+        return True
 
     def _read_again(self, device: Device) -> None:
         self._stalled.discard(device)
