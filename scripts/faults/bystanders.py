@@ -3,7 +3,8 @@
     python -m scripts.faults.bystanders PLAN
 
 `do` of the plan: `seconds` (of one measurement), `per_second` (messages of all devices), `visitors`
-(tokens of devices that come only for a moment) and `visits_per_second`. Says `ready`. After
+(tokens of devices that come only for a moment), `visits_per_second`, `missed_seconds` (after which
+an upgrade of theirs is missed) and `favoured` (whether they run before others). Says `ready`. After
 `measure` the devices send to each other and visitors come, and it says `measured` with the
 latencies, those of upgrades among them, and `missed` upgrades; this may be repeated. After `finish`
 it says `answered` with all outcomes, and `done` when all devices have everything.
@@ -25,16 +26,15 @@ from scripts.faults.link import Link
 from scripts.faults.traffic import Traffic
 
 UPGRADE: Final = "upgrade"
-LONGEST_SECONDS: Final = 5.0
-"""After which an upgrade is missed."""
 
 
 class Visitors:
     """Devices that connect, wait for `connected`, and go."""
 
-    def __init__(self, port: int, tokens: list[str]) -> None:
+    def __init__(self, port: int, tokens: list[str], missed_seconds: float) -> None:
         self.latencies = Latencies(UPGRADE)
         self.missed = 0
+        self._missed_seconds = missed_seconds
         self._port = port
         self._tokens = cycle(tokens)
 
@@ -56,7 +56,7 @@ class Visitors:
 
         link = Link(take)
         try:
-            async with asyncio.timeout(LONGEST_SECONDS):
+            async with asyncio.timeout(self._missed_seconds):
                 url = f"ws://127.0.0.1:{self._port}/v1/ws?instance=visitor"
                 await link.open(url, {"Authorization": f"Bearer {token}"})
                 await connected.wait()
@@ -70,8 +70,10 @@ class Visitors:
 async def stand_by(fleet: Fleet) -> None:
     """Measure as often as told, and have everything in the end."""
     do, tally = fleet.plan.do, Tally()
+    if do["favoured"]:
+        favour(os.getpid())
     traffic = Traffic(fleet, [Asker(device, tally) for device in fleet.devices])
-    visitors = Visitors(fleet.plan.port, do["visitors"])
+    visitors = Visitors(fleet.plan.port, do["visitors"], do["missed_seconds"])
     await fleet.join()
     say("ready")
     orders, count = await commands(), 0
@@ -90,5 +92,4 @@ async def stand_by(fleet: Fleet) -> None:
 
 if __name__ == "__main__":
     os.setsid()
-    favour(os.getpid())
     run(stand_by)

@@ -5,6 +5,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count as counting
 from pathlib import Path
@@ -26,7 +27,7 @@ from scripts.faults.memory import Watch
 from scripts.faults.network import OUTSIDE, enter_network
 from scripts.faults.outcome import Outcome, run_checker
 from scripts.faults.plan import Account, Plan, accounts
-from scripts.faults.program import Program
+from scripts.faults.program import Program, ProgramFailed
 from scripts.faults.server import SETTINGS, Server
 
 DEVICES_EACH: Final = 50
@@ -48,6 +49,10 @@ MAX_DURABLE: Final = 0.01
 """Seconds that it may add to the median of a durable message."""
 MAX_UPGRADE: Final = 1.0
 """Seconds that it may add to the 99th percentile of an upgrade."""
+MISSED_SECONDS: Final = 5.0
+"""After which an upgrade is missed."""
+UNTIMED_SECONDS: Final = 60.0
+"""For which an upgrade, or the first limit, is waited for where no time is judged."""
 
 MEGABYTE: Final = 1 << 20
 MAX_GROWTH: Final = 50 * MEGABYTE
@@ -144,10 +149,12 @@ def _run(options: argparse.Namespace, folder: Path, kind: str, source: str, seed
     with Server(folder / "data", _settings()) as server:
         tokens = asyncio.run(_prepare(server.database, one.flood.stored))
         theirs = accounts(tokens, DEVICES_EACH)
-        with set_apart():
+        # Where no time is judged, other tests run beside it, which would hardly get a turn.
+        with nullcontext() if options.untimed else set_apart():
             server.start(under=OWN_SESSION)
         server.wait_until_healthy()
-        favour(server.pid)
+        if not options.untimed:
+            favour(server.pid)
         plan = Plan(server.port, seed, str(journal), _beside(theirs), _habits(options, tokens))
         with Program("scripts.faults.bystanders", plan, folder) as others:
             others.until("ready")
@@ -157,7 +164,8 @@ def _run(options: argparse.Namespace, folder: Path, kind: str, source: str, seed
                 attack = Plan(server.port, seed, "", theirs[:DEVICES_EACH], do)
                 quiet = {} if options.untimed else _measure(others, next(measured))
                 nth = next(measured)
-                turn = _flood(server, others, nth, attack, folder, options.seconds)
+                longest = UNTIMED_SECONDS if options.untimed and one.flood.limited else 0
+                turn = _flood(server, others, nth, attack, folder, options.seconds, longest)
                 one.turns.append(replace(turn, quiet=quiet))
             others.tell("finish")
             said = others.until("answered")
@@ -170,8 +178,15 @@ def _run(options: argparse.Namespace, folder: Path, kind: str, source: str, seed
 
 
 def _flood(
-    server: Server, others: Program, nth: int, attack: Plan, folder: Path, seconds: float
+    server: Server,
+    others: Program,
+    nth: int,
+    attack: Plan,
+    folder: Path,
+    seconds: float,
+    longest: float,
 ) -> Turn:
+    """Flood for so many seconds, and then, for `longest` at most, until the first limit."""
     own = int(server.metric("switchboard_connections"))
     with (
         Program("scripts.faults.attacker", attack, folder) as attacker,
@@ -183,6 +198,9 @@ def _flood(
         others.tell("measure")
         # A server that answers nobody would never have the others come to an end.
         time.sleep(seconds)
+        # Its absence is a fault of the flood, not of the attacker.
+        with suppress(ProgramFailed):
+            attacker.until("limited", seconds=longest)
         attacker.tell("stop")
         over = attacker.until("over")
         spent = (cpu_seconds(server.pid) - spent) / (time.monotonic() - began)
@@ -253,6 +271,8 @@ def _habits(options: argparse.Namespace, tokens: Sequence[str]) -> Mapping[str, 
     return {
         "seconds": options.seconds,
         "per_second": PER_SECOND,
+        "favoured": not options.untimed,
+        "missed_seconds": UNTIMED_SECONDS if options.untimed else MISSED_SECONDS,
         "visits_per_second": VISITS_PER_SECOND,
         "visitors": tokens[-VISITORS:],
     }
