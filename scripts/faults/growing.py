@@ -5,7 +5,8 @@
 `do` of the plan: `handle` and `password`, `devices` (that stay connected), `per_second` (durable
 messages of each), `keys` (that they change and remove) and `workers` (HTTP requests of each kind at
 a time). Says `ready` and waits for `go`; does all until `stop`, and says `over` with what was
-answered how often.
+answered how often. Meanwhile it reports as `kinds` how many have come of the answers that a user at
+every limit gets.
 """
 
 import asyncio
@@ -19,7 +20,8 @@ from typing import Any, Final
 import aiohttp
 
 from scripts.faults.device import Message
-from scripts.faults.fleet import commands, say, told
+from scripts.faults.fleet import commands, reporting, say, told
+from scripts.faults.growth import met
 from scripts.faults.link import Link
 from scripts.faults.plan import Plan, read_plan
 
@@ -180,7 +182,8 @@ async def grow(plan: Plan) -> None:
         ]
         for number, (_, token) in enumerate(writes.tokens.values()):
             tasks.append(asyncio.create_task(Greedy(plan, number, token, answers).run()))
-        await told(orders, "stop")
+        async with reporting("kinds", lambda: len(met(answers))):
+            await told(orders, "stop")
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
