@@ -30,6 +30,8 @@ from scripts.faults.server import Server
 DEVICES_EACH: Final = 10
 LATE_SECONDS: Final = 5
 """By which the server may free them later than its settings say."""
+FOREVER_SECONDS: Final = 120
+"""The same where no time is judged: who is not free by then never will be."""
 HEARTBEATS: Final = 1.5
 SAMPLE_SECONDS: Final = 0.05
 LARGE: Final = "x" * 60_000
@@ -85,6 +87,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--heartbeat", type=float, default=25, help="the server's, in seconds")
     parser.add_argument("--stall", type=float, default=60, help="the server's stall_seconds")
     parser.add_argument("--message", type=float, default=30, help="the server's message_seconds")
+    parser.add_argument("--untimed", action="store_true", help="let them be free late")
 
 
 def run(options: argparse.Namespace, folder: Path) -> Outcome:
@@ -123,7 +126,7 @@ def _bound(options: argparse.Namespace, what: What) -> float:
         "behind": options.stall,
         "in a frame": options.message,
     }
-    return seconds[what] + LATE_SECONDS
+    return seconds[what] + (FOREVER_SECONDS if options.untimed else LATE_SECONDS)
 
 
 class _Trial:
@@ -155,8 +158,11 @@ class _Trial:
             stack.callback(os.kill, program.pid, signal.SIGKILL)
             stack.callback(cable.remove)
             program.tell("connect")
-            program.until("ready")
+            program.until("connected")
+            # Before any is in the middle of a frame, which ends it soon.
             self._check_all_there()
+            program.tell("be silent")
+            program.until("ready")
             self._vanish(case, program, cable)
             if case.what in FILLED:
                 self._fill(*FILLED[case.what])

@@ -3,8 +3,9 @@
     python -m scripts.faults.silent PLAN
 
 `do` of the plan: `host` (of the server) and `in_frame` (whether they end in the middle of a frame).
-Reports `started`, waits for `connect`, and reports `ready` when all are connected. They answer
-pings, but for those in the middle of a frame, until the program is stopped or its network cut.
+Reports `started`, waits for `connect`, reports `connected` when all are, waits for `be silent`, and
+reports `ready`. They answer pings, but for those in the middle of a frame, until the program is
+stopped or its network cut.
 """
 
 import asyncio
@@ -37,6 +38,8 @@ async def be_silent(fleet: Fleet) -> None:
     say("started")
     await told(orders, "connect")
     peers = [await connect(account) for account in fleet.plan.accounts]
+    say("connected")
+    await told(orders, "be silent")
     for peer in peers if do["in_frame"] else ():
         peer.mute = True
         peer.write(HALF)
