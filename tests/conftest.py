@@ -40,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Have a worker more than processors where trials run, which mostly wait."""
+    return None if config.option.unit else 1 + (os.cpu_count() or 1)
+
+
 def _memory_will_do() -> bool:
     """Tell whether temporary files can be in memory: they are synced thousands of times."""
     try:

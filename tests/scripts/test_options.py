@@ -1,5 +1,6 @@
 """The options of pytest that are our own: --unit and --long."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,11 @@ def test_of_the_units_one_that_starts_a_process_fails_unless_it_is_marked(tmp_pa
 
 def test_long_tries_more(tmp_path: Path) -> None:
     assert "assert (True, 2000, 600) == (False, 100, 30)" in run(tmp_path, "--long")
+
+
+def test_there_is_one_worker_more_than_processors(pytestconfig: pytest.Config) -> None:
+    workers = pytestconfig.hook.pytest_xdist_auto_num_workers(config=pytestconfig)
+    assert workers == 1 + (os.cpu_count() or 1)
 
 
 def test_no_test_of_a_folder_of_processes_is_a_unit() -> None:
