@@ -206,7 +206,10 @@ async def _database(app: web.Application, *, new: bool) -> AsyncIterator[None]:
     database.show_on(app[METRICS])
     # Later there may be no descriptor for one more connection.
     await database.open_connections()
-    async with _background(app, database.watch(), "watch"):
+    async with (
+        _background(app, database.watch(), "watch"),
+        _background(app, database.run_checkpoints(), "checkpoints"),
+    ):
         yield
     await database.close()
 

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -29,6 +30,7 @@ from app.base.metrics import Metrics
 from app.base.systemd import notify
 from app.base.tasks import complete
 from app.storage import sums
+from app.storage.checkpoints import KEPT_BYTES, NEVER_IN_COMMITS, Checkpoints, Mode
 from app.storage.faults import Faults
 from app.storage.files import DatabaseFiles
 from app.storage.schema import meta
@@ -60,6 +62,8 @@ _PRAGMAS = (
     "PRAGMA foreign_keys = ON",
     # A page whose cells do not fit together is an error, instead of rows that nobody stored.
     "PRAGMA cell_size_check = ON",
+    # The write-ahead log stays no longer than this once it begins anew.
+    f"PRAGMA journal_size_limit = {KEPT_BYTES}",
 )
 
 
@@ -86,14 +90,15 @@ class Database:
             "BEGIN",
             files.check,
         )
+        self._transaction_pragmas = [*pragmas]
         self._transactions = Worker(
-            _plain_engine(files, 1, pragmas), 1, "BEGIN IMMEDIATE", files.check
+            _plain_engine(files, 1, self._transaction_pragmas), 1, "BEGIN IMMEDIATE", files.check
         )
         self._inspections = Worker(_plain_engine(files, 1, pragmas), 1, "BEGIN", files.check)
         self.faults = Faults()
         self._inspecting: Any = None
         self._writing = asyncio.Lock()
-        self._anchor: sqlite3.Connection | None = None
+        self._checkpoints = Checkpoints(files, self._writing)
 
     @classmethod
     async def open(cls, path: Path, busy_milliseconds: int = BUSY_MILLISECONDS) -> "Database":
@@ -121,6 +126,16 @@ class Database:
         """What is wrong with the files, as far as is known; None while they are in place."""
         return self._files.fault
 
+    @property
+    def wal_bytes(self) -> int:
+        """The size of the write-ahead log's file; 0 on Windows, where it is not known."""
+        return self._files.wal_bytes
+
+    @property
+    def checkpoint_seconds(self) -> float:
+        """How long the last copying of the write-ahead log into the database took."""
+        return self._checkpoints.seconds
+
     def show_on(self, metrics: Metrics) -> None:
         """Show whether the files are in their place."""
         metrics.watch(
@@ -142,6 +157,13 @@ class Database:
             if self.faults.current is not None and self.fault is None:
                 await self._try_to_write()
 
+    async def run_checkpoints(self) -> None:
+        """Copy the write-ahead log into the database when it is long, until cancelled.
+
+        After `open_connections` no commit does so any more.
+        """
+        await self._checkpoints.run()
+
     async def _try_to_write(self) -> None:
         with suppress(SQLAlchemyError, StorageUnavailable):
             async with self.write() as connection:
@@ -149,10 +171,17 @@ class Database:
                 await connection.execute(update(meta).values(value=meta.c.value))
 
     async def open_connections(self) -> None:
-        """Open every connection that there may ever be, so that no use needs a new descriptor."""
+        """Open every connection that there may ever be, so that no use needs a new descriptor.
+
+        Nothing was passed to `transact` before. From now on `run_checkpoints` has to run.
+        """
         # The one that upgraded the schema let SQLite put what is temporary into files.
         await self.writer.dispose()
         self._writer_pragmas.append(_TEMPORARY_IN_MEMORY)
+        if sys.platform != "win32":
+            # There nobody can tell how long the log is.
+            self._writer_pragmas.append(NEVER_IN_COMMITS)
+            self._transaction_pragmas.append(NEVER_IN_COMMITS)
         for engine, count in ((self.reader, READERS), (self.writer, 1)):
             async with AsyncExitStack() as held:
                 for _ in range(count):
@@ -206,6 +235,7 @@ class Database:
                         await complete(_finish(connection, "ROLLBACK"))
                         raise
                     await complete(_finish(connection, "COMMIT"))
+        self._checkpoints.look()
 
     async def snapshot(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` returns; it sees the database as of its first statement.
@@ -227,6 +257,7 @@ class Database:
                 self._files.check()
             result = await self._transactions.run(work, then)
         self.faults.written()
+        self._checkpoints.look()
         return result
 
     async def inspect(self, work: Callable[[Connection], T]) -> T:
@@ -262,8 +293,7 @@ class Database:
         await self._transactions.close()
         await self.reader.dispose()
         await self.writer.dispose()
-        if self._anchor is not None:
-            self._anchor.close()
+        self._checkpoints.close()
         self._files.close()
 
     async def _begin(self) -> None:
@@ -272,12 +302,12 @@ class Database:
             due = await connection.run_sync(due_upgrade)
         if due is None:
             await self._migrate()
-            self._anchor_log("PASSIVE")
+            self._hold_log("PASSIVE")
             return
         async with _told(due, _size(self._files.path)):
             await self._migrate()
             # What an upgrade has written to the log can be as large as the database.
-            await asyncio.to_thread(self._anchor_log, "TRUNCATE")
+            await asyncio.to_thread(self._hold_log, "TRUNCATE")
 
     async def _migrate(self) -> None:
         async with self.write() as connection:
@@ -285,16 +315,14 @@ class Database:
             await connection.run_sync(sums.install)
             await _make_epoch(connection)
 
-    def _anchor_log(self, checkpoint: str) -> None:
+    def _hold_log(self, mode: Mode) -> None:
         """Hold the write-ahead log open: while a connection does, no other removes it.
 
-        What an unclean stop has left in it is folded, so that changes from now on show.
+        What an unclean stop has left in it is copied, so that changes from now on show.
         """
-        self._anchor = sqlite3.connect(
-            _uri(self._files.path), uri=True, isolation_level=None, check_same_thread=False
-        )
-        self._anchor.execute("SELECT count(*) FROM meta").fetchone()
-        self._anchor.execute(f"PRAGMA wal_checkpoint({checkpoint})").fetchone()
+        uri = _uri(self._files.path)
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        self._checkpoints.hold(connection, mode)
         self._files.watch_log()
 
 

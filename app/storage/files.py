@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.base.errors import StorageUnavailable
 from app.base.logs import fields
@@ -29,6 +29,9 @@ _HEADER_BYTES: Final = 100
 _INDEX_BYTES: Final = 136
 _INDEX: Final = struct.Struct("=14xHII8x8s56xI28xI4x")
 """Page size, newest frame, pages of the database, salts; frames folded, frames begun to fold."""
+
+_WAL: Final = struct.Struct("=16xI76xI")
+"""Of these, the newest frame and the frames folded."""
 
 _REMEDY: Final = "put the same files back, or stop the server and restore a backup"
 
@@ -97,6 +100,21 @@ class _Index:
         return not self.complete or not self.newest or size == self.pages * self.page_size
 
 
+class Wal(NamedTuple):
+    """How many pages the write-ahead log has, and how many of them were copied into the database.
+
+    Another thread may commit meanwhile, so both are as of almost the same instant.
+    """
+
+    pages: int
+    copied: int
+
+    @property
+    def waiting(self) -> int:
+        """Pages that are in the log alone."""
+        return self.pages - self.copied
+
+
 _Known = tuple[_Contents, bytes]
 """The database as our last look found it and found it good, and the beginning of the index."""
 
@@ -132,6 +150,22 @@ class DatabaseFiles:
     def fault(self) -> str | None:
         """What is wrong with the files, as far as was seen; None while they are in place."""
         return self._fault
+
+    @property
+    def wal(self) -> Wal:
+        """The write-ahead log as its index tells; no pages before `watch_log`."""
+        if self._mapped is None:
+            return Wal(0, 0)
+        return Wal(*_WAL.unpack_from(self._mapped))
+
+    @property
+    def wal_bytes(self) -> int:
+        """The size of the write-ahead log's file; 0 before `watch_log`, and on Windows."""
+        return os.fstat(self._descriptors[1]).st_size if self._mapped is not None else 0
+
+    def sync(self) -> None:
+        """Have the disk take what was written to the database so far; raises OSError."""
+        os.fsync(self._descriptors[0])
 
     def watch_log(self) -> None:
         """Take the write-ahead log and its index as they are now; a connection is open."""
