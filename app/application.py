@@ -47,6 +47,7 @@ from app.keys import (
     DATABASE,
     DOOR,
     FAILED,
+    LAST_WRITES,
     MANAGER,
     METRICS,
     NODE,
@@ -77,6 +78,7 @@ from app.requests.peer import request_peer
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.exposure import find_exposures, refuse_exposed
+from app.storage.last_writes import LastWrites
 from app.storage.lock import DataDirLock
 from app.storage.schema import milliseconds
 from app.storage.trusted_time import keep_trusted_time, last_trusted_time
@@ -203,6 +205,7 @@ async def _database(app: web.Application, *, new: bool) -> AsyncIterator[None]:
     data_dir = app[SETTINGS].data_dir
     opening = _open_new(data_dir) if new else open_database(data_dir)
     database = app[DATABASE] = await opening
+    app[LAST_WRITES] = LastWrites(database.faults)
     database.show_on(app[METRICS])
     # Later there may be no descriptor for one more connection.
     await database.open_connections()
@@ -212,6 +215,7 @@ async def _database(app: web.Application, *, new: bool) -> AsyncIterator[None]:
     ):
         yield
     await database.close()
+    app[LAST_WRITES].tell()
 
 
 async def _open_new(data_dir: Path) -> Database:
@@ -244,7 +248,7 @@ async def _clock(trust: Trust, app: web.Application) -> AsyncIterator[None]:
     # Now too: a start after a kill must not go by what a wrong clock has stamped meanwhile.
     await _if_the_disk_takes_it(_keep_time(app))
     yield
-    await _if_the_disk_takes_it(_keep_time(app))
+    await app[LAST_WRITES].attempt("trusted time", _keep_time(app))
 
 
 async def _keep_time(app: web.Application) -> None:
@@ -264,10 +268,7 @@ async def _streams(app: web.Application) -> AsyncIterator[None]:
     guard = settings.data_dir / GUARD_NAME
     streams = app[STREAMS] = await SqlStreamLog.open(app[DATABASE], guard, limits, app[CLOCK])
     yield
-    try:
-        await streams.stop()
-    except StorageUnavailable as error:
-        log.warning("stop not noted", extra=fields(reason=error.code))
+    await app[LAST_WRITES].attempt("the mark of a clean stop", streams.stop())
     await streams.close()
 
 
@@ -306,7 +307,7 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
     # Nobody sends any more; what was taken still has its answer, and is on disk.
     await node.committer.drain()
     await node.delivery.close()
-    await maintenance.close()
+    await app[LAST_WRITES].attempt("cursors", maintenance.close())
 
 
 async def _accounts(app: web.Application) -> AsyncIterator[None]:
@@ -325,7 +326,7 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     app[ACCOUNTS] = Accounts(app[DATABASE], settings, sessions, passwords, limiter, clock)
     async with _background(app, cleaner.run(), "cleaner"):
         yield
-    await _if_the_disk_takes_it(sessions.close())
+    await app[LAST_WRITES].attempt("last-seen times", sessions.close())
     passwords.close()
 
 
@@ -342,7 +343,7 @@ async def _publishing(app: web.Application) -> AsyncIterator[None]:
     yield
     await receipts.close()
     await addressees.close()
-    await _if_the_disk_takes_it(keys.close())
+    await app[LAST_WRITES].attempt("last uses of API keys", keys.close())
 
 
 async def _door(app: web.Application) -> AsyncIterator[None]:

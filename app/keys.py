@@ -21,6 +21,7 @@ from app.publishing.publisher import Publisher
 from app.publishing.receipts import Receipts
 from app.settings import Settings
 from app.storage.database import Database
+from app.storage.last_writes import LastWrites
 from app.streams.sql import SqlStreamLog
 
 
@@ -36,6 +37,7 @@ STARTED_AT = web.AppKey("started_at", int)
 """When the server was built; milliseconds since 1970, UTC."""
 METRICS = web.AppKey("metrics", Metrics)
 DATABASE = web.AppKey("database", Database)
+LAST_WRITES = web.AppKey("last_writes", LastWrites)
 CLOCK = web.AppKey("clock", TrustedClock)
 STREAMS = web.AppKey("streams", SqlStreamLog)
 SESSIONS = web.AppKey("sessions", Sessions)

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import cast
@@ -58,7 +58,9 @@ async def serve_control(path: Path, operations: Operations) -> AsyncIterator[Non
         if acceptor is not None:
             await acceptor.close()
         await runner.cleanup()
-        _remove(path)
+        # On a read-only disk it stays, and the next server replaces it.
+        with suppress(OSError):
+            _remove(path)
 
 
 def _remove(path: Path) -> None:

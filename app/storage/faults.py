@@ -114,6 +114,14 @@ class Faults:
             self._quiet_until = -QUIET_SECONDS
 
 
+def reason_of(error: Exception) -> str:
+    """Return what the fault of the storage means; what it says itself if it tells no cause."""
+    if isinstance(error, StorageUnavailable):
+        cause = error.__cause__
+        return reason_of(cause) if isinstance(cause, Exception) else str(error)
+    return REASONS[_label(_name(error), error)]
+
+
 def _name(error: Exception) -> str:
     """Return the name of the error, not its message, which may quote what was to be stored."""
     if isinstance(error, DBAPIError):

@@ -74,8 +74,5 @@ class Maintenance:
         return removed
 
     async def close(self) -> None:
-        """Save the cursors a last time, if the disk takes them."""
-        try:
-            await self._standings.save()
-        except StorageUnavailable as error:
-            log.warning("cursors not saved", extra=fields(reason=error.code))
+        """Save the cursors a last time; raises StorageUnavailable."""
+        await self._standings.save()

@@ -1,10 +1,13 @@
 """A stop: what the server still answers, what its peers are told, and what it leaves behind."""
 
 import asyncio
+import resource
 import signal
 import sqlite3
+import subprocess
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -201,6 +204,53 @@ async def test_a_hang_up_without_a_certificate_changes_nothing(start: Start) -> 
     async with server.connected(phone) as peer:
         server.signal(signal.SIGHUP)
         await server.until_logged("nothing to reload")
+        await peer.silence()
+
+
+LOG_BYTES = 100_000
+
+
+@contextmanager
+def read_only(server: ServerProcess) -> Iterator[None]:
+    """Let the server commit nothing, and put no file into its folder or take one out of it.
+
+    Its own log, which is a file here, is shorter than the limit, and the write-ahead log longer.
+    """
+    pid, folder = server.process.pid, server.data_dir
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    assert (folder / f"{DATABASE_NAME}-wal").stat().st_size > LOG_BYTES
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (LOG_BYTES, hard))
+    folder.chmod(0o500)
+    # The mode holds root up nowhere.
+    held = subprocess.run(["chattr", "+i", str(folder)], capture_output=True, check=False)
+    try:
+        yield
+    finally:
+        if held.returncode == 0:
+            subprocess.run(["chattr", "-i", str(folder)], check=True)
+        folder.chmod(0o700)
+
+
+async def test_a_stop_on_a_disk_that_takes_nothing_succeeds_and_tells_in_a_line_what_is_missing(
+    start: Start,
+) -> None:
+    server = start(drain_seconds=0)
+    phone = await server.device("phone")
+    async with server.connected(phone, "?resume=live") as peer:
+        message = {"to": "others", "type": "n.x", "payload": "x" * 30_000, "store": "log"}
+        for _ in range(5):
+            assert (await peer.ask("device.send", message))["type"] == "ok"
+        with read_only(server):
+            server.signal(signal.SIGTERM)
+            assert await server.status() == 0
+            assert (server.data_dir / SOCKET_NAME).exists()
+    [line] = server.logged("not written at the stop")
+    assert line["reason"] == "the disk failed"
+    assert line["what"] == "last-seen times, the mark of a clean stop, trusted time"
+    assert not [one for one in server.log if one["level"] in {"error", "critical"}]
+    assert "Traceback" not in server.stderr.read_text()
+    again = start()
+    async with again.connected(phone) as peer:
         await peer.silence()
 
 
