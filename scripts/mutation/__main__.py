@@ -2,11 +2,13 @@
 
 A sample of all mutants, drawn with the seed, is tried one by one. First all tests run once, traced,
 so that a mutant has to face only those that reach its line, its own file's first. The files are
-never changed. The exit status is 0 if 85 % were killed and every survivor has its reason in
-scripts/mutation/survivors.txt. It needs Linux, and two seconds of a processor for each mutant.
+never changed. A run with the same --results goes on where one was interrupted. The exit status is 0
+if 85 % were killed and every survivor has its reason in scripts/mutation/survivors.txt. It needs
+Linux, and five seconds of a processor for each mutant.
 """
 
 import argparse
+import json
 import random
 import sys
 import tempfile
@@ -17,15 +19,15 @@ from pathlib import Path
 from typing import Final
 
 from scripts.mutation.mutants import Mutant, all_mutants
-from scripts.mutation.reach import Reach
-from scripts.mutation.report import Result, Verdict, note, show, survivors_in
+from scripts.mutation.reach import Reach, digests, outdated
+from scripts.mutation.report import Result, Verdict, note, read_results, show, survivors_in
 from scripts.mutation.running import Job, preload, run, trace, try_mutant
 
 PACKAGES: Final = ("app/protocol", "app/streams", "app/auth")
 TESTS: Final = (
     *("tests/streams", "tests/web", "tests/node"),
     *("tests/sockets", "tests/auth", "tests/protocol", "tests/contracts", "tests/features"),
-    *("tests/storage", "tests/requests", "tests/publishing"),
+    *("tests/storage", "tests/requests", "tests/publishing", "tests/control", "tests/docs"),
 )
 TRACE_SECONDS: Final = 3600
 PATIENCE: Final = 60
@@ -42,16 +44,25 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=15, help="of the processor, for the tests of one mutant"
     )
-    parser.add_argument("--results", type=Path, metavar="FILE", help="append each result there")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FILE",
+        help="append each result there; what is there already is not tried again, so that a run "
+        "that was interrupted goes on",
+    )
     parser.add_argument(
         "--reach",
         type=Path,
         metavar="FOLDER",
-        help="keep the traces there, or take them if they are there: while neither code nor tests "
-        "change",
+        help="keep the traces there; the next run traces only test files that changed, or all "
+        "tests if the code did",
     )
     parser.add_argument(
-        "--again", type=Path, metavar="FILE", help="only what survived in these results"
+        "--again",
+        type=Path,
+        metavar="FILE",
+        help="only what survived when it was last tried, by these results",
     )
     return parser.parse_args(arguments)
 
@@ -62,29 +73,44 @@ def _sources(packages: Sequence[str]) -> dict[str, bytes]:
     }
 
 
-def _trace(options: argparse.Namespace, folder: Path) -> Reach:
-    """Run all tests once; each process takes some of the folders."""
-    shares = [options.tests[at :: options.workers] for at in range(options.workers)]
+def _reach(options: argparse.Namespace, folder: Path) -> Reach:
+    """Return what the tests reach: as it was kept, but for what has changed since then."""
     kept = options.reach or folder
     kept.mkdir(parents=True, exist_ok=True)
-    files = [kept / f"reach-{at}" for at in range(len(shares))]
-    if all(file.exists() for file in files):
-        return Reach.read(files)
+    traces, sources = kept / "reach.json", kept / "digests.json"
+    now = digests(["tests", *options.packages])
+    reach, tests = Reach(), list(options.tests)
+    if traces.exists() and sources.exists():
+        changed = outdated(json.loads(sources.read_text()), now)
+        if changed is not None:
+            reach = Reach.load(traces)
+            reach.forget(changed)
+            folders = tuple(f"{one}/" for one in options.tests)
+            tests = [one for one in sorted(changed & now.keys()) if one.startswith(folders)]
+    _trace(options, reach, tests, folder)
+    reach.save(traces)
+    sources.write_text(json.dumps(now))
+    return reach
+
+
+def _trace(options: argparse.Namespace, reach: Reach, tests: list[str], folder: Path) -> None:
+    """Run these tests once, and add what they reach; each process takes some of them."""
+    shares = [share for at in range(options.workers) if (share := tests[at :: options.workers])]
+    files = [folder / f"traced-{at}" for at in range(len(shares))]
     jobs = [
         Job(f"trace {at}", partial(trace, share, options.packages, file), TRACE_SECONDS, 3600)
         for at, (share, file) in enumerate(zip(shares, files, strict=True))
-        if share
     ]
     for job, status in run(jobs, options.workers, folder / "log"):
         if status not in (0, 1):
             print((folder / "log").read_text()[-2000:], file=sys.stderr)
             sys.exit(f"scripts/mutants: {job.name} ended with {status}")
-    reach = Reach.read(file for file in files if file.exists())
+    for file in files:
+        reach.add(json.loads(file.read_text()))
     print(
         f"{len(reach.seconds)} tests traced; {len(reach.failed)} failed and are left out",
         flush=True,
     )
-    return reach
 
 
 def _sample(options: argparse.Namespace, sources: dict[str, bytes]) -> list[Mutant]:
@@ -122,6 +148,23 @@ def _try(
         yield Result(sample[int(job.name)], verdict, len(chosen[job.name]))
 
 
+def _known(
+    options: argparse.Namespace, sample: Sequence[Mutant]
+) -> tuple[list[Result], list[Mutant]]:
+    """Return the results that there are already, and the mutants that are left to be tried."""
+    if options.results is None or options.again is not None:
+        return [], list(sample)
+    records = read_results(options.results)
+    known = {one: records.get((one.name, one.line)) for one in sample}
+    results = [
+        Result(mutant, record["verdict"], record["tests"])
+        for mutant, record in known.items()
+        if record is not None
+    ]
+    print(f"{len(results)} results are there already", flush=True)
+    return results, [mutant for mutant in sample if known[mutant] is None]
+
+
 def _control(sources: dict[str, bytes], reach: Reach, folder: Path) -> None:
     """Check that tests pass by the way in which mutants are tried; else every mutant would die."""
     usable = sorted(reach.seconds.keys() - reach.failed)
@@ -142,11 +185,12 @@ def main(arguments: list[str]) -> int:
     preload()
     with tempfile.TemporaryDirectory(prefix="switchboard-mutants-") as name:
         folder = Path(name)
-        reach = _trace(options, folder)
-        _control(sources, reach, folder)
-        results: list[Result] = []
+        results, left = _known(options, sample)
+        reach = _reach(options, folder) if left else Reach()
+        if left:
+            _control(sources, reach, folder)
         with options.results.open("a") if options.results else nullcontext() as file:
-            for result in _try(options, sample, sources, reach, folder):
+            for result in _try(options, left, sources, reach, folder):
                 results.append(result)
                 if file is not None:
                     note(result, file)

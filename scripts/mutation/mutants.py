@@ -1,6 +1,7 @@
 """Small faults put into a source text: each one replaces a single expression or statement.
 
-What only people read is left alone: docstrings, prose, and what is logged.
+What only people read is left alone: docstrings, prose, and what is logged. So is what only type
+checkers read: the words of a `Literal`, the name of a `TypeVar`.
 """
 
 import ast
@@ -249,8 +250,13 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        """Leave alone what is logged."""
-        if not _logs(node):
+        """Leave alone what is logged, and names of type variables."""
+        if not _logs(node) and not _is_name(node.func, "TypeVar"):
+            self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        """Leave the words of a type alone."""
+        if not _is_name(node.value, "Literal"):
             self.generic_visit(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
@@ -276,6 +282,10 @@ def _logs(node: ast.expr) -> bool:
         and isinstance(call.value, ast.Name)
         and call.value.id in ("log", "logging", "logger")
     )
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def all_mutants(sources: dict[str, bytes]) -> Iterator[Mutant]:

@@ -1,11 +1,16 @@
 """Which tests reach which line, and so which ones to run for a mutant."""
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from scripts.mutation.mutants import Mutant
+
+Traces = Any
+"""What `running.trace` writes: `lines` by path and number, `seconds` by test, `failed` tests."""
 
 
 @dataclass(slots=True)
@@ -16,19 +21,42 @@ class Reach:
     seconds: dict[str, float] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
 
+    def add(self, found: Traces) -> None:
+        """Add what some tests reach; of those that were traced before, it takes the place."""
+        self.forget(test.partition("::")[0] for test in found["seconds"])
+        self.seconds |= found["seconds"]
+        self.failed |= set(found["failed"])
+        for path, lines in found["lines"].items():
+            kept = self.lines.setdefault(path, {})
+            for line, tests in lines.items():
+                kept.setdefault(int(line), set()).update(tests)
+
+    def forget(self, files: Iterable[str]) -> None:
+        """Forget the tests in these files."""
+        gone = set(files)
+        known = {test for test in self.seconds if test.partition("::")[0] in gone}
+        self.failed -= known
+        for test in known:
+            del self.seconds[test]
+        for lines in self.lines.values():
+            for tests in lines.values():
+                tests -= known
+
     @classmethod
-    def read(cls, files: Iterable[Path]) -> "Reach":
-        """Return what is in these files, all together."""
+    def load(cls, file: Path) -> "Reach":
+        """Return what was saved."""
         reach = cls()
-        for file in files:
-            found = json.loads(file.read_text())
-            reach.seconds |= found["seconds"]
-            reach.failed |= set(found["failed"])
-            for path, lines in found["lines"].items():
-                kept = reach.lines.setdefault(path, {})
-                for line, tests in lines.items():
-                    kept.setdefault(int(line), set()).update(tests)
+        reach.add(json.loads(file.read_text()))
         return reach
+
+    def save(self, file: Path) -> None:
+        """Save it for later runs."""
+        lines = {
+            path: {line: sorted(tests) for line, tests in kept.items()}
+            for path, kept in self.lines.items()
+        }
+        found = {"lines": lines, "seconds": self.seconds, "failed": sorted(self.failed)}
+        file.write_text(json.dumps(found))
 
     def tests_of(self, mutant: Mutant, seconds: float) -> list[str]:
         """Return the tests to run, those of its own file first, then the quick ones.
@@ -61,3 +89,23 @@ def mirror_of(path: str) -> str:
     """Return the path of the tests of a file: tests/ mirrors app/."""
     folder, _, name = path.removeprefix("app/").rpartition("/")
     return f"tests/{folder}/test_{name}"
+
+
+def digests(folders: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of each Python file in these folders, by its path."""
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in folders
+        for path in sorted(Path(folder).rglob("*.py"))
+    }
+
+
+def outdated(before: dict[str, str], now: dict[str, str]) -> set[str] | None:
+    """Return the test files that changed between these digests; None if all has to be traced.
+
+    That is so when the code changed, or something that tests share.
+    """
+    changed = {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)}
+    if all(Path(path).name.startswith("test_") for path in changed):
+        return changed
+    return None

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TextIO
+from typing import Final, Literal, TextIO, TypedDict
 
 from scripts.mutation.mutants import Mutant
 
@@ -12,7 +12,20 @@ Verdict = Literal["killed", "ended", "survived", "unreached"]
 """`ended`: it ran into the limit of time or memory; `unreached`: no test runs its line."""
 
 GOAL_PERCENT: Final = 85
+
+EQUIVALENT: Final = "Equivalent"
+"""Begins the reason of mutants that no test could see."""
+
 NAMED: Final = Path(__file__).with_name("survivors.txt")
+
+
+class Record(TypedDict):
+    """A line of a file of results."""
+
+    name: str
+    line: int
+    verdict: Verdict
+    tests: int
 
 
 @dataclass(slots=True)
@@ -37,9 +50,17 @@ def note(result: Result, to: TextIO) -> None:
     to.flush()
 
 
-def survivors_in(results: Path) -> set[str]:
-    """Return the names of the mutants that survived in an earlier run."""
-    records = [json.loads(line) for line in results.read_text().splitlines()]
+def read_results(file: Path) -> dict[tuple[str, int], Record]:
+    """Return what is in a file of results, by name and line; of several the last one counts."""
+    if not file.exists():
+        return {}
+    records: list[Record] = [json.loads(line) for line in file.read_text().splitlines()]
+    return {(one["name"], one["line"]): one for one in records}
+
+
+def survivors_in(file: Path) -> set[str]:
+    """Return the names of the mutants that survived when they were last tried."""
+    records = read_results(file).values()
     return {one["name"] for one in records if one["verdict"] in ("survived", "unreached")}
 
 
@@ -64,12 +85,14 @@ def show(results: list[Result]) -> bool:
     counts = Counter(result.verdict for result in results)
     dead = counts["killed"] + counts["ended"]
     percent = 100 * dead / len(results) if results else 0
-    unknown = [one for one in results if one.alive and one.mutant.name not in reasons]
+    alive = [one for one in results if one.alive]
+    unknown = [one for one in alive if one.mutant.name not in reasons]
+    equivalent = sum(reasons.get(one.mutant.name, "").startswith(EQUIVALENT) for one in alive)
     for one in unknown:
         print(f"{one.verdict}: line {one.mutant.line}, {one.tests} tests: {one.mutant.name}")
     print(
         f"{len(results)} mutants: {counts['killed']} killed, {counts['ended']} ended, "
         f"{counts['survived']} survived, {counts['unreached']} unreached; {percent:.1f} % killed; "
-        f"{len(unknown)} survivors without a reason"
+        f"of {len(alive)} survivors, {equivalent} equivalent, {len(unknown)} without a reason"
     )
     return percent >= GOAL_PERCENT and not unknown

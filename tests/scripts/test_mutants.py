@@ -1,20 +1,24 @@
 """scripts/mutants: which faults it makes, which tests face them, and what it tells."""
 
 import json
+import random
 import time
 from pathlib import Path
 
 import pytest
 
 from scripts.mutation import report
+from scripts.mutation.__main__ import main
 from scripts.mutation.mutants import Mutant, all_mutants, mutants
-from scripts.mutation.reach import Reach
+from scripts.mutation.reach import Reach, outdated
 from scripts.mutation.report import Result
 from scripts.mutation.running import Job, run
 from tests.scripts.clones import ROOT
 
 SOURCE = b'''"""A docstring."""
 LIMIT: int = 3
+Word = Literal["a"]
+T = TypeVar("T")
 
 def f(a, b=1):
     """Say so."""
@@ -129,7 +133,11 @@ def test_survivors_need_a_reason(
     assert "survived: line 5, 2 tests: app/auth/jwt.py | f | a | b" in capsys.readouterr().out
     names.write_text("It is the same:\n    app/auth/jwt.py | f | a | b\n")
     assert report.show(results)
-    assert "90.0 % killed; 0 survivors" in capsys.readouterr().out
+    told = "90.0 % killed; of 1 survivors, 0 equivalent, 0 without a reason"
+    assert told in capsys.readouterr().out
+    names.write_text("Equivalent, it is the same:\n    app/auth/jwt.py | f | a | b\n")
+    assert report.show(results)
+    assert "of 1 survivors, 1 equivalent, 0 without a reason" in capsys.readouterr().out
 
 
 def test_too_few_killed_is_a_failure_even_with_reasons(
@@ -148,3 +156,69 @@ def test_what_survived_can_be_tried_again(tmp_path: Path) -> None:
         report.note(Result(mutant(2, scope="g"), "unreached", 0), file)
     assert report.survivors_in(results) == {"app/auth/jwt.py | g | a | b"}
     assert [json.loads(line)["line"] for line in results.read_text().splitlines()] == [1, 2]
+
+
+def test_of_a_mutant_that_was_tried_twice_the_last_result_counts(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    assert report.read_results(results) == {}
+    with results.open("w") as file:
+        for verdict in VERDICTS:
+            report.note(Result(mutant(1), verdict, 1), file)
+        report.note(Result(mutant(2), "survived", 3), file)
+    found = report.read_results(results)
+    assert [record["verdict"] for record in found.values()] == ["killed", "survived"]
+    # The same fault in another line is another one.
+    assert [line for _, line in found] == [1, 2]
+
+
+VERDICTS: tuple[report.Verdict, ...] = ("survived", "killed")
+
+
+def test_an_interrupted_run_goes_on_with_what_is_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    arguments = ["--seed", "7", "--count", "3", "--results", str(tmp_path / "results")]
+    sources = {str(path): path.read_bytes() for path in Path("app/protocol").rglob("*.py")}
+    found = list(all_mutants(sources))
+    random.Random(7).shuffle(found)
+    with (tmp_path / "results").open("w") as file:
+        for one in found[:3]:
+            report.note(Result(one, "killed", 1), file)
+    # Nothing is left: not one test runs.
+    assert main([*arguments, "--packages", "app/protocol"]) == 0
+    assert "3 results are there already" in capsys.readouterr().out
+
+
+def test_tests_traced_again_take_the_place_of_what_they_reached_before(tmp_path: Path) -> None:
+    found = reach()
+    found.failed.add("tests/web/t::quick")
+    new = "tests/web/t::new"
+    lines = {"app/auth/jwt.py": {"7": [new]}}
+    found.add({"lines": lines, "seconds": {new: 1}, "failed": []})
+    own = "tests/auth/test_jwt.py::own"
+    assert (found.tests_of(mutant(5), 60), found.failed) == ([own], set())
+    found.save(tmp_path / "reach")
+    kept = Reach.load(tmp_path / "reach")
+    assert kept.tests_of(mutant(7), 60) == [new]
+    assert kept.tests_of(mutant(5), 60) == [own]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, set()),
+        ({"tests/auth/test_jwt.py": "2"}, {"tests/auth/test_jwt.py"}),
+        ({"tests/auth/test_new.py": "1"}, {"tests/auth/test_new.py"}),
+        ({"app/auth/jwt.py": "2"}, None),
+        ({"tests/auth/house.py": "2", "tests/auth/test_jwt.py": "2"}, None),
+    ],
+    ids=["nothing", "a test file", "a new test file", "the code", "what tests share"],
+)
+def test_only_what_changed_is_traced_again(
+    changed: dict[str, str], expected: set[str] | None
+) -> None:
+    before = dict.fromkeys(
+        ("tests/auth/test_jwt.py", "tests/auth/house.py", "app/auth/jwt.py"), "1"
+    )
+    assert outdated(before, {**before, **changed}) == expected
