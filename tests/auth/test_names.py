@@ -46,6 +46,12 @@ def test_any_other_handle_is_refused(handle: str) -> None:
     assert (caught.value.status, caught.value.code) == (400, "invalid_handle")
 
 
+def test_a_handle_may_stand_in_1024_characters_and_no_more() -> None:
+    assert clean_handle(" " * 1023 + "a") == "a"
+    with pytest.raises(Problem):
+        clean_handle(" " * 1024 + "a")
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [("Ada", "aDA"), ("STRASSE", "straße"), ("Zoe\u0308", "ZOË")]
 )

@@ -10,6 +10,9 @@ from argon2 import PasswordHasher
 from app.auth.passwords import Passwords, check_new_password
 from app.base.errors import Problem
 
+PATIENCE = 10
+"""Seconds that a close may take, which takes none."""
+
 
 @pytest.fixture
 def passwords() -> Iterator[Passwords]:
@@ -107,6 +110,32 @@ async def test_a_caller_who_goes_away_leaves_its_place_only_when_the_thread_does
     release.set()
     await asyncio.to_thread(ended.wait)
     passwords.close()
+
+
+async def test_closing_waits_for_no_hash_and_starts_none_that_waits() -> None:
+    passwords = Passwords(workers=1, queue=1)
+    release, started = threading.Event(), threading.Event()
+
+    def work() -> str:
+        started.set()
+        release.wait()
+        return "done"
+
+    running = asyncio.ensure_future(passwords.run(work))
+    await asyncio.to_thread(started.wait)
+    begun: list[str] = []
+    waiting = asyncio.ensure_future(passwords.run(lambda: begun.append("late")))
+    await asyncio.sleep(0)
+    closing = threading.Thread(target=passwords.close)
+    closing.start()
+    await asyncio.to_thread(closing.join, PATIENCE)
+    waited = closing.is_alive()
+    release.set()
+    assert not waited
+    assert await running == "done"
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert begun == []
 
 
 @pytest.mark.parametrize(

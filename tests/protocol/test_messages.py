@@ -32,6 +32,15 @@ def as_json(message: ServerMessage) -> dict[str, object]:
     return record
 
 
+def test_the_names_that_are_the_servers_own_are_fixed() -> None:
+    # Clients of ours and of others, and applications, count on them.
+    system = {"connected", "position", "ping", "pong", "ok", "ack", "error", "goaway"}
+    assert system == messages.SYSTEM_TYPES
+    assert system | {"device", "presence", "token"} == messages.SERVER_PREFIXES
+    assert {"sync", "playback", "notification"} == messages.RESERVED_PREFIXES
+    assert (messages.MAX_TYPE_LENGTH, messages.MAX_ID_LENGTH) == (128, 64)
+
+
 def test_a_message_without_payload_is_sent_with_null() -> None:
     assert as_json(ServerMessage("note.text")) == {"type": "note.text", "payload": None}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from memory_log import MemoryLog
 
 from app.base.errors import Problem, StorageUnavailable
 from app.base.metrics import Metrics
-from app.streams.base import Append, Appended, Refused, Row
+from app.streams.base import Append, Appended, Refusal, Refused, Row
 from app.streams.committer import MAX_BATCH, SMALL_BATCH, Committer, Stored
 
 NOTE = Append(1, "note.x", b"1")
@@ -288,3 +289,29 @@ async def test_deletions_of_the_log_itself_are_delivered_and_floors_raised_befor
     assert (receivers.floors, receivers.doubts) == ({1: 1}, 0)
     assert outcomes[1].status == 403
     assert [one.offset for one in outcomes if isinstance(one, Stored)] == [2, 2, 3]
+
+
+@pytest.mark.parametrize("source_device", [0, 7])
+async def test_a_refusal_tells_whose_keys_are_too_many_and_only_then_speaks_of_keys(
+    committer: Committer, disk: Disk, source_device: int
+) -> None:
+    refusals: list[Refusal] = ["too_many_keys", "forbidden", "too_many_ids", "id_conflict"]
+    disk.outcomes = [Refused(code) for code in refusals]
+    outcomes: list[Any] = []
+    for _ in refusals:
+        committer.submit(replace(NOTE, source_device=source_device), outcomes.append)
+    await committer.drain()
+    assert [one.code for one in outcomes] == refusals
+    assert ("devices" in outcomes[0].detail) is (source_device != 0)
+    assert ["keys" in one.detail for one in outcomes] == [True, False, False, False]
+
+
+async def test_a_refusal_that_ends_tells_when(committer: Committer, disk: Disk) -> None:
+    disk.outcomes = [Refused("too_many_ids", retry_after_ms=90_000), Refused("too_many_ids")]
+    outcomes: list[Any] = []
+    for _ in range(2):
+        committer.submit(NOTE, outcomes.append)
+    await committer.drain()
+    assert [one.retry_after_ms for one in outcomes] == [90_000, None]
+    assert outcomes[0].detail.endswith("Send it again in 2 minutes.")
+    assert "minutes" not in outcomes[1].detail

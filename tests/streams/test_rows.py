@@ -1,13 +1,15 @@
 """The columns of a row are written and read in one order, whatever the table's."""
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import Connection, select
 
 from app.storage.database import Database
 from app.storage.schema import messages
 from app.streams.base import Append, ReadLimits, Row, row_values
-from app.streams.rows import ROW_COLUMNS
+from app.streams.rows import ROW_COLUMNS, DamagedRow, latest, read
 from app.streams.sql import SqlStreamLog
 
 # No two values are equal, so that none can take another's place unseen.
@@ -55,3 +57,35 @@ async def test_what_is_stored_is_in_the_columns_of_its_names(
     )
     assert named(read) == dict(stored)
     assert read == Row(*row_values(FULL, offset=1, created_at=read.created_at))
+
+
+Read = Callable[[Connection, int], object]
+READS: dict[str, Read] = {
+    "read": lambda one, upto: read(one, 11, after=0, limits=ReadLimits(), now=0, last=upto),
+    "latest": lambda one, upto: latest(one, 11, 13, after=0, upto=upto, limits=ReadLimits(), now=0),
+}
+
+
+@pytest.mark.parametrize("how", READS)
+async def test_a_row_that_comes_twice_is_damage(
+    database: Database, streams: SqlStreamLog, how: str
+) -> None:
+    """An index that is damaged may lead to one row again; here the table has it twice."""
+    await streams.append([FULL, replace(FULL, key="19")])
+
+    def double(connection: Connection) -> None:
+        for statement in (
+            "CREATE TABLE twice AS SELECT * FROM messages",
+            'INSERT INTO twice SELECT * FROM messages WHERE "offset" = 2',
+            "DROP TABLE messages",
+            "ALTER TABLE twice RENAME TO messages",
+            'CREATE INDEX messages_user_id_offset ON messages (user_id, "offset")',
+            """CREATE INDEX messages_latest ON messages
+            (user_id, type, "key", target_device, without_device) WHERE "key" IS NOT NULL""",
+        ):
+            connection.exec_driver_sql(statement)
+
+    await database.transact(double)
+    with pytest.raises(DamagedRow) as found:
+        await database.snapshot(lambda connection: READS[how](connection, 2))
+    assert found.value.offset == 2

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from damaging import PAGE_BYTES, fold, pages_of
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.base.errors import StorageUnavailable
 from app.protocol.position import Position
+from app.storage.damage import is_structural
 from app.storage.database import Database
 from app.storage.endings import delete_user
 from app.storage.leftovers import next_leftover, remove_some
@@ -25,6 +27,7 @@ from app.streams.base import Append, Appended, Cursor, ReadLimits, Refused
 from app.streams.generation import GUARD_NAME, Guard
 from app.streams.sql import SqlStreamLog, StreamLimits
 from tests.clocks import HandClock
+from tests.streams.conftest import LIMITS
 
 ALL = ReadLimits(rows=10_000, bytes=1 << 30)
 NOTE = Append(1, "note.text", b'"secret words"')
@@ -98,6 +101,38 @@ async def test_a_locked_database_is_unavailable_until_it_is_unlocked(
     other.execute("ROLLBACK")
     other.close()
     assert await streams.append([NOTE]) == [Appended(1)]
+
+
+async def test_a_log_is_opened_once_its_database_is_unlocked(
+    database: Database, folder: Path
+) -> None:
+    other = sqlite3.connect(folder / "switchboard.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageUnavailable):
+        await SqlStreamLog.open(database, folder / GUARD_NAME, LIMITS)
+    other.execute("ROLLBACK")
+    other.close()
+    streams = await SqlStreamLog.open(database, folder / GUARD_NAME, LIMITS)
+    assert await streams.append([NOTE]) == [Appended(1)]
+    await streams.close()
+
+
+async def test_a_log_in_a_damaged_file_is_not_opened_and_the_error_is_sqlites_own(
+    folder: Path,
+) -> None:
+    path = folder / "switchboard.db"
+    database = await Database.open(path)
+    await (await SqlStreamLog.open(database, folder / GUARD_NAME, LIMITS)).close()
+    await database.close()
+    fold(path)
+    with path.open("r+b") as file:
+        file.seek(pages_of(path, "generations")[0])
+        file.write(b"\xff" * PAGE_BYTES)
+    database = await Database.open(path)
+    with pytest.raises(DBAPIError) as caught:
+        await SqlStreamLog.open(database, folder / GUARD_NAME, LIMITS)
+    assert is_structural(caught.value)
+    await database.close()
 
 
 async def test_a_read_only_database_is_unavailable_and_can_be_read(
