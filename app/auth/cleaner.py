@@ -1,5 +1,7 @@
 """Removes, in steps, the rows of what has ended, of what is past, and of sessions above the limit.
 
+What has ended takes along what was kept for it alone: the `latest` values for a removed device.
+
 Nobody waits for it: what it removes means nothing any more. Only sessions above the limit end here,
 of users who had more when the limit was introduced or lowered.
 """
@@ -23,7 +25,7 @@ from app.base.metrics import Metrics
 from app.base.tasks import complete
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.leftovers import next_leftover, remove_some
+from app.storage.leftovers import Kind, leave, next_leftover, remove_some, removed_with_values
 from app.storage.past import Past, remove_past
 from app.storage.schema import milliseconds
 from app.storage.sessions import users_above
@@ -95,6 +97,7 @@ class Cleaner:
             try:
                 if not searched:
                     await self.find_above()
+                    await self.find_values()
                     searched = True
                 self._due.clear()
                 await self.clean()
@@ -115,6 +118,16 @@ class Cleaner:
         if self._limit.limit:
             work = partial(users_above, limit=self._limit.limit)
             self._limit.above.update(await self._database.inspect(work))
+
+    async def find_values(self) -> None:
+        """Find removed devices for which `latest` values are kept, for `clean`.
+
+        Those of older versions, and what was stored while its device was removed.
+        """
+        found = await self._database.inspect(removed_with_values)
+        for start in range(0, len(found), self._most):
+            async with self._database.write() as connection:
+                await leave(connection, Kind.DEVICE, found[start : start + self._most])
 
     async def clean(self) -> int:
         """Remove all rows that were left over, and end all sessions above the limit.

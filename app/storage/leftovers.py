@@ -25,6 +25,7 @@ class Kind(StrEnum):
     SESSIONS = "sessions"
     """Sessions of a user, up to an id."""
     DEVICE = "device"
+    """Its sessions, and the values that were for it alone."""
     USER = "user"
 
 
@@ -62,6 +63,18 @@ _MESSAGES: Final = tuple(
         ("damaged_messages", "damaged_messages_user_id"),
     )
 )
+_VALUES_FOR_DEVICE: Final = """
+SELECT m."offset", ifnull(length(m.payload), 0)
+FROM devices AS d CROSS JOIN messages AS m INDEXED BY messages_latest
+ON m."key" IS NOT NULL AND m.user_id = d.user_id AND m.target_device = d.id
+WHERE d.id = ? LIMIT ?
+"""
+_DELETE_MESSAGES: Final = f'DELETE FROM messages WHERE "offset" {_CHOSEN}'  # noqa: S608
+_REMOVED_WITH_VALUES: Final = """
+SELECT DISTINCT d.id FROM messages AS m INDEXED BY messages_latest
+CROSS JOIN devices AS d ON d.id = m.target_device AND d.user_id = m.user_id
+WHERE m."key" IS NOT NULL AND m.target_device <> 0 AND d.removed_at IS NOT NULL
+"""
 _CURSORS: Final = """
 DELETE FROM cursors WHERE device_id IN (SELECT device_id FROM cursors WHERE user_id = ? LIMIT ?)
 """
@@ -79,6 +92,14 @@ def next_leftover(connection: Connection) -> Leftover | None:
     """Return one of the leftovers, None if there is none."""
     row = connection.exec_driver_sql(_NEXT).one_or_none()
     return Leftover(Kind(row[0]), row[1]) if row is not None else None
+
+
+def removed_with_values(connection: Connection) -> list[int]:
+    """Return the removed devices for which values are kept, by walking over all values.
+
+    A value that was on its way when its device was removed comes after the steps that remove them.
+    """
+    return list(connection.exec_driver_sql(_REMOVED_WITH_VALUES).scalars())
 
 
 def remove_some(connection: Connection, leftover: Leftover, most: int = STEP_ROWS) -> int:
@@ -99,6 +120,11 @@ def _remove_over(connection: Connection, user_id: int, most: int) -> tuple[int, 
 
 
 def _remove_of_device(connection: Connection, device_id: int, most: int) -> tuple[int, bool]:
+    found = connection.exec_driver_sql(_VALUES_FOR_DEVICE, (device_id, most)).all()
+    if found:
+        chosen = affordable([(offset, size) for offset, size in found])
+        connection.exec_driver_sql(_DELETE_MESSAGES, (_list(chosen),))
+        return len(chosen), False
     return _remove_sessions(connection, _OF_DEVICE, device_id, most)
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import Sessions
 from app.base.errors import Problem
+from app.streams.base import Append, Appended, Refused
+from app.streams.generation import GUARD_NAME
+from app.streams.sql import SqlStreamLog, StreamLimits
 from tests.auth.house import DAY, JWT_SETTINGS, NOON, Build, House, dead, open_house, refused
 from tests.auth.test_session_limit import count, fill, listed
 from tests.effort import examples
@@ -214,6 +217,95 @@ async def test_a_step_removes_few_messages_if_they_are_large(house: House) -> No
     assert 0 < removed <= 12
     await house.cleaner.clean()
     assert await rows(house, "messages") == 0
+
+
+# Values for a device
+
+VALUE = Append(1, "plan.state", b"1", key="k", target_device=1)
+
+
+@pytest.fixture
+async def log(house: House) -> AsyncIterator[SqlStreamLog]:
+    """The messages of the house, of which each user may have two values."""
+    limits = StreamLimits(retention_days=30, retention_rows=100, max_keys_per_user=2)
+    guard = house.settings.data_dir / GUARD_NAME
+    opened = await SqlStreamLog.open(house.database, guard, limits, house.clock)
+    yield opened
+    await opened.close()
+
+
+async def two_devices(house: House) -> tuple[int, int, int]:
+    """Return ada's number, and those of two devices."""
+    user = await house.user()
+    found = [(await house.sign_in(uuid=f"device-{one:04}")).device for one in range(2)]
+    first, second = (device.id for device in found if device is not None)
+    return user.id, first, second
+
+
+async def test_values_for_a_removed_device_make_room_for_others(
+    house: House, log: SqlStreamLog
+) -> None:
+    user, gone, kept = await two_devices(house)
+    one = replace(VALUE, user_id=user, target_device=gone)
+    await log.append([one, replace(one, key="l")])
+    new = replace(one, key="m", target_device=kept)
+    assert await log.append([new]) == [Refused("too_many_keys")]
+    await house.accounts.revoke_device(gone)
+    await many_steps(house).clean()
+    [stored] = await log.append([new])
+    assert isinstance(stored, Appended)
+    assert await rows(house, "leftovers") == 0
+
+
+async def test_what_others_get_too_and_what_goes_by_itself_outlives_a_removed_device(
+    house: House, log: SqlStreamLog
+) -> None:
+    user, gone, kept = await two_devices(house)
+    other = await house.user("bea")
+    one = replace(VALUE, user_id=user, target_device=gone)
+    await log.append(
+        [
+            one,
+            replace(one, key="l", deleted=True),
+            replace(one, target_device=kept),
+            replace(one, key="d", target_device=0, without_device=gone, source_device=gone),
+            replace(one, key=None),
+            # Nobody has sent that; the number of the device is another user's.
+            replace(one, user_id=other.id),
+        ]
+    )
+    await house.accounts.revoke_device(gone)
+    await many_steps(house).clean()
+    assert await rows(house, "messages", '"offset" <= 2') == 0
+    assert await rows(house, "messages") == 4
+    # Compaction moves no floor: everybody else is owed what they were.
+    [standing] = await log.standings([(user, kept)])
+    assert standing.floor == 0
+
+
+async def test_a_step_removes_few_values_if_they_are_large(house: House, log: SqlStreamLog) -> None:
+    user, gone, _ = await two_devices(house)
+    large = replace(VALUE, user_id=user, target_device=gone, payload=b'"%b"' % (b"x" * 700_000))
+    await log.append([large, replace(large, key="l")])
+    await house.accounts.revoke_device(gone)
+    assert [await house.cleaner.step() for _ in range(3)] == [1, 1, 1]
+    assert await rows(house, "messages") == 0
+
+
+async def test_a_start_finds_values_for_devices_that_were_removed_before(
+    house: House, log: SqlStreamLog
+) -> None:
+    user, gone, kept = await two_devices(house)
+    await house.accounts.revoke_device(gone)
+    await house.cleaner.clean()
+    one = replace(VALUE, user_id=user, target_device=gone)
+    await log.append([one, replace(one, target_device=kept)])
+    running = asyncio.create_task(house.cleaner.run())
+    while await rows(house, "messages", f"target_device = {gone}"):
+        pass
+    running.cancel()
+    await asyncio.wait([running])
+    assert await rows(house, "messages") == 1
 
 
 # Tombstones
