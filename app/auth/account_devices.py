@@ -20,11 +20,22 @@ class DeviceWrites(AccountWrites):
     """Lists, renames and revokes devices; `Enrolment` makes them."""
 
     async def list_devices(
-        self, user_id: int | None = None, include_removed: bool = False
+        self,
+        user_id: int | None = None,
+        include_removed: bool = False,
+        *,
+        after: int = 0,
+        limit: int | None = None,
     ) -> list[Device]:
-        """Return the devices of the user, or of all users, by id, as last seen up to now."""
+        """Return the devices of the user, or of all users, by id, as last seen up to now.
+
+        They have ids above `after`. Without a `limit` those of all users, and removed ones, may be
+        very many, which hold up the event loop.
+        """
         async with self._database.lookup() as connection:
-            devices = await devices_of(connection, user_id, include_removed=include_removed)
+            devices = await devices_of(
+                connection, user_id, include_removed=include_removed, after=after, limit=limit
+            )
         return [self._seen(device) for device in devices]
 
     async def get_device(self, device_id: int) -> Device:

@@ -15,7 +15,7 @@ from app.storage.users import (
     ADMIN,
     User,
     add_local_user,
-    all_users,
+    live_users,
     set_user_enabled,
     set_user_roles,
     user_by_handle_key,
@@ -48,10 +48,17 @@ class UserWrites(AccountWrites):
         except IntegrityError:
             raise Problem(409, "handle_taken", "Another user has this handle.") from None
 
-    async def list_users(self) -> list[User]:
-        """Return all users but the deleted ones, by id."""
+    async def list_users(self, *, after: int = 0, limit: int | None = None) -> list[User]:
+        """Return the users with ids above `after` but the deleted ones, by id.
+
+        Without a `limit` that may be very many, which hold up the event loop.
+        """
         async with self._database.lookup() as connection:
-            return await all_users(connection)
+            return await live_users(connection, after=after, limit=limit)
+
+    async def has_users(self) -> bool:
+        """Tell whether there is a user who is not deleted."""
+        return bool(await self.list_users(limit=1))
 
     async def find_user(self, handle: str) -> User:
         """Return the user with this handle; raises Problem 404 `user_not_found`."""

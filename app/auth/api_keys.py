@@ -14,8 +14,8 @@ from app.base.tasks import Batches, complete
 from app.storage.api_keys import (
     ApiKey,
     add_api_key,
-    all_api_keys,
     live_api_keys,
+    page_of_api_keys,
     set_api_key_revoked,
 )
 from app.storage.database import Database
@@ -115,10 +115,12 @@ class ApiKeys:
         """Revoke the key and return it; None if it is unknown or was revoked before."""
         return await complete(self._revoke(key_id))
 
-    async def all(self) -> list[ApiKey]:
-        """Return every key, revoked ones too, by id, as last used up to now."""
+    async def page(self, *, include_revoked: bool, after: int, limit: int) -> list[ApiKey]:
+        """Return the first `limit` keys with ids above `after`, by id, as last used up to now."""
         async with self._database.lookup() as connection:
-            found = await all_api_keys(connection)
+            found = await page_of_api_keys(
+                connection, include_revoked=include_revoked, after=after, limit=limit
+            )
         return [self._seen(key) for key in found]
 
     async def flush(self) -> None:

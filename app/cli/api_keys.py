@@ -5,7 +5,7 @@ from typing import get_args
 import click
 
 from app.cli.output import print_json, print_table, when
-from app.cli.running import ROW_NUMBER, output_options, perform
+from app.cli.running import ROW_NUMBER, output_options, page_options, perform, rows_of
 from app.control import api_keys as control
 from app.control.api_keys import KeyView, NewKey, OneKey, Scope, WhichKeys
 from app.protocol.messages import is_type
@@ -61,10 +61,14 @@ def add(
 
 @keys.command("list")
 @click.option("--all", "revoked", is_flag=True, help="Include revoked keys.")
+@page_options
 @output_options
-def list_(revoked: bool, data_dir: str | None, as_json: bool) -> None:
-    """List the API keys, never the keys themselves."""
-    found = perform(data_dir, control.LIST, WhichKeys(revoked=revoked))
+def list_(
+    revoked: bool, after: int, limit: int | None, data_dir: str | None, as_json: bool
+) -> None:
+    """List the API keys, never the keys themselves, by their numbers."""
+    wanted = WhichKeys(revoked=revoked, after=after)
+    found = rows_of(data_dir, control.LIST, wanted, limit)
     if as_json:
         print_json(found)
         return

@@ -3,7 +3,7 @@
 import click
 
 from app.cli.output import counted, print_json, print_table, when
-from app.cli.running import ROW_NUMBER, output_options, perform
+from app.cli.running import ROW_NUMBER, output_options, page_options, perform, rows_of
 from app.control import devices as control
 from app.control.devices import DeviceView, NewName, OneDevice, WhichDevices
 
@@ -18,10 +18,19 @@ def devices() -> None:
 @devices.command("list")
 @click.argument("user", metavar="[USER]", required=False)
 @click.option("--all", "removed", is_flag=True, help="Include revoked and pruned devices.")
+@page_options
 @output_options
-def list_(user: str | None, removed: bool, data_dir: str | None, as_json: bool) -> None:
-    """List the devices of USER (a handle or id=NUMBER), or of everybody."""
-    found = perform(data_dir, control.LIST, WhichDevices(user=user, removed=removed))
+def list_(
+    user: str | None,
+    removed: bool,
+    after: int,
+    limit: int | None,
+    data_dir: str | None,
+    as_json: bool,
+) -> None:
+    """List the devices of USER (a handle or id=NUMBER), or of everybody, by their numbers."""
+    wanted = WhichDevices(user=user, removed=removed, after=after)
+    found = rows_of(data_dir, control.LIST, wanted, limit)
     if as_json:
         print_json(found)
         return

@@ -1,6 +1,7 @@
 """How a command gets its result, and how an error becomes a sentence and an exit status."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, ParamSpec, TypeVar
@@ -10,11 +11,12 @@ import click
 from app.base.errors import SettingsError, SwitchboardError, sentence
 from app.cli.settings_flags import data_dir_option
 from app.control import performing
-from app.control.command import MAX_ID, A, Command, R
+from app.control.command import MAX_ID, PAGE_ROWS, A, Command, Page, PageArguments, R, V
 from app.settings import Settings, load_settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+L = TypeVar("L", bound=PageArguments)
 
 
 ROW_NUMBER = click.IntRange(1, MAX_ID)
@@ -69,6 +71,46 @@ def perform(data_dir: str | None, command: Command[A, R], arguments: A) -> R:
     """Return the command's result, from the running server or from the data folder itself."""
     settings = settings_from({"data_dir": data_dir})
     return run(performing.perform(settings, command, arguments))
+
+
+def rows_of(
+    data_dir: str | None,
+    command: Command[L, Page[V]],
+    wanted: L,
+    limit: int | None,
+) -> list[V]:
+    """Return the rows of a list, up to `limit`, asked for page by page.
+
+    Tells on standard error how to get what comes after the last of them.
+    """
+    rows: list[V] = []
+    left = limit or sys.maxsize
+    while True:
+        wanted = wanted.model_copy(update={"limit": min(left, PAGE_ROWS)})
+        page = perform(data_dir, command, wanted)
+        rows += page.rows
+        left -= len(page.rows)
+        if page.next is None:
+            return rows
+        if left <= 0:
+            click.echo(f"There are more: --after {page.next}", err=True)
+            return rows
+        wanted = wanted.model_copy(update={"after": page.next})
+
+
+def page_options(command: Callable[P, T]) -> Callable[P, T]:
+    """Return the command of a list with `--after` and `--limit`."""
+    after = click.option(
+        "--after",
+        type=click.IntRange(0, MAX_ID),
+        default=0,
+        metavar="ID",
+        help="Begin above this number.",
+    )
+    limit = click.option(
+        "--limit", type=click.IntRange(1), metavar="N", help="At most N; all without it."
+    )
+    return after(limit(command))
 
 
 def output_options(command: Callable[P, T]) -> Callable[P, T]:

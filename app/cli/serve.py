@@ -103,7 +103,7 @@ async def _announce(serving: Serving, settings: Settings, as_json: bool) -> None
         click.echo(f"First start: user {FIRST_ADMIN} has the password {password}")
         another = command_line(settings, "users", "passwd", FIRST_ADMIN)
         click.echo(f"It is shown this once; another: {another}")
-    elif not await serving.accounts.list_users():
+    elif not await serving.accounts.has_users():
         admin = command_line(settings, "users", "add", "HANDLE", "--admin")
         click.echo(f"There are no users yet. An admin: {admin}")
     click.echo(f"Add a user: {command_line(settings, 'users', 'add', 'HANDLE')}")
@@ -114,7 +114,7 @@ async def _first_admin(serving: Serving, settings: Settings) -> str | None:
 
     Only on a terminal: elsewhere the password would stay in a log.
     """
-    if not sys.stdout.isatty() or await serving.accounts.list_users():
+    if not sys.stdout.isatty() or await serving.accounts.has_users():
         return None
     password = make_password(settings.password_min_length)
     await serving.accounts.add_user(FIRST_ADMIN, password, ("admin",))

@@ -11,8 +11,8 @@ from app.cli.output import counted, lasting, print_json, print_table, printable,
 from app.cli.running import output_options, perform
 from app.cli.settings_flags import data_dir_option
 from app.control import stream as control
-from app.control.command import NoArguments
-from app.control.stream import PAGE_ROWS, Budget, DeviceStanding, RowView, StreamInfo, WhichRows
+from app.control.command import PAGE_ROWS, NoArguments
+from app.control.stream import Budget, DeviceStanding, RowView, StreamInfo, WhichRows
 from app.protocol.position import MAX_OFFSET
 
 _PAYLOAD_WIDTH = 60

@@ -4,9 +4,9 @@ import click
 
 from app.cli.input import password_from
 from app.cli.output import counted, print_json, print_table, when
-from app.cli.running import output_options, perform
+from app.cli.running import output_options, page_options, perform, rows_of
 from app.control import users as control
-from app.control.command import NoArguments
+from app.control.command import PageArguments
 from app.control.users import NewPassword, NewUser, OneUser, SignedOut, UserView
 
 _password_stdin = click.option(
@@ -48,10 +48,11 @@ def add(
 
 
 @users.command("list")
+@page_options
 @output_options
-def list_(data_dir: str | None, as_json: bool) -> None:
-    """List the users."""
-    found = perform(data_dir, control.LIST, NoArguments())
+def list_(after: int, limit: int | None, data_dir: str | None, as_json: bool) -> None:
+    """List the users, by their numbers."""
+    found = rows_of(data_dir, control.LIST, PageArguments(after=after), limit)
     if as_json:
         print_json(found)
         return

@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from app.control.command import Arguments, Command, Id, Result
+from app.control.command import Arguments, Command, Id, Page, PageArguments, Result
 
 Scope = Literal["send", "read", "admin"]
 Prefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=128)]
@@ -40,7 +40,7 @@ class NewKey(Arguments):
     prefixes: list[Prefix] = Field(default_factory=list)
 
 
-class WhichKeys(Arguments):
+class WhichKeys(PageArguments):
     """Which keys to list: those that are valid, or the revoked ones too."""
 
     revoked: bool = False
@@ -53,5 +53,5 @@ class OneKey(Arguments):
 
 
 ADD: Final = Command[NewKey, IssuedKey]("keys.add", NewKey, IssuedKey)
-LIST: Final = Command[WhichKeys, list[KeyView]]("keys.list", WhichKeys, list[KeyView])
+LIST: Final = Command[WhichKeys, Page[KeyView]]("keys.list", WhichKeys, Page[KeyView])
 REVOKE: Final = Command[OneKey, KeyView]("keys.revoke", OneKey, KeyView)

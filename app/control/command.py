@@ -4,6 +4,7 @@ A command goes to the running server in a moment, so whatever describes commands
 database nor the web server (a test holds that).
 """
 
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -41,6 +42,37 @@ class Result(BaseModel):
     """Base of what commands return; a caller ignores fields that only a newer server has."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+PAGE_ROWS: Final = 500
+"""The most rows of one answer: some 10 ms of the event loop."""
+
+
+class PageArguments(Arguments):
+    """Which page of a list: up to `limit` rows, with numbers above `after`."""
+
+    after: Annotated[int, Field(ge=0, le=MAX_ID)] = 0
+    limit: Annotated[int, Field(ge=1, le=PAGE_ROWS)] = PAGE_ROWS
+
+
+F = TypeVar("F")
+V = TypeVar("V")
+
+
+class Page(Result, Generic[V]):
+    """Some rows of a list; `next` is the `after` of the next page, None after the last one."""
+
+    rows: list[V]
+    next: int | None = None
+
+    @classmethod
+    def of(
+        cls, found: Sequence[F], limit: int, number: Callable[[F], int], view: Callable[[F], V]
+    ) -> "Page[V]":
+        """Return the page of what was found: up to `limit` rows, and one more if there is one."""
+        rows = found[:limit]
+        more = len(found) > limit
+        return cls(rows=[view(row) for row in rows], next=number(rows[-1]) if more else None)
 
 
 class Offline(Enum):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from app.control.command import Arguments, Command, Id, Result
+from app.control.command import Arguments, Command, Id, Page, PageArguments, Result
 
 
 class DeviceView(Result):
@@ -27,7 +27,7 @@ class Revoked(Result):
     connections_closed: int
 
 
-class WhichDevices(Arguments):
+class WhichDevices(PageArguments):
     """Whose devices to list: everybody's without a user."""
 
     user: str | None = None
@@ -47,8 +47,8 @@ class NewName(Arguments):
     name: str
 
 
-LIST: Final = Command[WhichDevices, list[DeviceView]](
-    "devices.list", WhichDevices, list[DeviceView]
+LIST: Final = Command[WhichDevices, Page[DeviceView]](
+    "devices.list", WhichDevices, Page[DeviceView]
 )
 RENAME: Final = Command[NewName, DeviceView]("devices.rename", NewName, DeviceView)
 REVOKE: Final = Command[OneDevice, Revoked]("devices.revoke", OneDevice, Revoked)

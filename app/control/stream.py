@@ -4,10 +4,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from app.control.command import MAX_ID, Arguments, Command, NoArguments, Result
-
-PAGE_ROWS: Final = 500
-"""The most rows of one answer."""
+from app.control.command import MAX_ID, PAGE_ROWS, Arguments, Command, NoArguments, Result
 
 Offset = Annotated[int, Field(ge=0, le=MAX_ID)]
 

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from app.control.command import Arguments, Command, NoArguments, Offline, Result
+from app.control.command import Arguments, Command, Offline, Page, PageArguments, Result
 
 
 class UserView(Result):
@@ -49,7 +49,7 @@ class OneUser(Arguments):
 
 
 ADD: Final = Command[NewUser, UserView]("users.add", NewUser, UserView, offline=Offline.CREATES)
-LIST: Final = Command[NoArguments, list[UserView]]("users.list", NoArguments, list[UserView])
+LIST: Final = Command[PageArguments, Page[UserView]]("users.list", PageArguments, Page[UserView])
 SET_PASSWORD: Final = Command[NewPassword, SignedOut]("users.passwd", NewPassword, SignedOut)
 DISABLE: Final = Command[OneUser, SignedOut]("users.disable", OneUser, SignedOut)
 ENABLE: Final = Command[OneUser, UserView]("users.enable", OneUser, UserView)

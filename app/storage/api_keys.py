@@ -72,10 +72,14 @@ async def live_api_keys(
     return {row.key_hash: _key(row) for row in await connection.execute(query)}
 
 
-async def all_api_keys(connection: AsyncConnection) -> list[ApiKey]:
-    """Return every key, revoked ones too, in the order of their ids."""
-    rows = await connection.execute(select(*_COLUMNS).order_by(api_keys.c.id))
-    return [_key(row) for row in rows]
+async def page_of_api_keys(
+    connection: AsyncConnection, *, include_revoked: bool, after: int, limit: int
+) -> list[ApiKey]:
+    """Return the first `limit` keys with ids above `after`, in the order of their ids."""
+    query = select(*_COLUMNS).where(api_keys.c.id > after).order_by(api_keys.c.id).limit(limit)
+    if not include_revoked:
+        query = query.where(api_keys.c.revoked_at.is_(None))
+    return [_key(row) for row in await connection.execute(query)]
 
 
 async def set_api_key_revoked(

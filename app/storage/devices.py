@@ -98,10 +98,15 @@ async def live_device(connection: AsyncConnection, device_id: int) -> Device | N
 
 
 async def devices_of(
-    connection: AsyncConnection, user_id: int | None = None, *, include_removed: bool = False
+    connection: AsyncConnection,
+    user_id: int | None = None,
+    *,
+    include_removed: bool = False,
+    after: int = 0,
+    limit: int | None = None,
 ) -> list[Device]:
-    """Return the devices of a user, or of all users, in the order of their ids."""
-    query = select(*_COLUMNS).order_by(devices.c.id)
+    """Return the devices of a user, or of all users, above an id, in the order of their ids."""
+    query = select(*_COLUMNS).where(devices.c.id > after).order_by(devices.c.id).limit(limit)
     if user_id is not None:
         query = query.where(devices.c.user_id == user_id)
     if not include_removed:

@@ -142,9 +142,12 @@ async def outside_users(connection: AsyncConnection, iss: str, subs: Collection[
     return [user_of(row) for row in await connection.execute(query)]
 
 
-async def all_users(connection: AsyncConnection) -> list[User]:
-    """Return the users that are not deleted, in the order of their ids."""
-    query = select(*USER_COLUMNS).where(users.c.deleted_at.is_(None)).order_by(users.c.id)
+async def live_users(
+    connection: AsyncConnection, *, after: int = 0, limit: int | None = None
+) -> list[User]:
+    """Return the users that are not deleted, with ids above `after`, in the order of their ids."""
+    query = select(*USER_COLUMNS).where(users.c.deleted_at.is_(None), users.c.id > after)
+    query = query.order_by(users.c.id).limit(limit)
     return [user_of(row) for row in await connection.execute(query)]
 
 

@@ -1,11 +1,13 @@
 """Commands on a data folder that no server uses."""
 
+import json
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from app.cli import running
 from tests.cli.conftest import PASSWORD, ROOT, CommandLine
 
 
@@ -14,6 +16,33 @@ def test_a_user_is_added_to_a_folder_that_was_not_there(run: CommandLine) -> Non
     assert stat.S_IMODE(run.data_dir.stat().st_mode) == 0o700
     [user] = run.json("users", "list")
     assert (user["handle"], user["roles"], user["state"]) == ("ada", [], "active")
+
+
+@pytest.mark.parametrize("kind", ["users", "devices", "keys"])
+def test_a_list_tells_how_to_go_on_after_its_limit(run: CommandLine, kind: str) -> None:
+    for number, handle in enumerate(("ada", "bob", "eve")):
+        run.add(handle)
+        run.token(handle, f"device-{number:04}")
+        run("keys", "add", handle, "--scope", "send")
+    first = run(kind, "list", "--limit", "2", "--json")
+    numbers = [one["id"] for one in json.loads(first.stdout)]
+    assert first.stderr == f"There are more: --after {numbers[-1]}\n"
+    rest = run(kind, "list", "--after", str(numbers[-1]), "--json")
+    numbers += [one["id"] for one in json.loads(rest.stdout)]
+    assert (numbers, rest.stderr) == ([1, 2, 3], "")
+
+
+def test_a_list_longer_than_a_page_is_shown_whole(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "PAGE_ROWS", 2)
+    for handle in ("ada", "bob", "eve", "joe", "zoe"):
+        run.add(handle)
+    whole = run("users", "list")
+    assert [row.split()[1] for row in whole.stdout.splitlines()[1:]] == [
+        *("ada", "bob", "eve", "joe", "zoe")
+    ]
+    assert len(run.json("users", "list", "--limit", "3")) == 3
 
 
 def test_an_admin_has_the_role(run: CommandLine) -> None:

@@ -26,7 +26,7 @@ async def test_a_new_key_is_shown_once_and_works(operations: Operations) -> None
     assert issued.key not in repr(issued)
     assert (issued.scopes, issued.prefixes) == (["send"], ["note"])
     assert (await operations.api_keys.resolve(issued.key)).id == issued.id
-    [listed] = await act(operations, api_keys.LIST, WhichKeys())
+    [listed] = (await act(operations, api_keys.LIST, WhichKeys())).rows
     assert issued.key not in repr(listed)
     assert listed.last_used is not None
 
@@ -40,9 +40,20 @@ async def test_a_revoked_key_is_refused_at_once_and_listed_only_when_asked_for(
     assert revoked.revoked_at is not None
     with pytest.raises(Problem):
         await operations.api_keys.resolve(issued.key)
-    assert await act(operations, api_keys.LIST, WhichKeys()) == []
-    [listed] = await act(operations, api_keys.LIST, WhichKeys(revoked=True))
+    assert (await act(operations, api_keys.LIST, WhichKeys())).rows == []
+    [listed] = (await act(operations, api_keys.LIST, WhichKeys(revoked=True))).rows
     assert listed.revoked_at == revoked.revoked_at
+
+
+async def test_keys_are_listed_page_by_page_and_revoked_ones_fill_no_page(
+    operations: Operations,
+) -> None:
+    first, revoked, second = [await add(operations, name) for name in ("shop", "old", "mail")]
+    await act(operations, api_keys.REVOKE, OneKey(key_id=revoked.id))
+    page = await act(operations, api_keys.LIST, WhichKeys(limit=1))
+    assert ([key.id for key in page.rows], page.next) == ([first.id], first.id)
+    page = await act(operations, api_keys.LIST, WhichKeys(after=first.id, limit=1))
+    assert ([key.id for key in page.rows], page.next) == ([second.id], None)
 
 
 async def test_an_unknown_or_revoked_key_cannot_be_revoked(operations: Operations) -> None:
@@ -67,4 +78,4 @@ async def test_an_unknown_or_revoked_key_cannot_be_revoked(operations: Operation
 )
 async def test_a_key_without_a_sense_is_not_made(operations: Operations, arguments: Any) -> None:
     assert await refused(operations, "keys.add", arguments) == "invalid_arguments"
-    assert await act(operations, api_keys.LIST, WhichKeys(revoked=True)) == []
+    assert (await act(operations, api_keys.LIST, WhichKeys(revoked=True))).rows == []

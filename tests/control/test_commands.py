@@ -8,7 +8,7 @@ import pytest
 from app.base.errors import NoServer, Problem
 from app.control import devices, send, tokens, users
 from app.control.actions.table import ACTIONS, act, action_named
-from app.control.command import MAX_ID, NoArguments
+from app.control.command import MAX_ID, PAGE_ROWS, NoArguments, PageArguments
 from app.control.operations import Operations
 from app.control.send import NewMessage
 from app.control.status import STATUS
@@ -92,7 +92,7 @@ async def test_a_new_password_closes_the_users_connections(
 async def test_a_disabled_user_is_shown_as_such_and_can_be_enabled(operations: Operations) -> None:
     await add(operations)
     await act(operations, users.DISABLE, OneUser(user="ada"))
-    [listed] = await act(operations, users.LIST, NoArguments())
+    [listed] = (await act(operations, users.LIST, PageArguments())).rows
     assert listed.state == "disabled"
     assert (await act(operations, users.ENABLE, OneUser(user="ada"))).state == "active"
 
@@ -114,9 +114,9 @@ async def test_devices_are_listed_with_their_user_and_whether_they_are_online(
     await add(operations, "bob")
     await signed_in(operations, connect)
     await issue(operations, "bob")
-    listed = await act(operations, devices.LIST, devices.WhichDevices())
+    listed = (await act(operations, devices.LIST, devices.WhichDevices())).rows
     assert [(one.user_handle, one.online) for one in listed] == [("ada", True), ("bob", False)]
-    [hers] = await act(operations, devices.LIST, devices.WhichDevices(user="ada"))
+    [hers] = (await act(operations, devices.LIST, devices.WhichDevices(user="ada"))).rows
     assert hers.user_handle == "ada"
 
 
@@ -124,9 +124,40 @@ async def test_a_removed_device_is_listed_only_when_asked_for(operations: Operat
     await add(operations)
     issued = await issue(operations)
     await act(operations, devices.REVOKE, devices.OneDevice(device_id=issued.device_id or 0))
-    assert await act(operations, devices.LIST, devices.WhichDevices()) == []
-    [removed] = await act(operations, devices.LIST, devices.WhichDevices(removed=True))
+    assert (await act(operations, devices.LIST, devices.WhichDevices())).rows == []
+    [removed] = (await act(operations, devices.LIST, devices.WhichDevices(removed=True))).rows
     assert removed.removed_at is not None
+
+
+async def test_users_are_listed_page_by_page(operations: Operations) -> None:
+    numbers = [await add(operations, handle) for handle in ("ada", "bob", "eve")]
+    first = await act(operations, users.LIST, PageArguments(limit=2))
+    assert ([user.id for user in first.rows], first.next) == (numbers[:2], numbers[1])
+    last = await act(operations, users.LIST, PageArguments(after=numbers[1], limit=1))
+    # A full page is the last one if nothing follows it.
+    assert ([user.id for user in last.rows], last.next) == (numbers[2:], None)
+
+
+async def test_devices_are_listed_page_by_page_with_the_handles_of_their_users(
+    operations: Operations,
+) -> None:
+    for handle in ("ada", "bob"):
+        await add(operations, handle)
+    for number, handle in enumerate(("ada", "bob", "ada")):
+        await issue(operations, handle, number)
+    first = await act(operations, devices.LIST, devices.WhichDevices(limit=2))
+    assert [one.user_handle for one in first.rows] == ["ada", "bob"]
+    wanted = devices.WhichDevices(user="ada", after=first.rows[0].id)
+    rest = await act(operations, devices.LIST, wanted)
+    assert ([one.device_uuid for one in rest.rows], rest.next) == (["device-0002"], None)
+
+
+@pytest.mark.parametrize("page", [{"limit": 0}, {"limit": PAGE_ROWS + 1}, {"after": -1}])
+@pytest.mark.parametrize("name", ["users.list", "devices.list", "keys.list"])
+async def test_a_page_has_a_bounded_size(
+    operations: Operations, name: str, page: dict[str, int]
+) -> None:
+    assert await refused(operations, name, page) == "invalid_arguments"
 
 
 async def test_a_device_is_renamed(operations: Operations) -> None:

@@ -8,7 +8,7 @@ import pytest
 from app.base.errors import DataDirBusy, NoServer, Problem
 from app.control import performing, send, users
 from app.control.address import SOCKET_NAME
-from app.control.command import NoArguments
+from app.control.command import PageArguments
 from app.control.operations import Operations
 from app.control.performing import perform
 from app.control.send import NewMessage
@@ -37,7 +37,7 @@ async def test_without_a_server_the_folder_is_changed_here_and_left_unlocked(
     settings: Settings,
 ) -> None:
     added = await perform(settings, users.ADD, ADA)
-    assert await perform(settings, users.LIST, NoArguments()) == [added]
+    assert (await perform(settings, users.LIST, PageArguments())).rows == [added]
     with DataDirLock(settings.data_dir):
         pass
 
@@ -69,7 +69,7 @@ async def test_a_folder_that_stays_locked_is_busy(
 async def test_a_folder_is_not_made_by_looking_for_it(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "typo")
     with pytest.raises(NoServer, match="no database"):
-        await perform(settings, users.LIST, NoArguments())
+        await perform(settings, users.LIST, PageArguments())
     with pytest.raises(NoServer, match="needs a running server"):
         await perform(settings, send.SEND, NewMessage(where="everyone", type="note.x"))
     assert not settings.data_dir.exists()

@@ -14,7 +14,7 @@ from app.base.errors import NoServer, Problem
 from app.control import users
 from app.control.address import SOCKET_NAME
 from app.control.calling import call_server
-from app.control.command import NoArguments
+from app.control.command import PageArguments
 from app.control.operations import Operations
 from app.control.server import serve_control
 from app.control.users import NewUser
@@ -40,7 +40,7 @@ async def post(path: Path, body: bytes, route: str = "call") -> tuple[int, Any]:
 
 async def test_a_result_arrives_as_it_was(path: Path) -> None:
     added = await call_server(path, users.ADD, ADA)
-    assert await call_server(path, users.LIST, NoArguments()) == [added]
+    assert (await call_server(path, users.LIST, PageArguments())).rows == [added]
 
 
 async def test_a_problem_keeps_its_code_its_status_and_its_sentence(path: Path) -> None:
@@ -70,9 +70,9 @@ async def test_a_dead_servers_socket_is_replaced(operations: Operations) -> None
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     with pytest.raises(NoServer):
-        await call_server(path, users.LIST, NoArguments())
+        await call_server(path, users.LIST, PageArguments())
     async with serve_control(path, operations):
-        assert await call_server(path, users.LIST, NoArguments()) == []
+        assert (await call_server(path, users.LIST, PageArguments())).rows == []
 
 
 async def test_the_socket_is_gone_after_the_server(operations: Operations) -> None:
@@ -81,7 +81,7 @@ async def test_the_socket_is_gone_after_the_server(operations: Operations) -> No
         pass
     assert not path.exists()
     with pytest.raises(NoServer):
-        await call_server(path, users.LIST, NoArguments())
+        await call_server(path, users.LIST, PageArguments())
 
 
 async def test_a_path_too_long_for_a_socket_address_works(
@@ -92,7 +92,7 @@ async def test_a_path_too_long_for_a_socket_address_works(
     path = folder / SOCKET_NAME
     async with serve_control(path, operations):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert await call_server(path, users.LIST, NoArguments()) == []
+        assert (await call_server(path, users.LIST, PageArguments())).rows == []
 
 
 @pytest.mark.parametrize(

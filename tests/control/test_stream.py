@@ -10,9 +10,9 @@ from app.base.errors import Problem
 from app.control import stream, tokens, users
 from app.control.actions import stream as actions
 from app.control.actions.table import act, action_named
-from app.control.command import NoArguments
+from app.control.command import PAGE_ROWS, NoArguments
 from app.control.operations import Operations
-from app.control.stream import PAGE_ROWS, Budget, DeviceStanding, RowView, WhichRows, WhichStream
+from app.control.stream import Budget, DeviceStanding, RowView, WhichRows, WhichStream
 from app.control.tokens import NewToken
 from app.control.users import NewUser
 from app.protocol.close import STREAM_RESET

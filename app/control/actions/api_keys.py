@@ -1,5 +1,6 @@
 """What the commands on API keys do."""
 
+from operator import attrgetter
 from typing import Final
 
 from app.auth.names import clean_name
@@ -7,6 +8,7 @@ from app.base.errors import Problem
 from app.control import api_keys as commands
 from app.control.actions.action import Action
 from app.control.api_keys import IssuedKey, KeyView, NewKey, OneKey, Scope, WhichKeys
+from app.control.command import Page
 from app.control.operations import Operations
 from app.storage.api_keys import ApiKey
 
@@ -32,9 +34,12 @@ async def _add(operations: Operations, arguments: NewKey) -> IssuedKey:
     return IssuedKey(key=made.key, id=made.record.id, name=name, scopes=scopes, prefixes=prefixes)
 
 
-async def _list(operations: Operations, arguments: WhichKeys) -> list[KeyView]:
-    found = await operations.api_keys.all()
-    return [_view(key) for key in found if arguments.revoked or key.revoked_at is None]
+async def _list(operations: Operations, arguments: WhichKeys) -> Page[KeyView]:
+    limit = arguments.limit
+    found = await operations.api_keys.page(
+        include_revoked=arguments.revoked, after=arguments.after, limit=limit + 1
+    )
+    return Page[KeyView].of(found, limit, attrgetter("id"), _view)
 
 
 async def _revoke(operations: Operations, arguments: OneKey) -> KeyView:

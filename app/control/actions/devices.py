@@ -1,12 +1,15 @@
 """What the commands on devices do."""
 
+from operator import attrgetter
 from typing import Final
 
 from app.control import devices as commands
 from app.control.actions.action import Action
+from app.control.command import Page
 from app.control.devices import DeviceView, NewName, OneDevice, Revoked, WhichDevices
 from app.control.operations import Operations
 from app.storage.devices import Device
+from app.storage.directory import user_names
 
 
 def device_view(operations: Operations, device: Device, handle: str | None) -> DeviceView:
@@ -26,15 +29,21 @@ def device_view(operations: Operations, device: Device, handle: str | None) -> D
     )
 
 
-async def _list(operations: Operations, arguments: WhichDevices) -> list[DeviceView]:
-    if arguments.user is None:
-        handles = {user.id: user.handle for user in await operations.accounts.list_users()}
-        user_id = None
-    else:
-        user = await operations.user(arguments.user)
-        handles, user_id = {user.id: user.handle}, user.id
-    devices = await operations.accounts.list_devices(user_id, include_removed=arguments.removed)
-    return [device_view(operations, device, handles.get(device.user_id)) for device in devices]
+async def _list(operations: Operations, arguments: WhichDevices) -> Page[DeviceView]:
+    limit, user_id = arguments.limit, None
+    if arguments.user is not None:
+        user_id = (await operations.user(arguments.user)).id
+    found = await operations.accounts.list_devices(
+        user_id, arguments.removed, after=arguments.after, limit=limit + 1
+    )
+    async with operations.database.lookup() as connection:
+        names = await user_names(connection, {device.user_id for device in found})
+
+    def view(device: Device) -> DeviceView:
+        name = names.get(device.user_id)
+        return device_view(operations, device, name.handle if name is not None else None)
+
+    return Page[DeviceView].of(found, limit, attrgetter("id"), view)
 
 
 async def _rename(operations: Operations, arguments: NewName) -> DeviceView:

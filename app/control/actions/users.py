@@ -1,10 +1,12 @@
 """What the commands on users do."""
 
+from functools import partial
+from operator import attrgetter
 from typing import Final
 
 from app.control import users as commands
 from app.control.actions.action import Action
-from app.control.command import NoArguments
+from app.control.command import Page, PageArguments
 from app.control.operations import Operations
 from app.control.users import NewPassword, NewUser, OneUser, SignedOut, UserView
 from app.storage.users import User
@@ -30,8 +32,10 @@ async def _add(operations: Operations, arguments: NewUser) -> UserView:
     return user_view(operations, user)
 
 
-async def _list(operations: Operations, _: NoArguments) -> list[UserView]:
-    return [user_view(operations, user) for user in await operations.accounts.list_users()]
+async def _list(operations: Operations, arguments: PageArguments) -> Page[UserView]:
+    limit = arguments.limit
+    found = await operations.accounts.list_users(after=arguments.after, limit=limit + 1)
+    return Page[UserView].of(found, limit, attrgetter("id"), partial(user_view, operations))
 
 
 async def _set_password(operations: Operations, arguments: NewPassword) -> SignedOut:
