@@ -317,6 +317,9 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     sessions.on_ended = app[NODE].end
     sessions.session_limit.connected = partial(_connected_sessions, app[MANAGER])
     sessions.enrolment.connected = app[MANAGER].get_connected_devices
+    sessions.enrolment.new_devices.on_refused = partial(
+        app[NODE].allowances.limited.note, limit="devices"
+    )
     cleaner = Cleaner(app[DATABASE], settings, sessions, clock)
     cleaner.show_on(app[METRICS])
     sessions.on_left_over = cleaner.wake

@@ -131,6 +131,14 @@ class Settings(BaseSettings):
         ge=1,
         le=10_000,
     )
+    new_devices_per_day: int = option(
+        200,
+        "Devices new to a user in 24 hours, as four times all 50; each leaves a row for more than "
+        "a year. One more is answered 429, a known one never; 0 = no limit.",
+        unit="devices",
+        ge=0,
+        le=100_000,
+    )
     max_sessions_per_user: int = option(
         100,
         "Two for each of 50 devices; one sign-in or token more ends the session least recently "

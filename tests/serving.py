@@ -36,6 +36,7 @@ NO_LIMITS = dict.fromkeys(
         *("messages_per_second", "bytes_per_second", "durable_per_second"),
         *("user_messages_per_second", "user_bytes_per_second", "user_deliveries_per_second"),
         *("user_durable_per_second", "user_upgrades_per_second", "user_writes_per_second"),
+        "new_devices_per_day",
     ),
     0,
 )

@@ -85,8 +85,8 @@ class Accounts(UserWrites, DeviceWrites):
     async def sign_in(self, form: SignIn, networks: Sequence[str]) -> SignedIn:
         """Return a new session of the user on the device; `networks` is where the request is from.
 
-        Raises Problem 400 `invalid_device`, 401 `invalid_credentials`, 429 `too_many_attempts` and
-        503 `busy`.
+        Raises Problem 400 `invalid_device`, 401 `invalid_credentials`, 429 `too_many_attempts`,
+        429 `too_many_devices` for a new device of a user who had too many today, and 503 `busy`.
         """
         info = clean_device(
             device_uuid=form.device_uuid,
@@ -98,7 +98,8 @@ class Accounts(UserWrites, DeviceWrites):
         limits = await self._limits(key, info.device_uuid, networks)
         user = await self._authenticate(key, form.password, limits)
         self._succeeded.put((key, networks[0]), True)
-        return await self._finish(self._open(user, info, None, _invalid_credentials()), _ended_by)
+        opening = self._open(user, info, None, _invalid_credentials(), by_operator=False)
+        return await self._finish(opening, _ended_by)
 
     async def issue_token(
         self,
@@ -110,6 +111,7 @@ class Accounts(UserWrites, DeviceWrites):
     ) -> SignedIn:
         """Return a new session of the user, on the device or on none, without a password.
 
+        It is the operator who asks: the limit on new devices does not count.
         Raises Problem 400 `invalid_device`, 404 `user_not_found` and 409 `user_disabled`.
         """
         info = None
@@ -123,7 +125,8 @@ class Accounts(UserWrites, DeviceWrites):
         user = await self.get_user(user_id)
         if not user.active:
             raise _user_disabled()
-        return await self._finish(self._open(user, info, label, _user_disabled()), _ended_by)
+        opening = self._open(user, info, label, _user_disabled(), by_operator=True)
+        return await self._finish(opening, _ended_by)
 
     async def sign_out(self, identity: Identity) -> ToClose:
         """End the presented session.
@@ -206,7 +209,13 @@ class Accounts(UserWrites, DeviceWrites):
         return user
 
     async def _open(
-        self, user: User, info: DeviceInfo | None, label: str | None, refusal: Problem
+        self,
+        user: User,
+        info: DeviceInfo | None,
+        label: str | None,
+        refusal: Problem,
+        *,
+        by_operator: bool,
     ) -> SignedIn:
         """Return a new session; raises `refusal` if the user has changed since it was verified."""
         token = new_token()
@@ -216,7 +225,7 @@ class Accounts(UserWrites, DeviceWrites):
                 raise refusal
             if info is not None:
                 enrolled = await self._sessions.enrolment.enrol(
-                    connection, user.id, info, self._now()
+                    connection, user.id, info, self._now(), by_operator=by_operator
                 )
             device = enrolled.device if enrolled is not None else None
             session = await self._add_session(connection, user, device, token, label)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.auth.jwt import Claims, InvalidJwt
+from app.auth.new_devices import NewDevices
 from app.base.clock import Clock
 from app.base.tasks import Batches, complete
 from app.storage.database import Database
@@ -48,20 +49,31 @@ class Enrolment:
     `connected` returns the ids of a user's devices that have a connection.
     """
 
-    def __init__(self, limit: int, device_uses: Uses, not_before: NotBefore) -> None:
+    def __init__(
+        self, limit: int, device_uses: Uses, not_before: NotBefore, new_devices: NewDevices
+    ) -> None:
         self.connected: Callable[[int], Collection[int]] = lambda _user_id: ()
+        self.new_devices = new_devices
         self._limit = limit
         self._device_uses = device_uses
         self._not_before = not_before
 
     async def enrol(
-        self, connection: AsyncConnection, user_id: int, info: DeviceInfo, now: int
+        self,
+        connection: AsyncConnection,
+        user_id: int,
+        info: DeviceInfo,
+        now: int,
+        *,
+        by_operator: bool = False,
     ) -> Enrolled:
         """Give the user this device, and remove what is above the limit.
 
         That are the devices least recently seen without a connection; with one, only if all others
         are gone.
         A uuid that the user knows keeps its device; one that only others know becomes a new device.
+        Unless the operator asks for it, raises Problem 429 `too_many_devices` instead of making a
+        new one of a user who had too many today.
         """
         # The database must know which device was seen least recently.
         await self._device_uses.write(connection, await device_ids_of(connection, user_id))
@@ -69,6 +81,8 @@ class Enrolment:
         if known is not None:
             device = await refresh_device(connection, known.id, info, now)
         else:
+            if not by_operator:
+                await self.new_devices.check(connection, user_id, now)
             device = await add_device(connection, user_id, info, now)
         excess = await devices_above(
             connection,
@@ -146,12 +160,16 @@ class Outsiders:
     async def admit(self, claims: Claims, holder: Holder | None = None) -> Admitted | None:
         """Return whom the JWT stands for; None if it was ended or its user may not act.
 
-        With a `holder` nothing is made for it: raises InvalidJwt for one of anybody else.
+        With a `holder` nothing is made for it: raises InvalidJwt for one of anybody else. Raises
+        Problem 429 `too_many_devices` for a new device of a user who had too many today.
         """
         known = await self._known.get(_key(claims))
         if holder is not None and (known is None or known.holder != holder):
             raise InvalidJwt("of another user or device", final=False)
         if known is None or not _needs_nothing(known, claims):
+            if known is not None and known.user is not None:
+                now = milliseconds(self._clock.stamp())
+                self._enrolment.new_devices.check_remembered(known.user.id, now)
             return await complete(self._first_use(claims))
         return _admitted(known, claims)
 

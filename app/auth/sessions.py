@@ -8,6 +8,7 @@ from app.auth.addressees import DeviceOwners
 from app.auth.endings import RecentEndings, ToClose, connections_of
 from app.auth.enrolment import Admitted, Enrolment, Holder, Outsiders
 from app.auth.jwt import MAX_JWT_BYTES, Claims, InvalidJwt, JwtVerifier
+from app.auth.new_devices import NewDevices
 from app.auth.session_limit import SessionLimit
 from app.auth.tokens import (
     TOKEN_LENGTH,
@@ -80,7 +81,10 @@ class Sessions:
         self._idle = milliseconds(settings.session_idle_days * DAY_SECONDS)
         self.session_limit = SessionLimit(settings.max_sessions_per_user, self.session_uses)
         self.enrolment = Enrolment(
-            settings.max_devices_per_user, self.device_uses, self.not_before_of
+            settings.max_devices_per_user,
+            self.device_uses,
+            self.not_before_of,
+            NewDevices(settings.new_devices_per_day),
         )
         self._outsiders = Outsiders(database, self.enrolment, clock)
         self._tokens = Batches(self._load_tokens)
@@ -94,7 +98,8 @@ class Sessions:
         """Return the token's identity, and count this as a use of its session and device.
 
         With a `holder` the token of anybody else is refused, and a JWT's first use makes no device.
-        Raises Problem 401 `unauthorized`.
+        Raises Problem 401 `unauthorized`, and 429 `too_many_devices` if a JWT's first use had to
+        make one more than the user may have in a day.
         """
         if len(token) != TOKEN_LENGTH and ("." not in token or len(token) > MAX_JWT_BYTES):
             raise no_valid_session()

@@ -17,6 +17,7 @@ SETTINGS: Final[dict[str, str]] = {
     "durable": "user_durable_per_second",
     "upgrades": "user_upgrades_per_second",
     "writes": "user_writes_per_second",
+    "devices": "new_devices_per_day",
     "connection": "messages_per_second, bytes_per_second",
     "connection_durable": "durable_per_second",
 }

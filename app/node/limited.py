@@ -15,6 +15,7 @@ Limit = Literal[
     "durable",
     "upgrades",
     "writes",
+    "devices",
     "connection",
     "connection_durable",
 ]

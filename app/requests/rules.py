@@ -91,7 +91,7 @@ def _key_with(scope: Scope) -> AccessRule[ApiKey]:
     return AccessRule("key", partial(authorize, scope=scope), _NOT_ALLOWED)
 
 
-_SIGNED_OUT: Final = ("401 unauthorized",)
+_SIGNED_OUT: Final = ("401 unauthorized", "429 too_many_devices")
 _NOT_ALLOWED: Final = ("401 unauthorized", "403 forbidden")
 
 OPEN: Final[AccessRule[Peer]] = AccessRule("none", _anyone)
@@ -115,5 +115,7 @@ SENDING_KEY: Final = _key_with("send")
 READING_KEY: Final = _key_with("read")
 """For backends whose API key has the scope `read`."""
 
-ADMINISTRATOR: Final[AccessRule[Admin]] = AccessRule("admin", authorize_admin, _NOT_ALLOWED)
+ADMINISTRATOR: Final[AccessRule[Admin]] = AccessRule(
+    "admin", authorize_admin, (*_SIGNED_OUT, "403 forbidden")
+)
 """For users with the role `admin`, and for API keys with that scope."""

@@ -120,6 +120,22 @@ async def device_ids_of(connection: AsyncConnection, user_id: int) -> list[int]:
     return list(await connection.scalars(query))
 
 
+async def nth_newest_created_at(connection: AsyncConnection, user_id: int, nth: int) -> int | None:
+    """Return when the user's `nth` newest device was made, tombstones counted; None if too few.
+
+    It reads an entry of an index for each device of the user.
+    """
+    nth_newest = (
+        select(devices.c.id)
+        .where(devices.c.user_id == user_id)
+        .order_by(devices.c.id.desc())
+        .limit(1)
+        .offset(nth - 1)
+    )
+    query = select(devices.c.created_at).where(devices.c.id == nth_newest.scalar_subquery())
+    return (await connection.execute(query)).scalar_one_or_none()
+
+
 async def devices_by_uuid(
     connection: AsyncConnection, user_ids: Collection[int], uuids: Collection[str]
 ) -> list[Device]:

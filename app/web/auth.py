@@ -179,6 +179,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             "400 invalid_device",
             "401 invalid_credentials",
             "429 too_many_attempts",
+            "429 too_many_devices",
             "503 busy",
         ),
     ),

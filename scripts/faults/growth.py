@@ -29,6 +29,8 @@ FULL_SECONDS: Final = 60
 """After which a user has met the limit of ids."""
 
 DEVICES: Final = 16
+NEW_DEVICES: Final = 2 * DEVICES
+"""Of a day: those that stay connected, and as many that come once."""
 PER_SECOND: Final = 60
 """Durable messages of each device, which is more than any limit."""
 WORKERS: Final = 2
@@ -83,6 +85,7 @@ def run(options: argparse.Namespace, folder: Path) -> Outcome:
     # So that a short run meets this limit, too.
     ids = _default(IDS) // SCALE * min(options.seconds, FULL_SECONDS) // FULL_SECONDS
     kept[IDS] = str(ids)
+    kept["NEW_DEVICES_PER_DAY"] = str(NEW_DEVICES)
     others = {name: str(_default(name)) for name in SETTINGS if name not in NEED}
     data = folder / "data"
     with Server(data, {**others, **kept}, program=("scripts.faults.hastened",)) as server:
@@ -172,9 +175,11 @@ def _faults(
         yield f"the file grew from {half.database:,} to {last.database:,} bytes in the second half"
     if (longest := max(look.log for look in looks)) > LONGEST_LOG:
         yield f"the write-ahead log grew to {longest:,} bytes"
-    most = {"message_ids": int(kept["MESSAGE_IDS_PER_USER"])}
+    most = {"message_ids": int(kept[IDS]), "devices": NEW_DEVICES}
     for table, bound in most.items():
         if last.rows[table] > bound:
             yield f"{last.rows[table]:,} rows in {table}, more than {bound:,}"
     for what in {*ANSWERS} - met(answers):
         yield f"nothing was answered with {what}: the trial shows nothing"
+    if "sign-in of a new device: 429" not in answers:
+        yield "no new device was refused: the trial shows nothing"

@@ -2,10 +2,11 @@
 
 from contextlib import suppress
 
+import outside
 import pytest
 from aiohttp import ClientSession
 from log_output import logging_to_memory
-from serving import Device, Peer, RawPeer, Server, masked
+from serving import PASSWORD, Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from app.keys import NODE, SETTINGS
@@ -239,3 +240,45 @@ async def test_who_is_above_the_limit_can_still_sign_out(serve) -> None:
         assert last == 429
         async with http.post(f"http://{server.host}/v1/auth/logout") as answer:
             assert answer.status == 200
+
+
+# New devices
+
+
+async def test_one_new_device_too_many_is_429_and_a_known_one_comes_in(serve) -> None:
+    server = await serve(new_devices_per_day=1, **outside.SETTINGS)
+    phone, laptop = [
+        {"Authorization": f"Bearer {outside.token('eve', device_id=f'device-{name}')}"}
+        for name in ("phone", "laptop")
+    ]
+    await (await server.open(headers=phone)).close()
+    with pytest.raises(InvalidStatus) as refused:
+        await server.open(headers=laptop)
+    response = refused.value.response
+    assert response.status_code == 429
+    assert 86_000 < int(response.headers["Retry-After"]) <= 86_400
+    assert b'"too_many_devices"' in response.body
+    async with ClientSession() as http:
+        who = f"http://{server.host}/v1/auth/session"
+        async with http.get(who, headers=laptop) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (429, "too_many_devices")
+            assert int(answer.headers["Retry-After"]) > 86_000
+        async with http.get(who, headers=phone) as answer:
+            assert answer.status == 200
+    node = server.app[NODE]
+    assert node.metrics.refused["too_many_devices"] == 1
+    [met] = node.allowances.limited.recent()
+    assert (met.limit, met.count) == ("devices", 2)
+
+
+async def test_a_right_password_on_one_new_device_too_many_is_429(serve) -> None:
+    server = await serve(new_devices_per_day=2)
+    await server.device()
+    credentials = {"user_handle": "ada", "password": PASSWORD, "device_type": "web"}
+    login = f"http://{server.host}/v1/auth/login"
+    async with ClientSession() as http:
+        for uuid, status in (("a-new-one", 201), ("another-one", 429), ("a-new-one", 201)):
+            async with http.post(login, json={**credentials, "device_uuid": uuid}) as answer:
+                assert answer.status == status
+                if status == 429:
+                    assert (await answer.json())["code"] == "too_many_devices"

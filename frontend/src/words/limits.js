@@ -11,6 +11,7 @@ const LIMITS = new Map([
   ['durable', { words: 'Durable messages of all devices', settings: 'user_durable_per_second' }],
   ['upgrades', { words: 'New connections', settings: 'user_upgrades_per_second' }],
   ['writes', { words: 'Changes over HTTP', settings: 'user_writes_per_second' }],
+  ['devices', { words: 'New devices in a day', settings: 'new_devices_per_day' }],
   [
     'connection',
     {

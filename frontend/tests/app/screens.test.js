@@ -110,6 +110,15 @@ describe('the sign-in', () => {
     expect(server.asked).toHaveLength(asked);
   });
 
+  test('says when an account has too many new devices, and lets others sign in', async () => {
+    await openApp(await openTab(), '/sign-in');
+    server.refuseOnce('POST /v1/auth/login', 429, 'too_many_devices', { 'Retry-After': '7200' });
+    await signIn('ada', 'correct horse');
+    await until(() => alertText());
+    expect(alertText()).toContain('Use one that was signed in before, or try again in 2 h');
+    expect(button('Sign in').disabled).toBe(false);
+  });
+
   test('says that the server cannot be reached', async () => {
     await openApp(await openTab(), '/sign-in');
     server.down = true;
