@@ -29,8 +29,8 @@ FULL_SECONDS: Final = 60
 """After which a user has met the limit of ids."""
 
 DEVICES: Final = 16
-NEW_DEVICES: Final = 2 * DEVICES
-"""Of a day: those that stay connected, and as many that come once."""
+NEW_DEVICES: Final = DEVICES + 2
+"""Of a day: those that stay connected, and so few more that a short run meets the limit."""
 PER_SECOND: Final = 60
 """Durable messages of each device, which is more than any limit."""
 WORKERS: Final = 2
