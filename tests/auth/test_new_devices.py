@@ -104,6 +104,20 @@ async def test_a_refused_jwt_is_good_later(build: Build) -> None:
     await house.sessions.resolve(token, "header")
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_new_device_comes_in_after_a_day_and_not_a_millisecond_before(
+    build: Build, restarted: bool
+) -> None:
+    house = await ready(build, limit=1)
+    await show_jwt(house, 1)
+    house.clock.advance(DAY - 0.001)
+    sessions = house.restarted() if restarted else house.sessions
+    token = house.jwt(device_id="device-0002")
+    assert await refused(sessions.resolve(token, "header")) == 1
+    house.clock.advance(0.001)
+    await sessions.resolve(token, "header")
+
+
 async def test_whoever_goes_on_being_refused_costs_one_select_and_no_write(build: Build) -> None:
     house = await ready(build, limit=1)
     await show_jwt(house, 1)

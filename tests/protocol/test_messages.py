@@ -82,6 +82,7 @@ def test_system_messages_look_as_specified(
 def test_connected_has_whole_numbers_and_every_key() -> None:
     payload = Connected(1, "0.1.0", 2, "c1", "default", 25, 65536, Resume("live", "e", 0, 0))
     text = encode(messages.connected(payload)).decode()
+    assert json.loads(text)["type"] == "connected"
     assert json.loads(text)["payload"] == {
         "device_id": 1,
         "server_version": "0.1.0",

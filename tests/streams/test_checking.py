@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from damaging import PAGE_BYTES, cut, fold, pages_of
+from damaging import PAGE_BYTES, cut, fold, lose_entry, pages_of
 
 from app.base.errors import SwitchboardError
 from app.storage.database import Database
@@ -69,6 +69,12 @@ def test_pages_that_cannot_be_read_are_told_once(path: Path) -> None:
     assert any("malformed" in fault or "btree" in fault for fault in report.pages)
     assert len(set(report.pages)) == len(report.pages)
     assert faults_of(path)[:1] == report.pages[:1]
+
+
+def test_a_row_that_an_index_lost_is_missing(path: Path) -> None:
+    lose_entry(path, "messages_user_id_offset", place=1)
+    assert check(path).missing == ["messages"]
+    assert "rows are missing, or too many: messages" in faults_of(path)
 
 
 def test_a_file_without_its_end_is_told_in_few_sentences(path: Path) -> None:
