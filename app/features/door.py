@@ -6,6 +6,7 @@ its own, and all other messages go on.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from app.features.dispatch import Dispatcher, who
@@ -45,6 +46,7 @@ class Door:
         "_limit",
         "_node",
         "arrivals",
+        "handle",
         "lines",
         "max_bytes",
         "prompt_bytes",
@@ -69,13 +71,25 @@ class Door:
         self.prompt_bytes = min(PROMPT_BYTES, max_bytes)
         self._limit = limit if limit is not None and not limit.unlimited else None
         self._allowances = node.allowances
-
-    def handle(self, connection: Connection, text: str, size: int | None) -> None:
+        self.handle: Callable[[Connection, str, int | None], None] = self._handle
         """Have a text message handled and answered, at once or in its line.
 
-        `size` is the bytes of its frame on the wire, None if they were charged before. The caller
-        has seen that the connection is neither closing nor full. Never raises.
+        Takes the connection, the text, and the bytes of its frame on the wire, None if they were
+        charged before. The caller has seen that the connection is neither closing nor full. Never
+        raises.
         """
+        node.tails.on_switch = self._switch
+
+    def _switch(self, tailing: bool) -> None:
+        """Tell of what comes in from now on, or do no more; else nothing asks whether to."""
+        self.handle = self._handle_and_tell if tailing else self._handle
+
+    def _handle_and_tell(self, connection: Connection, text: str, size: int | None) -> None:
+        if connection.tailed:
+            self._node.tails.incoming(connection, text)
+        self._handle(connection, text, size)
+
+    def _handle(self, connection: Connection, text: str, size: int | None) -> None:
         if size is not None and not self.charge(connection, size):
             self._refuse(connection, id_in(text))
             return
@@ -127,6 +141,8 @@ class Door:
 
     def drop(self, connection: Connection, note: Note) -> None:
         """Answer a message that was dropped unread."""
+        if connection.tailed:
+            self._node.tails.dropped(connection, note.type, note.id, note.code)
         if note.code == RATE_LIMITED.code:
             self._refuse(connection, note.id)
         else:

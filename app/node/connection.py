@@ -5,8 +5,9 @@ What others keep for a connection are objects of theirs, which only they write: 
 stream is the delivery's, its pulse the heartbeat's, its inflow the door's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from app.node.inflow import MAX_OUTSTANDING, Inflow
 from app.node.outgoing import TICK_BYTES, Outbox, Outgoing
@@ -106,8 +107,15 @@ class Pulse:
         """The nonce of our ping that has no answer yet."""
 
 
+Tell = Callable[["Connection", bytes, bool], None]
+"""Called with a frame, and whether the connection took it."""
+
+
 class Connection:
     """One live WebSocket: whose it is, and a bounded way out that never makes a sender wait."""
+
+    tailed: ClassVar[bool] = False
+    """True while an operator follows what goes in and out of it."""
 
     __slots__ = (
         "_clogged",
@@ -388,3 +396,38 @@ class Connection:
             outbox.pumping = self._clogged = True
             self.wire.pump()
         return True
+
+
+class TailedConnection(Connection):
+    """A connection that tells an operator of each frame.
+
+    A connection takes this class when an operator begins to follow it, and its own again when the
+    last one has ended. So the way out of all others asks for nothing more.
+    """
+
+    __slots__ = ()
+
+    tailed = True
+
+    @staticmethod
+    def begin(connection: Connection, tell: Tell) -> None:
+        """Have `tell` called with each frame, and whether the connection took it."""
+        connection.__class__ = TailedConnection
+        connection._outgoing.tell = tell
+
+    @staticmethod
+    def end(connection: Connection) -> None:
+        """Have nobody told any more."""
+        connection.__class__ = Connection
+
+    def send(self, frame: bytes) -> bool:
+        """Take a frame or refuse it, as ever, and tell of it."""
+        taken = super().send(frame)
+        self._outgoing.tell(self, frame, taken)
+        return taken
+
+    def _enqueue(self, frame: bytes, *, bounded: bool) -> bool:
+        if not bounded:
+            # Else `send` tells of it.
+            self._outgoing.tell(self, frame, True)
+        return super()._enqueue(frame, bounded=bounded)

@@ -111,6 +111,10 @@ class Delivery:
             await asyncio.wait(tasks)
         await self.standings.close()
 
+    def lag_of(self, connection: Connection) -> int:
+        """Return how many offsets the connection is behind the head of its user's stream."""
+        return max(0, self.standings.head(connection.user_id) - connection.place.position)
+
     def tell(self, connection: Connection) -> None:
         """Tell a positioned client up to where it has everything."""
         if connection.positioned and connection.closing is None:

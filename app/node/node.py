@@ -6,7 +6,8 @@ Carrying messages to other nodes will be composed in here; today a node is alone
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, assert_never
@@ -27,6 +28,7 @@ from app.node.delivery import Delivery
 from app.node.limited import Limited
 from app.node.outgoing import OutboxLimits, Outgoing
 from app.node.registry import ConnectionManager, Delivered, matches
+from app.node.tails import Tail, Tails
 from app.protocol.close import SHUTTING_DOWN, STREAM_RESET, Close, Selector
 from app.protocol.messages import Connected, Resume, ServerMessage, connected, feature_of
 from app.protocol.position import Query
@@ -40,6 +42,9 @@ log = logging.getLogger(__name__)
 
 CLOSES_EACH_TURN: Final = 500
 """Of a stop; then the event loop has its turn."""
+
+TAILS_EACH_TURN: Final = 2000
+"""Connections that an operator begins to follow, in 2 ms; then the event loop has its turn."""
 
 PLAIN_CLOSES_PER_SECOND: Final = 400
 """At which clients that cannot be told when to come back are closed: a start takes them easily."""
@@ -113,6 +118,7 @@ class Node:
             is_connected=manager.is_user_connected,
             clock=self.clock,
         )
+        self.tails = Tails(calendar.stamp)
         self._leaving: dict[Connection, None] = {}
         self._stopping = False
         self._all_retired = asyncio.Event()
@@ -128,6 +134,8 @@ class Node:
         watch("connections", "Connections now.", lambda: manager.connection_count)
         watch("devices", "Devices connected now.", lambda: manager.device_count)
         watch("users_online", "Users connected now.", lambda: manager.user_count)
+        tails = self.tails
+        watch("tails", "Operators who follow what goes in and out of connections.", tails.__len__)
         leaving, slow = self._leaving, self.outgoing.slow
         watch(
             "connections_ending",
@@ -178,6 +186,8 @@ class Node:
 
         Until it retires, `disconnect` still finds it: handlers may run for it.
         """
+        if connection.tailed:
+            self.tails.closed(connection)
         self._leaving[connection] = None
         self.manager.unregister(connection)
         self.deadlines.remove(connection)
@@ -210,11 +220,39 @@ class Node:
         """Close every connection of what has ended: sessions, devices, users. Returns how many."""
         return sum(self.disconnect(selector, close) for selector, close in ended)
 
+    def close(self, connection: Connection, close: Close, *, after_ms: int = 0) -> None:
+        """Close one connection; nothing reaches it now, and its client is told when to be back."""
+        self.manager.unregister(connection)
+        connection.disconnect(close, after_ms=after_ms)
+
+    @asynccontextmanager
+    async def tail(self, tail: Tail) -> AsyncIterator[None]:
+        """Have the tail follow the connections that it means, inside the block."""
+        self.tails.begin(tail)
+        try:
+            async for some in self._meant(tail):
+                self.tails.follow(some)
+            yield
+        finally:
+            self.tails.end(tail)
+            async for some in self._meant(tail):
+                self.tails.unfollow(some)
+
+    async def _meant(self, tail: Tail) -> AsyncIterator[list[Connection]]:
+        """Give the connections that the tail may mean, in steps so that the loop breathes."""
+        selector = tail.selector if tail.selector != Selector() else None
+        found = [*self.manager.connections(selector), *self._leaving]
+        for start in range(0, len(found), TAILS_EACH_TURN):
+            yield found[start : start + TAILS_EACH_TURN]
+            await asyncio.sleep(0)
+
     def _register(self, connection: Connection) -> None:
         registration = self.manager.register(connection)
         self.deadlines.add(connection)
         self._all_retired.clear()
         self.metrics.accepted += 1
+        if self.tails.active:
+            self.tails.connected(connection)
         for displaced, close in registration.displaced:
             displaced.disconnect(close)
 
@@ -232,8 +270,7 @@ class Node:
         )
 
     def _end(self, connection: Connection, close: Close) -> None:
-        self.manager.unregister(connection)
-        connection.disconnect(close)
+        self.close(connection, close)
 
     # Messages
 

@@ -108,7 +108,16 @@ class Flushable(Protocol):
 class Outgoing:
     """Flushes dirty connections at the end of a tick, and knows which ones are slow."""
 
-    __slots__ = ("_call_soon", "_clock", "_marked_at", "_observe", "dirty", "limits", "slow")
+    __slots__ = (
+        "_call_soon",
+        "_clock",
+        "_marked_at",
+        "_observe",
+        "dirty",
+        "limits",
+        "slow",
+        "tell",
+    )
 
     def __init__(
         self,
@@ -126,6 +135,8 @@ class Outgoing:
         self.limits = limits
         self.slow: set[Any] = set()
         """Connections for which bytes wait; the deadlines watch write progress of these alone."""
+        self.tell: Callable[[Any, bytes, bool], None] = lambda *frame: None
+        """Told of each frame of the connections that an operator follows."""
 
     def begin(self) -> None:
         """Have the dirty connections flushed at the end of this tick."""

@@ -33,6 +33,17 @@ def frame(payload: bytes, opcode: int = OPCODE_TEXT) -> bytes:
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
 
 
+def opcode_of(frame: bytes) -> int:
+    """Return the opcode of one frame."""
+    return frame[0] & 0x0F
+
+
+def payload_of(frame: bytes) -> bytes:
+    """Return the payload of one whole frame without a mask, as `frame` makes it."""
+    size = frame[1]
+    return frame[2 if size < 126 else 4 if size == 126 else 10 :]
+
+
 def masked_frame(payload: bytes, opcode: int) -> bytes:
     """Return one final frame as a client sends it, with a mask of zeros, which changes nothing."""
     size = len(payload)

@@ -9,8 +9,11 @@ import pytest
 from app.base.errors import Problem
 from app.features.feature import Accepted, Reply, Storing
 from app.node.inflow import MAX_OUTSTANDING, RateLimit
-from app.protocol.close import RATE_LIMIT
+from app.node.tails import Tail, Types
+from app.protocol.close import RATE_LIMIT, Selector
 from app.protocol.messages import MessageError
+from app.protocol.notes import Note
+from app.protocol.position import PLAIN
 from app.streams.committer import Stored
 from tests.features.sides import Side
 
@@ -210,3 +213,38 @@ async def test_a_fault_of_the_door_ends_the_connection_and_no_other(
     side.say("note.x")
     assert side.connection.is_closing()
     assert "connection failed" in caplog.text
+
+
+async def test_whoever_follows_a_connection_sees_what_comes_in_before_its_answer() -> None:
+    side = answering(Accepted([5]))
+    side.node.enter(side.connection, PLAIN)
+    tail = Tail(Selector(user_id=1), Types())
+    async with side.node.tail(tail):
+        side.say("note.x", {"secret": 1})
+        side.door.take_text(side.connection, "no JSON")
+        side.door.drop(side.connection, Note("too_large", "too large", "note.y", "8"))
+        found = await tail.take(0)
+    assert [(one.what, one.type, one.id) for one in found] == [
+        ("in", "note.x", "7"),
+        ("out", "ok", "7"),
+        ("in", "", None),
+        ("out", "error", None),
+        ("in", "note.y", "8"),
+        ("out", "error", "8"),
+    ]
+    assert [one.reason for one in found if one.reason] == ["too_large"]
+    assert all(one.payload is None for one in found)
+    side.say("note.z")
+    assert await tail.take(0) == []
+
+
+async def test_a_connection_that_nobody_follows_is_handled_as_ever_beside_one() -> None:
+    side = answering(Accepted([5]))
+    other = side.beside()
+    for one in (side, other):
+        one.node.enter(one.connection, PLAIN)
+    tail = Tail(Selector(user_id=1), Types())
+    async with side.node.tail(tail):
+        other.say("note.x")
+        assert await tail.take(0) == []
+    assert [one["type"] for one in other.answers()][1:] == ["ok"]

@@ -27,7 +27,7 @@ from app.storage.directory import (
 )
 from app.storage.schema import milliseconds
 from app.web.admin.access import note, page_limit, read_as_admin, search_for, to_search
-from app.web.admin.page import SORTS, PageQuery, lag_of, page_of
+from app.web.admin.page import SORTS, PageQuery, page_of
 from app.web.bodies import Absent, Answer, Body, json_response, message_limit
 from app.web.parameters import Choice, Described, QueryId, WholeNumber
 
@@ -61,6 +61,7 @@ class AdminConnectionAnswer(Answer):
     address: str
     positioned: bool
     behind: bool = Field(description="Whether it reads what it missed.")
+    tailed: bool = Field(description="Whether an operator follows what goes in and out of it.")
     queue_frames: int = Field(description="Frames that wait in its outbox.")
     queue_bytes: int
     lag: int = Field(description="Offsets from its position to the head of its user's stream.")
@@ -192,9 +193,10 @@ def _view(
         "address": connection.address,
         "positioned": connection.positioned,
         "behind": connection.place.behind,
+        "tailed": connection.tailed,
         "queue_frames": connection.backlog,
         "queue_bytes": connection.backlog_bytes,
-        "lag": lag_of(node, connection),
+        "lag": node.delivery.lag_of(connection),
         "connected_at": milliseconds(connection.connected_at),
         "heard_seconds": max(0, int(node.clock() - connection.inflow.heard_at)),
         "frames_in": connection.inflow.frames,

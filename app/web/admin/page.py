@@ -71,15 +71,10 @@ async def page_of(node: Node, query: PageQuery) -> Page:
     return Page(total, [one for _, _, one in page])
 
 
-def lag_of(node: Node, connection: Connection) -> int:
-    """Return how many offsets the connection is behind the head of its user's stream."""
-    return max(0, node.delivery.standings.head(connection.user_id) - connection.place.position)
-
-
 _KEYS: Final[Mapping[str, Callable[[Node, Connection], _Sortable]]] = {
     "age": lambda _, one: -one.started_at,
     "queue": lambda _, one: one.backlog_bytes,
-    "lag": lag_of,
+    "lag": lambda node, one: node.delivery.lag_of(one),
     "user": lambda _, one: one.user_id,
     "address": lambda _, one: one.address,
 }

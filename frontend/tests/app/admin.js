@@ -136,6 +136,7 @@ function connection(id) {
   return {
     ...{ connection_id: `c-${id}`, user_id: id, user_handle: `user${id}`, device_id: id },
     ...{ device_type: 'web', instance: 'i', address: '127.0.0.1', positioned: true, behind: false },
+    tailed: false,
     ...{ queue_frames: 0, queue_bytes: 0, lag: 0, connected_at: 1, heard_seconds: 1 },
     ...{ frames_in: 1, frames_out: 2, dropped: 0 },
   };

@@ -91,6 +91,7 @@ async def test_a_connection_is_shown_with_all_that_is_known_of_it(start: Start) 
         "address": "127.0.0.1",
         "positioned": True,
         "behind": False,
+        "tailed": False,
         "queue_frames": 0,
         "queue_bytes": 0,
         "lag": 0,
