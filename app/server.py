@@ -27,7 +27,17 @@ from app.base.version import VERSION
 from app.control.address import SOCKET_NAME
 from app.control.operations import Operations
 from app.control.server import serve_control
-from app.keys import ACCOUNTS, API_KEYS, DATABASE, FAILED, MANAGER, NODE, PUBLISHER, READINESS
+from app.keys import (
+    ACCOUNTS,
+    API_KEYS,
+    DATABASE,
+    FAILED,
+    MANAGER,
+    NODE,
+    PUBLISHER,
+    READINESS,
+    SESSIONS,
+)
 from app.settings import Settings
 from app.web.gate import listening
 
@@ -96,6 +106,7 @@ async def serve(
                 app[PUBLISHER],
                 api_keys=app[API_KEYS],
                 database=app[DATABASE],
+                sessions=app[SESSIONS],
             )
             control = serve_control(settings.data_dir / SOCKET_NAME, operations)
             async with listening(runner, app, listeners, tls) as entrance, control:

@@ -13,6 +13,7 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 
 from app.base.version import VERSION
 from app.cli.api_keys import keys
+from app.cli.connections import connections
 from app.cli.devices import devices
 from app.cli.limits import limits
 from app.cli.output import print_json, print_table
@@ -135,7 +136,7 @@ def commands() -> None:
 
 for command in (
     Deferred("serve", "app.cli.serve", "Run the server until SIGTERM or Ctrl-C."),
-    *(users, devices, tokens, keys, send),
+    *(users, devices, connections, tokens, keys, send),
     Deferred("listen", "app.cli.listen", "Be a device: print what arrives, send what is typed."),
     *(stream, limits),
     Deferred(

@@ -4,12 +4,14 @@ import contextlib
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import click
 import orjson
 from pydantic import TypeAdapter
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+from rich.control import strip_control_codes
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +19,9 @@ from rich.text import Text
 _WIDE = 10_000
 
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+
+FOLDED_ROWS: Final = 1000
+"""Rows of a table up to which it is fitted to the terminal."""
 
 Form = Literal["text", "json", "raw"]
 """How `listen` prints a message."""
@@ -32,16 +37,28 @@ def print_json(value: object) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """Print a table with the columns' titles, or the sentence `empty` without any row."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Text, not markup: a device may call itself "[red]".
-        table.add_row(*(Text(_cell(value)) for value in row))
-    if table.row_count:
-        console().print(table)
-    else:
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not cells:
         click.echo(empty)
+    elif len(cells) > FOLDED_ROWS:
+        _print_long_table(columns, cells)
+    else:
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in cells:
+            # Text, not markup: a device may call itself "[red]".
+            table.add_row(*map(Text, row))
+        console().print(table)
+
+
+def _print_long_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a row on each line, however wide, since rich takes a minute for 20,000."""
+    lines = [columns, *([strip_control_codes(cell) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (set_cell_size(*one) for one in zip(line, widths, strict=True))
+        click.echo("  ".join(padded).rstrip())
 
 
 def console() -> Console:

@@ -11,7 +11,7 @@ import click
 from app.base.errors import SettingsError, SwitchboardError, sentence
 from app.cli.settings_flags import data_dir_option
 from app.control import performing
-from app.control.command import MAX_ID, PAGE_ROWS, A, Command, Page, PageArguments, R, V
+from app.control.command import MAX_ID, PAGE_ROWS, A, Command, Feed, Page, PageArguments, R, V
 from app.settings import Settings, load_settings
 
 P = ParamSpec("P")
@@ -111,6 +111,16 @@ def page_options(command: Callable[P, T]) -> Callable[P, T]:
         "--limit", type=click.IntRange(1), metavar="N", help="At most N; all without it."
     )
     return after(limit(command))
+
+
+def collect(data_dir: str | None, feed: Feed[A, R], arguments: A) -> list[R]:
+    """Return all items of the feed, or fail without any: half of them would be taken for all."""
+    settings = settings_from({"data_dir": data_dir})
+
+    async def items() -> list[R]:
+        return [item async for item in performing.perform_feed(settings, feed, arguments)]
+
+    return run(items())
 
 
 def output_options(command: Callable[P, T]) -> Callable[P, T]:

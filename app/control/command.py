@@ -114,9 +114,16 @@ class Command(Generic[A, R]):
         try:
             return self._result.validate_python(result)
         except ValidationError:
-            raise Problem(
-                500, "version_mismatch", "The server is of another version; restart it."
-            ) from None
+            raise version_mismatch() from None
+
+
+class Feed(Command[A, R]):
+    """A command whose result comes item by item, while the caller reads; R is one item."""
+
+
+def version_mismatch() -> Problem:
+    """Return the Problem of a server that does not know what this version asks."""
+    return Problem(500, "version_mismatch", "The server is of another version; restart it.")
 
 
 def _sentence(error: ValidationError) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 from app.auth.accounts import Accounts
 from app.auth.api_keys import ApiKeys
 from app.auth.endings import ToClose
+from app.auth.sessions import Sessions
 from app.base.errors import NoServer
 from app.control.command import MAX_ID, NO_SERVER
 from app.node.node import Node
@@ -28,6 +29,7 @@ class Operations:
     publisher: Publisher | None = None
     api_keys: ApiKeys = field(kw_only=True)
     database: Database = field(kw_only=True)
+    sessions: Sessions = field(kw_only=True)
 
     def end(self, ended: ToClose) -> int:
         """Close the live connections of the ended sessions; return how many there were."""

@@ -2,23 +2,28 @@
 
 `POST /call` takes the JSON object `{"command", "arguments"}`. It answers `{"result"}`, or `{"code",
 "detail"}` with the status of the problem.
+
+`POST /feed` takes the same of a feed, and answers lines: `{"item"}` for each item, `{"end": true}`
+last. An empty line is a sign of life. What goes wrong after the first item is a last line `{"code",
+"detail"}`; without a last line the server has stopped.
 """
 
+import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
 
 from app.base.accepting import Acceptor
 from app.base.errors import NoServer, Problem, sentence
-from app.control.actions.table import action_named
+from app.control.actions.table import action_named, feed_named
 from app.control.address import short_path
 from app.control.operations import Operations
 
@@ -32,6 +37,8 @@ _BACKLOG = 128
 _SHUTDOWN_SECONDS = 1.0
 
 _OPERATIONS = web.AppKey("control_operations", Operations)
+_FEEDING: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("control_feeding")
+"""The tasks that answer feeds, some of which have no end."""
 
 
 @asynccontextmanager
@@ -87,28 +94,91 @@ def _bind(path: Path) -> socket.socket:
 def _application(operations: Operations) -> web.Application:
     application = web.Application(client_max_size=_MAX_CALL_BYTES)
     application[_OPERATIONS] = operations
+    application[_FEEDING] = set()
     application.router.add_post("/call", _call)
+    application.router.add_post("/feed", _feed)
+    application.on_shutdown.append(_stop_feeding)
     return application
+
+
+async def _stop_feeding(application: web.Application) -> None:
+    """Cut the feeds off: their callers see that the server stops, and nobody waits for them."""
+    for task in application[_FEEDING]:
+        task.cancel()
 
 
 async def _call(request: web.Request) -> web.Response:
     try:
         return _answer(HTTPStatus.OK, {"result": await _result(request)})
-    except Problem as problem:
-        return _answer(problem.status, {"code": problem.code, "detail": sentence(problem.detail)})
-    except NoServer as error:
-        return _answer(HTTPStatus.CONFLICT, {"code": "no_server", "detail": str(error)})
+    except (Problem, NoServer) as fault:
+        return _refusal(fault)
 
 
 async def _result(request: web.Request) -> object:
+    name, arguments = await _asked(request)
+    return await action_named(name).run_json(request.app[_OPERATIONS], arguments)
+
+
+async def _feed(request: web.Request) -> web.StreamResponse:
+    task = asyncio.current_task()
+    feeding = request.app[_FEEDING]
+    if task is not None:
+        feeding.add(task)
+        task.add_done_callback(feeding.discard)
+    try:
+        name, arguments = await _asked(request)
+        batches = feed_named(name).run_json(request.app[_OPERATIONS], arguments)
+        # What is refused is refused with its status, before there is an answer.
+        first = await anext(batches, None)
+    except (Problem, NoServer) as fault:
+        return _refusal(fault)
+    async with aclosing(batches):
+        return await _feed_lines(request, first, batches)
+
+
+async def _feed_lines(
+    request: web.Request, first: list[Any] | None, batches: AsyncGenerator[list[Any], None]
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    try:
+        await response.prepare(request)
+        await response.write(_lines(first or ()))
+        async for batch in batches:
+            await response.write(_lines(batch))
+        await response.write(b'{"end":true}\n')
+    except (Problem, NoServer) as fault:
+        await response.write(orjson.dumps(_told(fault)) + b"\n")
+    except ConnectionError:
+        # The caller has enough.
+        return response
+    await response.write_eof()
+    return response
+
+
+def _lines(items: Iterable[Any]) -> bytes:
+    return b"".join(orjson.dumps({"item": item}) + b"\n" for item in items) or b"\n"
+
+
+async def _asked(request: web.Request) -> tuple[str, object]:
+    """Return the name of the command and its arguments; raises Problem."""
     try:
         call = orjson.loads(await request.read())
     except orjson.JSONDecodeError:
         raise Problem(400, "parse_error", "A call is a JSON object.") from None
     if not isinstance(call, dict) or not isinstance(call.get("command"), str):
         raise Problem(400, "invalid_arguments", "A call has a command and its arguments.")
-    action = action_named(call["command"])
-    return await action.run_json(request.app[_OPERATIONS], call.get("arguments", {}))
+    return call["command"], call.get("arguments", {})
+
+
+def _refusal(fault: Problem | NoServer) -> web.Response:
+    status = fault.status if isinstance(fault, Problem) else HTTPStatus.CONFLICT
+    return _answer(status, _told(fault))
+
+
+def _told(fault: Problem | NoServer) -> dict[str, str]:
+    if isinstance(fault, Problem):
+        return {"code": fault.code, "detail": sentence(fault.detail)}
+    return {"code": "no_server", "detail": str(fault)}
 
 
 def _answer(status: int, body: object) -> web.Response:

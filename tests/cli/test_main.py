@@ -109,6 +109,7 @@ def test_what_a_server_runs_is_light_for_the_caller(served: Served) -> None:
         ("send", "note.text", "1", "--everyone"),
         ("stream", "info"),
         ("limits",),
+        ("connections", "list"),
     ):
         assert imports_of(*arguments, *folder) == [], arguments
 

@@ -58,6 +58,7 @@ async def operations(settings: Settings) -> AsyncIterator[Operations]:
         publisher,
         api_keys=ApiKeys(database),
         database=database,
+        sessions=sessions,
     )
     await addressees.close()
     await streams.close()
