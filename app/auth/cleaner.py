@@ -9,11 +9,13 @@ of users who had more when the limit was introduced or lowered.
 import asyncio
 import logging
 import time
+from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.endings import connections_of
@@ -25,8 +27,15 @@ from app.base.metrics import Metrics
 from app.base.tasks import complete
 from app.settings import Settings
 from app.storage.database import Database
-from app.storage.leftovers import Kind, leave, next_leftover, remove_some, removed_with_values
-from app.storage.past import Past, remove_past
+from app.storage.leftovers import (
+    Kind,
+    count_leftovers,
+    leave,
+    next_leftover,
+    remove_some,
+    removed_with_values,
+)
+from app.storage.past import Past, count_past, remove_past
 from app.storage.schema import milliseconds
 from app.storage.sessions import users_above
 from app.storage.steps import PAUSE_SECONDS, STEP_ROWS
@@ -39,6 +48,9 @@ WAKE_SECONDS: Final = 30.0
 
 RETRY_SECONDS: Final = 10.0
 """Until a step that the disk did not take is tried again."""
+
+LEFTOVERS: Final = "leftovers"
+"""The kind of the rows that an ending has left."""
 
 LEEWAY: Final = timedelta(days=1)
 """Added to the longest life of what names a tombstone, since clocks differ."""
@@ -158,27 +170,41 @@ class Cleaner:
             return await complete(self._enforce(self._limit.above.pop()))
         return None
 
-    async def purge(self) -> int:
+    async def purge(self) -> Counter[str]:
         """Remove sessions and JWTs past their end, and tombstones that nothing names any more.
 
-        Returns how many rows. Raises what the database raises.
+        Returns how many rows of each kind. Raises what the database raises.
         """
+        past = await self._past()
+        removed: Counter[str] = Counter()
+        remove = partial(remove_past, past=past, most=self._most)
+        while (step := await self._database.transact(remove)) is not None:
+            removed[step.kind] += step.rows
+            await asyncio.sleep(self._pause)
+        self._purged_at = past.now / 1000
+        self.wake()
+        return removed
+
+    async def due(self) -> Counter[str]:
+        """Return what `purge` and `clean` would remove, by kind; nothing is removed."""
+        past = await self._past()
+
+        def count(connection: Connection) -> Counter[str]:
+            rows = Counter(count_past(connection, past))
+            rows[LEFTOVERS] = count_leftovers(connection)
+            return rows
+
+        return await self._database.inspect(count)
+
+    async def _past(self) -> Past:
         # The database must know which sessions were used.
         await self._sessions.flush()
         now = self._clock.trusted()
-        past = Past(
+        return Past(
             now=milliseconds(now),
             idle_since=milliseconds(now - self._idle),
             tombstones_until=milliseconds(now - self._tombstone_life),
         )
-        removed = 0
-        remove = partial(remove_past, past=past, most=self._most)
-        while rows := await self._database.transact(remove):
-            removed += rows
-            await asyncio.sleep(self._pause)
-        self._purged_at = now
-        self.wake()
-        return removed
 
     async def _enforce(self, user_id: int) -> int:
         try:

@@ -17,6 +17,7 @@ from app.cli.connections import connections
 from app.cli.devices import devices
 from app.cli.limits import limits
 from app.cli.output import print_json, print_table
+from app.cli.prune import prune
 from app.cli.running import settings_from
 from app.cli.send import send
 from app.cli.settings_flags import effective, settings_options, unknown_variables
@@ -138,7 +139,7 @@ for command in (
     Deferred("serve", "app.cli.serve", "Run the server until SIGTERM or Ctrl-C."),
     *(users, devices, connections, tokens, keys, send),
     Deferred("listen", "app.cli.listen", "Be a device: print what arrives, send what is typed."),
-    *(stream, limits),
+    *(stream, limits, prune),
     Deferred(
         "backup", "app.cli.backup", "Write a verified backup to FILE, also while the server runs."
     ),

@@ -38,6 +38,7 @@ class Leftover:
 
 
 _NEXT: Final = "SELECT kind, id FROM leftovers ORDER BY kind, id LIMIT 1"
+_ALL: Final = "SELECT kind, id FROM leftovers"
 _DONE: Final = "DELETE FROM leftovers WHERE kind = ? AND id = ?"
 
 _CHOSEN: Final = "IN (SELECT value FROM json_each(?))"
@@ -63,12 +64,12 @@ _MESSAGES: Final = tuple(
         ("damaged_messages", "damaged_messages_user_id"),
     )
 )
-_VALUES_FOR_DEVICE: Final = """
-SELECT m."offset", ifnull(length(m.payload), 0)
+_FOR_DEVICE: Final = """
 FROM devices AS d CROSS JOIN messages AS m INDEXED BY messages_latest
 ON m."key" IS NOT NULL AND m.user_id = d.user_id AND m.target_device = d.id
-WHERE d.id = ? LIMIT ?
+WHERE d.id = ?
 """
+_VALUES_FOR_DEVICE: Final = f'SELECT m."offset", ifnull(length(m.payload), 0) {_FOR_DEVICE} LIMIT ?'  # noqa: S608
 _DELETE_MESSAGES: Final = f'DELETE FROM messages WHERE "offset" {_CHOSEN}'  # noqa: S608
 _REMOVED_WITH_VALUES: Final = """
 SELECT DISTINCT d.id FROM messages AS m INDEXED BY messages_latest
@@ -79,6 +80,24 @@ _CURSORS: Final = """
 DELETE FROM cursors WHERE device_id IN (SELECT device_id FROM cursors WHERE user_id = ? LIMIT ?)
 """
 _FLOOR: Final = "DELETE FROM floors WHERE user_id = ?"
+
+_COUNTS: Final = {
+    Kind.SESSIONS: (
+        """
+SELECT count(*) FROM users AS u JOIN sessions AS s
+ON s.user_id = u.id AND s.id <= u.sessions_over_upto
+WHERE u.id = ? AND s.id IS NOT u.kept_session_id
+""",
+    ),
+    Kind.DEVICE: (
+        "SELECT count(*) FROM sessions WHERE device_id = ?",
+        f"SELECT count(*) {_FOR_DEVICE}",  # noqa: S608
+    ),
+    Kind.USER: tuple(
+        f"SELECT count(*) FROM {table} WHERE user_id = ?"  # noqa: S608
+        for table in ("messages", "damaged_messages", "cursors", "floors", "sessions")
+    ),
+}
 
 
 async def leave(connection: AsyncConnection, kind: Kind, ids: Collection[int]) -> None:
@@ -100,6 +119,15 @@ def removed_with_values(connection: Connection) -> list[int]:
     A value that was on its way when its device was removed comes after the steps that remove them.
     """
     return list(connection.exec_driver_sql(_REMOVED_WITH_VALUES).scalars())
+
+
+def count_leftovers(connection: Connection) -> int:
+    """Return how many rows all leftovers have; it looks at each of them."""
+    return sum(
+        connection.exec_driver_sql(query, (id_,)).scalar_one()
+        for kind, id_ in connection.exec_driver_sql(_ALL).all()
+        for query in _COUNTS[Kind(kind)]
+    )
 
 
 def remove_some(connection: Connection, leftover: Leftover, most: int = STEP_ROWS) -> int:

@@ -24,6 +24,13 @@ class Past:
     tombstones_until: int
 
 
+SESSIONS: Final = "sessions"
+JWTS: Final = "jwts"
+DEVICES: Final = "devices"
+USERS: Final = "users"
+
+_PAST_SESSIONS: Final = "SELECT count(*) FROM sessions WHERE expires_at <= ? OR last_used <= ?"
+_PAST_JWTS: Final = "SELECT count(*) FROM ended_jwts WHERE expires_at <= ?"
 _CHOSEN: Final = "IN (SELECT value FROM json_each(?))"
 
 _EXPIRED_SESSIONS: Final = """
@@ -61,12 +68,41 @@ _DELETE_USERS: Final = f"DELETE FROM users WHERE id {_CHOSEN}"  # noqa: S608
 _LEAVE: Final = "INSERT INTO leftovers (kind, id) VALUES (?, ?)"
 
 
-def remove_past(connection: Connection, past: Past, most: int = STEP_ROWS) -> int:
-    """Remove up to `most` rows that are past; return how many, 0 when there are none left."""
-    for remove in _STEPS:
-        if removed := remove(connection, past, most):
-            return removed
-    return 0
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """Rows of one kind that a step has removed."""
+
+    kind: str
+    rows: int
+
+
+def remove_past(connection: Connection, past: Past, most: int = STEP_ROWS) -> Removed | None:
+    """Remove up to `most` rows that are past; return which, None when there are none left."""
+    for kind, remove in _STEPS:
+        if rows := remove(connection, past, most):
+            return Removed(kind, rows)
+    return None
+
+
+def count_past(connection: Connection, past: Past) -> dict[str, int]:
+    """Return how many rows of each kind are past.
+
+    Users and devices that still have rows of another kind are left out, as they stay until those
+    are gone.
+    """
+    until = past.tombstones_until
+    devices = connection.exec_driver_sql(_DEVICES, (until, until, -1)).scalars()
+    users = connection.exec_driver_sql(_USERS, (until, until, Kind.USER, -1)).all()
+    return {
+        SESSIONS: _count(connection, _PAST_SESSIONS, (past.now, past.idle_since)),
+        JWTS: _count(connection, _PAST_JWTS, (past.now,)),
+        DEVICES: sum(1 for _ in devices),
+        USERS: sum(not has_rows for _, has_rows in users),
+    }
+
+
+def _count(connection: Connection, query: str, values: tuple[int, ...]) -> int:
+    return int(connection.exec_driver_sql(query, values).scalar_one())
 
 
 def _remove_expired_sessions(connection: Connection, past: Past, most: int) -> int:
@@ -103,12 +139,12 @@ def _remove_users(connection: Connection, past: Past, most: int) -> int:
     return len(found)
 
 
-_STEPS: Final[tuple[Callable[[Connection, Past, int], int], ...]] = (
-    _remove_expired_sessions,
-    _remove_idle_sessions,
-    _remove_ended_jwts,
-    _remove_devices,
-    _remove_users,
+_STEPS: Final[tuple[tuple[str, Callable[[Connection, Past, int], int]], ...]] = (
+    (SESSIONS, _remove_expired_sessions),
+    (SESSIONS, _remove_idle_sessions),
+    (JWTS, _remove_ended_jwts),
+    (DEVICES, _remove_devices),
+    (USERS, _remove_users),
 )
 
 

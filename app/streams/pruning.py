@@ -61,6 +61,8 @@ _EXPIRED: Final = """
 SELECT "offset", length(payload) FROM messages WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
 """
 _IS_VALUE: Final = '"key" IS NOT NULL AND deleted = 0'
+_IS_VALUE_BRACKETED: Final = f"({_IS_VALUE})"
+_LIVES: Final = "(expires_at IS NULL OR expires_at > :now)"
 # Whether it is a value, and whether it is a deletion that may hide an older value from a device.
 _OLDEST: Final = f"""
 SELECT "offset", user_id, created_at, length(payload), {_IS_VALUE}, deleted = 1 AND EXISTS (
@@ -96,6 +98,18 @@ _DELETE_ID: Final = 'DELETE FROM message_ids WHERE "offset" = ?'
 _PAST_COUNTS: Final = "SELECT hour, sender FROM message_id_counts WHERE hour <= ? LIMIT ?"
 _FUTURE_COUNTS: Final = "SELECT hour, sender FROM message_id_counts WHERE hour > ? LIMIT ?"
 _DELETE_COUNT: Final = "DELETE FROM message_id_counts WHERE hour = ? AND sender = ?"
+
+# Of what is neither expired nor too old: how many of the log each budget has, in two numbers.
+_DUE_NOW: Final = f"""
+SELECT sum(expires_at <= :now),
+    sum({_LIVES} AND NOT {_IS_VALUE_BRACKETED} AND created_at < :before)
+FROM messages
+"""  # noqa: S608
+_YOUNG: Final = f"""
+SELECT count(*) FROM messages
+WHERE {_LIVES} AND NOT {_IS_VALUE_BRACKETED} AND created_at >= :before
+GROUP BY user_id, source_device <> 0 HAVING count(*) > :most
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +293,17 @@ class Retention:
             step.raise_floor(budget[0], chosen[-1])
         step.walked[budget] = 0 if at_end else walked
         step.look_at -= len(offsets)
+
+
+def count_due(connection: Connection, *, now: int, max_age_ms: int, max_rows: int) -> int:
+    """Return how many rows are expired, too old or too many; it looks at every row.
+
+    Deletions that hide a value are among them, and stay nevertheless.
+    """
+    values = {"now": now, "before": now - max_age_ms, "most": max_rows}
+    expired, old = connection.exec_driver_sql(_DUE_NOW, values).one()
+    young = connection.exec_driver_sql(_YOUNG, values).scalars()
+    return int(expired or 0) + int(old or 0) + sum(int(rows) - max_rows for rows in young)
 
 
 def _walk(

@@ -110,6 +110,7 @@ def test_what_a_server_runs_is_light_for_the_caller(served: Served) -> None:
         ("stream", "info"),
         ("limits",),
         ("connections", "list"),
+        ("prune", "--dry-run"),
     ):
         assert imports_of(*arguments, *folder) == [], arguments
 

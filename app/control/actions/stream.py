@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.base.clock import WALL
+from app.base.clock import WALL, Clock
 from app.base.errors import Problem, StorageUnavailable
 from app.control import stream as commands
 from app.control.actions.action import Action
@@ -192,7 +192,7 @@ def _view(row: Row[*tuple[Any, ...]]) -> RowView:
 async def _reset(operations: Operations, _: NoArguments) -> Reset:
     node = operations.node
     if node is None:
-        async with _log(operations) as log:
+        async with open_log(operations, WALL) as log:
             before = log.epoch
             return Reset(before=before, epoch=await log.reset(), connections_closed=0)
     before, connections = node.log.epoch, node.manager.connection_count
@@ -201,8 +201,8 @@ async def _reset(operations: Operations, _: NoArguments) -> Reset:
 
 
 @asynccontextmanager
-async def _log(operations: Operations) -> AsyncIterator[StreamLog]:
-    """Give the log of a folder that no server uses."""
+async def open_log(operations: Operations, clock: Clock) -> AsyncIterator[StreamLog]:
+    """Give the log of a folder that no server uses; messages are old by this clock."""
     settings = operations.settings
     limits = StreamLimits(
         settings.retention_days,
@@ -212,7 +212,7 @@ async def _log(operations: Operations) -> AsyncIterator[StreamLog]:
         ids_per_key=settings.message_ids_per_key,
     )
     guard = settings.data_dir / GUARD_NAME
-    log = await SqlStreamLog.open(operations.database, guard, limits)
+    log = await SqlStreamLog.open(operations.database, guard, limits, clock)
     try:
         yield log
         await log.stop()

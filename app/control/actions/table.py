@@ -10,6 +10,7 @@ from app.control.actions import (
     connections,
     devices,
     limits,
+    prune,
     send,
     status,
     stream,
@@ -39,7 +40,7 @@ ACTIONS: Final[Mapping[str, Action[Any, Any]]] = MappingProxyType(
 )
 
 FEEDS: Final[Mapping[str, FeedAction[Any, Any]]] = MappingProxyType(
-    {feed.command.name: feed for feed in connections.FEEDS}
+    {feed.command.name: feed for feed in (*connections.FEEDS, *prune.FEEDS)}
 )
 
 
