@@ -1,10 +1,19 @@
 """`users`: who may sign in."""
 
+from pathlib import Path
+
 import click
 
 from app.cli.input import password_from
 from app.cli.output import counted, print_json, print_table, when
-from app.cli.running import output_options, page_options, perform, rows_of
+from app.cli.running import (
+    expected_errors,
+    output_options,
+    page_options,
+    perform,
+    rows_of,
+    settings_from,
+)
 from app.control import users as control
 from app.control.command import PageArguments
 from app.control.users import NewPassword, NewUser, OneUser, SignedOut, UserView
@@ -109,10 +118,53 @@ def enable(user: str, data_dir: str | None, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output_options
 def delete(user: str, yes: bool, data_dir: str | None, as_json: bool) -> None:
-    """Delete a user with all devices and sessions. The handle is free again."""
+    """Delete a user with all devices and sessions. The handle is free again.
+
+    `users export` writes what is kept of them first.
+    """
     if not yes:
         click.confirm(f"Delete {user} and all their devices?", abort=True, err=True)
     _show(perform(data_dir, control.DELETE, OneUser(user=user)), "is deleted", as_json)
+
+
+@users.command()
+@_user
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write to FILE, for its owner only, instead of to standard output.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
+@output_options
+def export(
+    user: str, output: Path | None, overwrite: bool, data_dir: str | None, as_json: bool
+) -> None:
+    """Write everything that is kept of a user as one JSON document.
+
+    That is the account, devices, sessions, positions and messages, as of one instant, also while
+    the server runs. Nothing in it lets anybody sign in. Before `delete`, export: afterwards it is
+    too late. USER may be the id=NUMBER of a deleted user, of whom little is left. With --output,
+    --json tells what was written.
+
+    \b
+    Examples:
+      python -m app users export alice --output alice.json
+      python -m app users export alice | gzip > alice.json.gz
+    """
+    # Not for the other commands: it reads the database itself.
+    from app.cli.export import export_to  # noqa: PLC0415
+
+    settings = settings_from({"data_dir": data_dir})
+    with expected_errors():
+        exported = export_to(settings, user, output, overwrite=overwrite)
+    if output is None:
+        return
+    if as_json:
+        print_json({"file": output, "messages": exported.messages, "bytes": exported.bytes})
+    else:
+        messages = counted(exported.messages, "message")
+        click.echo(f"Exported {user} to {output}: {messages}, {exported.bytes:,} bytes.")
 
 
 def _show(changed: SignedOut, what: str, as_json: bool) -> None:

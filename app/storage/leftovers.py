@@ -69,7 +69,7 @@ FROM devices AS d CROSS JOIN messages AS m INDEXED BY messages_latest
 ON m."key" IS NOT NULL AND m.user_id = d.user_id AND m.target_device = d.id
 WHERE d.id = ?
 """
-_VALUES_FOR_DEVICE: Final = f'SELECT m."offset", ifnull(length(m.payload), 0) {_FOR_DEVICE} LIMIT ?'  # noqa: S608
+_VALUES_FOR_DEVICE: Final = f'SELECT m."offset", ifnull(length(m.payload), 0) {_FOR_DEVICE} LIMIT ?'
 _DELETE_MESSAGES: Final = f'DELETE FROM messages WHERE "offset" {_CHOSEN}'  # noqa: S608
 _REMOVED_WITH_VALUES: Final = """
 SELECT DISTINCT d.id FROM messages AS m INDEXED BY messages_latest
@@ -91,7 +91,7 @@ WHERE u.id = ? AND s.id IS NOT u.kept_session_id
     ),
     Kind.DEVICE: (
         "SELECT count(*) FROM sessions WHERE device_id = ?",
-        f"SELECT count(*) {_FOR_DEVICE}",  # noqa: S608
+        f"SELECT count(*) {_FOR_DEVICE}",
     ),
     Kind.USER: tuple(
         f"SELECT count(*) FROM {table} WHERE user_id = ?"  # noqa: S608

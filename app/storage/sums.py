@@ -21,6 +21,8 @@ SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'sums_%
 """
 
 _OLD: Final = "unchecked"
+
+READ_UNCHECKED: Final = f"SELECT rows, sum FROM sums WHERE name = '{_OLD}'"  # noqa: S608 - a constant
 """The row of `sums` that has the newest offset of a message without a checksum."""
 
 
@@ -141,7 +143,12 @@ def last_unchecked(connection: Connection) -> int:
 
     Messages of before there were checksums have none.
     """
-    row = connection.exec_driver_sql("SELECT rows, sum FROM sums WHERE name = ?", (_OLD,)).first()
+    row = connection.exec_driver_sql(READ_UNCHECKED).first()
+    return newest_unchecked(tuple(row) if row is not None else None)
+
+
+def newest_unchecked(row: tuple[int, int] | None) -> int:
+    """Return what `last_unchecked` does, of the row that READ_UNCHECKED gives."""
     if row is None or row[0] != ~row[1]:
         # Damaged itself: better to believe a message than to take a good one for damaged.
         return (1 << 63) - 1
