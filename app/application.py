@@ -46,6 +46,7 @@ from app.keys import (
     COOKIES,
     DATABASE,
     DOOR,
+    EXPORTS,
     FAILED,
     LAST_WRITES,
     MANAGER,
@@ -132,6 +133,7 @@ def build_application(
     app[METRICS] = Metrics()
     app[READINESS] = Readiness()
     app[FAILED] = asyncio.Event()
+    app[EXPORTS] = asyncio.Semaphore(1)
     app[ADMISSION] = Admission(
         AdmissionLimits(
             connections=settings.max_connections,

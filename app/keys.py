@@ -55,4 +55,6 @@ FAILED = web.AppKey("failed", asyncio.Event)
 """Set when a task that must not end has died; the server then stops, to be started again."""
 ANSWERING_PROBLEMS: web.AppKey[Middleware] = web.AppKey("answering_problems")
 """Makes an answer of whatever an upgrade raises."""
+EXPORTS = web.AppKey("exports", asyncio.Semaphore)
+"""Held while an export of a user is made: each takes a thread and space on the disk."""
 COOKIES = web.AppKey("cookies", AbstractStorage)

@@ -9,7 +9,7 @@ from aiohttp.typedefs import Middleware
 
 from app.requests.route import Route
 from app.web import auth, devices, documentation, health, index, messages, users
-from app.web.admin import connections, limits, overview
+from app.web.admin import connections, export, limits, overview
 from app.web.admin import users as managed_users
 from app.web.headers import allow_origin, harden
 from app.web.middlewares import chain
@@ -23,6 +23,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *devices.ROUTES,
     *overview.ROUTES,
     *managed_users.ROUTES,
+    *export.ROUTES,
     *connections.ROUTES,
     *limits.ROUTES,
     *health.ROUTES,

@@ -37,6 +37,7 @@ import { api } from './api.js';
  * @property {string} address
  * @property {boolean} positioned
  * @property {boolean} behind
+ * @property {boolean} tailed whether an operator follows what goes in and out
  * @property {number} queue_frames
  * @property {number} queue_bytes
  * @property {number} lag offsets behind the head of its user
@@ -102,6 +103,16 @@ export function setPassword(id, newPassword) {
     `/v1/admin/users/${id}/password`,
     newPassword ? { new_password: newPassword } : {},
   );
+}
+
+/**
+ * Where a browser downloads everything that is kept of the user; it sends the cookie.
+ *
+ * @param {number} id
+ * @returns {string}
+ */
+export function exportPath(id) {
+  return `/v1/admin/users/${id}/export`;
 }
 
 /** @param {number} id @returns {Promise<void>} */
