@@ -23,6 +23,7 @@ from app.auth.jwt import JwtVerifier
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import DAY_SECONDS, Sessions
+from app.base.accepting import FAILURES
 from app.base.clock import LOOK_SECONDS, TRUST, WALL, Trust, TrustedClock, Verdict
 from app.base.descriptors import UNLIMITED, fit
 from app.base.errors import DatabaseLost, SettingsError, StorageUnavailable
@@ -89,7 +90,9 @@ from app.streams.maintenance import Maintenance
 from app.streams.opening import has_database, open_database, set_aside
 from app.streams.sql import SqlStreamLog, StreamLimits
 from app.web import access
+from app.web.auth import SIGN_IN_FAILURES
 from app.web.documentation import DOCUMENTATION, Documentation
+from app.web.health import show_readiness_on
 from app.web.middlewares import middlewares
 from app.web.pages import PAGES, Pages
 from app.web.problems import answer_expectation, answer_problems
@@ -128,9 +131,12 @@ def build_application(
         takes_jwts=settings.jwt_algorithm is not None,
     )
     # No middleware of the application: a WebSocket would hold each one's frame for its whole life.
-    app = web.Application(handler_args=access.handler_args(settings))
+    metrics = Metrics()
+    app = web.Application(handler_args=access.handler_args(metrics.answers))
     app[SETTINGS] = settings
-    app[METRICS] = Metrics()
+    app[METRICS] = metrics
+    _name_labels(metrics)
+    show_readiness_on(metrics, app)
     app[READINESS] = Readiness()
     app[FAILED] = asyncio.Event()
     app[EXPORTS] = asyncio.Semaphore(1)
@@ -142,8 +148,8 @@ def build_application(
             retry_after=settings.retry_after_seconds,
         )
     )
-    app[ADMISSION].show_on(app[METRICS])
-    app[SOCKETS] = _sockets(settings, app[METRICS], max_sockets)
+    app[ADMISSION].show_on(metrics)
+    app[SOCKETS] = _sockets(settings, metrics, max_sockets)
     app[MANAGER] = ConnectionManager(
         per_device=settings.max_connections_per_device, per_user=settings.max_connections_per_user
     )
@@ -170,6 +176,21 @@ def build_application(
     )
     app.on_shutdown.append(_close_sockets)
     return app
+
+
+def _name_labels(metrics: Metrics) -> None:
+    """Have the metrics show from the start what routes may answer, sign in and refuse."""
+    families = {route.path: route.tag.lower() for route in HTTP_ROUTES}
+    sockets = {route.path: "websocket" for route in SOCKET_ROUTES}
+    metrics.answers.know(families | sockets)
+    metrics.know("sign_ins_failed", SIGN_IN_FAILURES)
+    metrics.know("accept_failures", FAILURES)
+    refusals = [
+        problem.partition(" ")[2]
+        for route in SOCKET_ROUTES
+        for problem in (*route.handler.rule.refusals, *route.problems)
+    ]
+    metrics.know("connections_refused", tuple(dict.fromkeys(refusals)))
 
 
 def _sockets(settings: Settings, metrics: Metrics, most: int | None) -> Sockets:
@@ -295,7 +316,8 @@ async def _node(app: web.Application) -> AsyncIterator[None]:
         calendar=app[CLOCK],
     )
     node.watch()
-    maintenance = Maintenance(node.log, node.delivery.standings)
+    removals = app[METRICS].removals
+    maintenance = Maintenance(node.log, node.delivery.standings, removals=removals)
     audit = Audit(app[STREAMS], app[DATABASE], app[METRICS], node.delivery.lost)
     await audit.begin()
     async with (
@@ -322,7 +344,8 @@ async def _accounts(app: web.Application) -> AsyncIterator[None]:
     sessions.enrolment.new_devices.on_refused = partial(
         app[NODE].allowances.limited.note, limit="devices"
     )
-    cleaner = Cleaner(app[DATABASE], settings, sessions, clock)
+    removals = app[METRICS].removals
+    cleaner = Cleaner(app[DATABASE], settings, sessions, clock, removals=removals)
     cleaner.show_on(app[METRICS])
     sessions.on_left_over = cleaner.wake
     passwords = Passwords(settings.password_workers, settings.password_queue)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -21,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth.endings import connections_of
 from app.auth.sessions import Sessions
 from app.base.clock import WALL, Clock
+from app.base.counts import Removals, Removed
 from app.base.errors import StorageUnavailable
 from app.base.logs import fields
 from app.base.metrics import Metrics
@@ -55,6 +57,12 @@ LEFTOVERS: Final = "leftovers"
 LEEWAY: Final = timedelta(days=1)
 """Added to the longest life of what names a tombstone, since clocks differ."""
 
+_REMOVED: Final[Mapping[Kind, Removed]] = {
+    Kind.SESSIONS: "sessions",
+    Kind.DEVICE: "sessions",
+    Kind.USER: "of_deleted_users",
+}
+
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +81,7 @@ class Cleaner:
         *,
         pause: float = PAUSE_SECONDS,
         step_rows: int = STEP_ROWS,
+        removals: Removals | None = None,
     ) -> None:
         """`pause` is in seconds, between two steps of up to `step_rows` rows."""
         self._database = database
@@ -81,6 +90,7 @@ class Cleaner:
         self._clock = clock
         self._pause = pause
         self._most = step_rows
+        self._removals = removals or Removals()
         self._idle = timedelta(days=settings.session_idle_days).total_seconds()
         named = timedelta(days=max(settings.jwt_max_life_days, settings.retention_days))
         self._tombstone_life = (named + LEEWAY).total_seconds()
@@ -112,10 +122,12 @@ class Cleaner:
                     await self.find_values()
                     searched = True
                 self._due.clear()
-                await self.clean()
+                with self._removals.run("leftovers"):
+                    await self.clean()
                 # Also if the clock was ahead at the last one.
                 if abs(self._clock.trusted() - self._purged_at) >= PURGE_SECONDS:
-                    await self.purge()
+                    with self._removals.run("past"):
+                        await self.purge()
                 self._failing = False
             except (OSError, SQLAlchemyError, StorageUnavailable) as error:
                 await self._wait_after(error)
@@ -163,9 +175,11 @@ class Cleaner:
         """Remove some rows, and return how many; None if none were left."""
         leftover = await self._database.snapshot(next_leftover)
         if leftover is not None:
-            return await self._database.transact(
+            rows = await self._database.transact(
                 partial(remove_some, leftover=leftover, most=self._most)
             )
+            self._removals.add(_REMOVED[leftover.kind], rows)
+            return rows
         if self._limit.above:
             return await complete(self._enforce(self._limit.above.pop()))
         return None
@@ -179,7 +193,9 @@ class Cleaner:
         removed: Counter[str] = Counter()
         remove = partial(remove_past, past=past, most=self._most)
         while (step := await self._database.transact(remove)) is not None:
-            removed[step.kind] += step.rows
+            kind, rows = step
+            self._removals.add(kind, rows)
+            removed[kind] += rows
             await asyncio.sleep(self._pause)
         self._purged_at = past.now / 1000
         self.wake()
@@ -213,6 +229,7 @@ class Cleaner:
         except BaseException:
             self._limit.above.add(user_id)
             raise
+        self._removals.add("sessions", len(ended))
         self._sessions.end(ended)
         self._sessions.on_ended(connections_of(ended))
         return len(ended)

@@ -30,6 +30,9 @@ _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 _NAMED: Final = _SCARCE | {errno.ENOBUFS, errno.ENOMEM}
 
+FAILURES: Final = (*sorted(errno.errorcode[number] for number in _NAMED), "other")
+"""The names of what the system may refuse for, as `failures` counts them."""
+
 log = logging.getLogger(__name__)
 
 _Connecting = asyncio.Task[tuple[asyncio.Transport, asyncio.Protocol]]

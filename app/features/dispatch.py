@@ -4,9 +4,9 @@ import logging
 from collections.abc import Awaitable, Collection, Coroutine, Mapping
 from functools import partial
 
+from app.base.counts import PrefixCounter
 from app.base.errors import Problem
 from app.base.logs import fields
-from app.base.metrics import PrefixCounter
 from app.features.feature import Accepted, Handler, Outcome, Reply, Storing
 from app.node.acting import acting_device
 from app.node.connection import Connection

@@ -18,7 +18,7 @@ from app.node.registry import ConnectionManager
 from app.node.turns import Turns
 from app.protocol.close import INTERNAL, TOO_SLOW
 from app.protocol.messages import Mark, Resume, Source, durable_frame, position
-from app.protocol.position import Position, resume
+from app.protocol.position import Numbering, Position, resume
 from app.storage.database import SNAPSHOT_READERS
 from app.streams.base import EVERYONE, ReadLimits, Row, Slice, StreamLog
 from app.streams.standings import Standings
@@ -37,6 +37,9 @@ MAX_TRIES: Final = 30
 
 NOTHING: Final = -1
 """Below every offset: no snapshot, or no row that is replayed."""
+
+RESET_REASONS: Final = ("removed", "foreign")
+"""What the client lacks was removed meanwhile; its position is of another history, or of none."""
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,8 @@ class Delivery:
         start = resume(
             wanted, numbering, head=standing.head, floor=standing.floor, last=self._log.last
         )
+        if start.outcome == "reset" and wanted is not None:
+            self._metrics.resets[_reset_reason(wanted, numbering, self._log.last)] += 1
         place = connection.place
         place.position = place.last = place.told = start.offset
         place.behind = start.offset < standing.head
@@ -318,6 +323,11 @@ class Delivery:
             "stream not read",
             extra=fields(connection=connection.connection_id, reason=type(error).__name__),
         )
+
+
+def _reset_reason(wanted: Position, numbering: Numbering, last: int) -> str:
+    removed, foreign = RESET_REASONS
+    return removed if numbering.holds(wanted, last) else foreign
 
 
 def _frame(row: Row, mark: Mark | None = None) -> bytes:

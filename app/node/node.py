@@ -24,17 +24,17 @@ from app.node.acting import acting_device
 from app.node.allowance import Allowances, UserLimits
 from app.node.connection import Connection
 from app.node.deadlines import Deadlines, TimeLimits
-from app.node.delivery import Delivery
+from app.node.delivery import RESET_REASONS, Delivery
 from app.node.limited import Limited
 from app.node.outgoing import OutboxLimits, Outgoing
 from app.node.registry import ConnectionManager, Delivered, matches
 from app.node.tails import Tail, Tails
-from app.protocol.close import SHUTTING_DOWN, STREAM_RESET, Close, Selector
+from app.protocol.close import EXPECTED, SHUTTING_DOWN, STREAM_RESET, Close, Selector
 from app.protocol.messages import Connected, Resume, ServerMessage, connected, feature_of
-from app.protocol.position import Query
+from app.protocol.position import OUTCOMES, Query
 from app.protocol.publication import Publication, ToDevice, ToEveryone, ToOthers, ToUser
 from app.streams.base import ANY, EVERYONE, Append, StreamLog
-from app.streams.committer import Committer, Done
+from app.streams.committer import REFUSALS, Committer, Done
 from app.streams.ids import HASH_BYTES
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,11 @@ class Node:
 
     def watch(self) -> None:
         """Have the node's gauges shown among the metrics."""
-        manager, watch = self.manager, self.metrics.watch
+        manager, watch, know = self.manager, self.metrics.watch, self.metrics.know
+        know("connections_closed", EXPECTED)
+        know("resumes", OUTCOMES)
+        know("resets", RESET_REASONS)
+        know("appends_refused", REFUSALS)
         watch("connections", "Connections now.", lambda: manager.connection_count)
         watch("devices", "Devices connected now.", lambda: manager.device_count)
         watch("users_online", "Users connected now.", lambda: manager.user_count)
@@ -171,6 +175,7 @@ class Node:
         """
         self._register(connection)
         start = self.delivery.place(connection, query.position, live=query.live)
+        self.metrics.resumes[start.outcome] += 1
         connection.send(connected(self._greeting(connection, start)).frame)
         # If such a client resumes, it does so from its cursor, and does not know to ask for values.
         nothing_asked = query.position is None and not query.live

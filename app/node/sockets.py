@@ -23,6 +23,8 @@ REPLACED: Final = "replaced"
 SLOW: Final = "slow"
 """Closed: it made room for another, since its request took long."""
 
+REASONS: Final = (OVERLOADED, TOO_MANY, LATE, REPLACED, SLOW)
+
 FRESH_SECONDS: Final = 1.0
 """A socket that waits for less may only not have been read yet; one that rests goes before it."""
 
@@ -74,6 +76,7 @@ class Sockets:
     def show_on(self, metrics: Metrics) -> None:
         """Show how many sockets there are, and may be."""
         total = self._limits.total
+        metrics.know("sockets_closed", REASONS)
         metrics.watch("sockets", "Sockets accepted and not closed.", lambda: self.open)
         metrics.watch("sockets_limit", "Sockets that are accepted at most.", lambda: total)
 

@@ -59,6 +59,12 @@ CLOSES: tuple[Close, ...] = (
 
 _NAMED = frozenset({*range(1000, 1016), *(close.code for close in CLOSES)})
 
+EXPECTED: tuple[str, ...] = (
+    *dict.fromkeys(str(code) for code in (1000, 1001, 1005, 1006, *(one.code for one in CLOSES))),
+    "other",
+)
+"""Names under which a metric counts closes as they happen: ours, and those of peers that leave."""
+
 
 def label_of(code: int | None) -> str:
     """Return the name under which a metric counts this code: a peer may choose one of thousands."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 Outcome = Literal["resumed", "live", "reset"]
+
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 MAX_OFFSET: Final = (1 << 63) - 1
 """The largest offset that a database can hold."""

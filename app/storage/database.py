@@ -24,6 +24,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from app.base.counts import Histogram
 from app.base.errors import SettingsError, StorageUnavailable
 from app.base.logs import fields
 from app.base.metrics import Metrics
@@ -33,6 +34,7 @@ from app.storage import sums
 from app.storage.checkpoints import KEPT_BYTES, NEVER_IN_COMMITS, Checkpoints, Mode
 from app.storage.faults import Faults
 from app.storage.files import DatabaseFiles
+from app.storage.room import Room
 from app.storage.schema import meta
 from app.storage.worker import Worker
 
@@ -50,6 +52,9 @@ BUSY_MILLISECONDS = 5000
 STILL_SECONDS = 30.0
 # Between two looks at the files, while nobody reads or writes.
 WATCH_SECONDS = 1.0
+
+COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+"""In seconds: an SSD takes a few milliseconds, a disk that turns ten, a busy one a second."""
 
 log = logging.getLogger(__name__)
 
@@ -90,10 +95,16 @@ class Database:
             "BEGIN",
             files.check,
         )
+        self._commit_seconds = Histogram(COMMIT_BUCKETS)
         self._transaction_pragmas = [*pragmas]
         self._transactions = Worker(
-            _plain_engine(files, 1, self._transaction_pragmas), 1, "BEGIN IMMEDIATE", files.check
+            _plain_engine(files, 1, self._transaction_pragmas),
+            1,
+            "BEGIN IMMEDIATE",
+            files.check,
+            self._commit_seconds.observe,
         )
+        self._room = Room(files.path)
         self._inspections = Worker(_plain_engine(files, 1, pragmas), 1, "BEGIN", files.check)
         self.faults = Faults()
         self._inspecting: Any = None
@@ -137,13 +148,19 @@ class Database:
         return self._checkpoints.seconds
 
     def show_on(self, metrics: Metrics) -> None:
-        """Show whether the files are in their place."""
+        """Show whether the files are in place, how large they are, and how fast the disk is."""
         metrics.watch(
             "database_in_place",
             "1 if the database's files are in their place, 0 if they are gone.",
             lambda: self.fault is None,
         )
         self.faults.show_on(metrics)
+        self._room.show_on(metrics)
+        metrics.watch_histogram(
+            "commit_seconds",
+            "Transactions of the one writer, from their begin until they are on the disk.",
+            self._commit_seconds,
+        )
 
     async def watch(self) -> None:
         """Look at the files from time to time, until cancelled.
@@ -153,7 +170,8 @@ class Database:
         """
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            await asyncio.to_thread(self._files.look)
+            # Not for a scrape: a disk that hangs must hold up nobody who asks how things are.
+            await asyncio.to_thread(self._look)
             if self.faults.current is not None and self.fault is None:
                 await self._try_to_write()
 
@@ -163,6 +181,10 @@ class Database:
         After `open_connections` no commit does so any more.
         """
         await self._checkpoints.run()
+
+    def _look(self) -> None:
+        self._files.look()
+        self._room.look()
 
     async def _try_to_write(self) -> None:
         with suppress(SQLAlchemyError, StorageUnavailable):
@@ -303,6 +325,7 @@ class Database:
         if due is None:
             await self._migrate()
             self._hold_log("PASSIVE")
+            self._room.look()
             return
         async with _told(due, _size(self._files.path)):
             await self._migrate()

@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 from sqlalchemy import Connection
 
+from app.base.counts import Removed
 from app.storage.leftovers import Kind
 from app.storage.steps import STEP_ROWS
 
@@ -68,23 +69,17 @@ _DELETE_USERS: Final = f"DELETE FROM users WHERE id {_CHOSEN}"  # noqa: S608
 _LEAVE: Final = "INSERT INTO leftovers (kind, id) VALUES (?, ?)"
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """Rows of one kind that a step has removed."""
-
-    kind: str
-    rows: int
-
-
-def remove_past(connection: Connection, past: Past, most: int = STEP_ROWS) -> Removed | None:
-    """Remove up to `most` rows that are past; return which, None when there are none left."""
+def remove_past(
+    connection: Connection, past: Past, most: int = STEP_ROWS
+) -> tuple[Removed, int] | None:
+    """Remove up to `most` rows that are past; return which and how many, None if none are left."""
     for kind, remove in _STEPS:
-        if rows := remove(connection, past, most):
-            return Removed(kind, rows)
+        if removed := remove(connection, past, most):
+            return kind, removed
     return None
 
 
-def count_past(connection: Connection, past: Past) -> dict[str, int]:
+def count_past(connection: Connection, past: Past) -> dict[Removed, int]:
     """Return how many rows of each kind are past.
 
     Users and devices that still have rows of another kind are left out, as they stay until those
@@ -139,7 +134,7 @@ def _remove_users(connection: Connection, past: Past, most: int) -> int:
     return len(found)
 
 
-_STEPS: Final[tuple[tuple[str, Callable[[Connection, Past, int], int]], ...]] = (
+_STEPS: Final[tuple[tuple[Removed, Callable[[Connection, Past, int], int]], ...]] = (
     (SESSIONS, _remove_expired_sessions),
     (SESSIONS, _remove_idle_sessions),
     (JWTS, _remove_ended_jwts),

@@ -37,6 +37,9 @@ _REFUSALS: Final[Mapping[Refusal, tuple[int, str]]] = {
     "id_conflict": (409, "This message_id was used for another message."),
 }
 
+REFUSALS: Final = tuple(_REFUSALS)
+"""The codes of messages that are refused although the storage works."""
+
 _TOO_MANY_KEYS_OF_DEVICES: Final = (
     "The devices of this user have as many keys as are kept for them; use one that is there."
 )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from app.base.counts import Removals
 from app.base.errors import StorageUnavailable
 from app.base.logs import fields
 from app.storage.steps import PAUSE_SECONDS
@@ -29,10 +30,12 @@ class Maintenance:
         streams: StreamLog,
         standings: Standings,
         clock: Callable[[], float] = time.monotonic,
+        removals: Removals | None = None,
     ) -> None:
         self._log = streams
         self._standings = standings
         self._clock = clock
+        self._removals = removals or Removals()
         self._prune_at = clock()
         self._failing = False
 
@@ -43,7 +46,8 @@ class Maintenance:
             try:
                 await self._standings.save()
                 if self._clock() >= self._prune_at:
-                    await self.prune()
+                    with self._removals.run("retention"):
+                        await self.prune()
                     self._prune_at = self._clock() + PRUNE_SECONDS
                 self._failing = False
             except StorageUnavailable as error:
@@ -62,6 +66,7 @@ class Maintenance:
             step = await self._log.prune()
             self._standings.raise_floors(step.floors)
             removed += step.rows
+            self._removals.add("messages", step.rows)
             if not step.more:
                 break
             await asyncio.sleep(PAUSE_SECONDS)

@@ -3,19 +3,19 @@
 import logging
 from collections.abc import MutableMapping
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import LineTooLong
 
+from app.base.counts import OTHER, UNREADABLE, Answers
 from app.base.errors import Problem
 from app.base.logs import clean, fields
 from app.base.storms import at_most
 from app.requests.peer import request_peer
 from app.requests.route import ROUTE, SOCKET
-from app.settings import Settings
 from app.web.headers import SECURITY_HEADERS, SERVER
 from app.web.health import PROBES
 from app.web.problems import PROBLEM_TYPE, problem_body
@@ -52,10 +52,14 @@ _ExcInfo = (
 )
 
 
-def handler_args(settings: Settings) -> dict[str, Any]:
-    """Return `handler_args` for `web.Application`: how every connection is parsed and logged."""
+def handler_args(answers: Answers) -> dict[str, Any]:
+    """Return `handler_args` for `web.Application`: how every connection is parsed and logged.
+
+    Every answer is counted in `answers`.
+    """
     return {
-        "access_log_class": AccessLogger,
+        # aiohttp makes one for each connection, and gives it nothing of ours.
+        "access_log_class": type("AccessLogger", (AccessLogger,), {"answers": answers}),
         "access_log": access_log,
         "logger": ServerLogger(server_log, {}),
         "keepalive_timeout": KEEPALIVE_SECONDS,
@@ -119,8 +123,12 @@ def refusal_of(error: HttpProcessingError) -> MalformedRequest:
 class AccessLogger(AbstractAccessLogger):
     """Writes method, path without query, status, duration and address of each request."""
 
+    answers: ClassVar[Answers]
+
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        """Log one line, but none for the socket's path, whose handler logs its own."""
+        """Count the answer and log one line, but none for the socket's path: it has its own."""
+        route = _route(request, response)
+        self.answers.add(route, response.status, time if route != SOCKET else None)
         if isinstance(response, MalformedRequest):
             self._malformed(request, response)
         elif request.path != SOCKET:
@@ -180,6 +188,14 @@ class ServerLogger(logging.LoggerAdapter[logging.Logger]):
     ) -> tuple[Any, MutableMapping[str, Any]]:
         """Leave the call as it is: there is no context to add."""
         return msg, kwargs
+
+
+def _route(request: web.BaseRequest, response: web.StreamResponse) -> str:
+    """Return the pattern of the route, of which nothing comes from the peer."""
+    if isinstance(response, MalformedRequest) or not isinstance(request, web.Request):
+        return UNREADABLE
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else OTHER
 
 
 def _address(request: web.BaseRequest) -> str | None:

@@ -1,5 +1,7 @@
 """Signing in and out, asking who one is, changing the password."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 from aiohttp import hdrs, web
@@ -9,7 +11,8 @@ from app.auth.accounts import SignedIn, SignIn
 from app.auth.peer import Peer
 from app.auth.tokens import Identity
 from app.base.errors import Problem
-from app.keys import ACCOUNTS, NODE
+from app.base.metrics import Metrics
+from app.keys import ACCOUNTS, METRICS, NODE
 from app.requests.cookies import forget, remember
 from app.requests.identity import authenticate
 from app.requests.route import LOGIN, Route
@@ -18,6 +21,16 @@ from app.web.bodies import Absent, Answer, Body, Cut, Secret, json_response, rea
 from app.web.csrf import is_foreign, may_sign_out_by_get, token_via
 from app.web.health import refuse_while_draining
 from app.web.problems import problem_response
+
+SIGN_IN_FAILURES: Final = (
+    "invalid_credentials",
+    "too_many_attempts",
+    "invalid_device",
+    "busy",
+    "storage_unavailable",
+    "other",
+)
+"""Codes with which a sign-in is refused, as the metrics count them."""
 
 
 class LoginBody(Body):
@@ -66,17 +79,18 @@ class WhoAnswer(Answer):
 async def login(request: web.Request, peer: Peer) -> web.Response:
     """Answer 201 with the token; a page of our own also gets it as the cookie."""
     body = await read_body(request, LoginBody)
-    signed_in = await request.app[ACCOUNTS].sign_in(
-        SignIn(
-            user_handle=body.user_handle,
-            password=body.password,
-            device_uuid=body.device_uuid,
-            device_type=body.device_type,
-            device_name=body.device_name,
-            os_info=body.os_info,
-        ),
-        peer.networks,
-    )
+    with _counted(request.app[METRICS]):
+        signed_in = await request.app[ACCOUNTS].sign_in(
+            SignIn(
+                user_handle=body.user_handle,
+                password=body.password,
+                device_uuid=body.device_uuid,
+                device_type=body.device_type,
+                device_name=body.device_name,
+                os_info=body.os_info,
+            ),
+            peer.networks,
+        )
     request.app[NODE].end(signed_in.ended)
     if not is_foreign(request):
         await remember(request, signed_in.token)
@@ -104,6 +118,18 @@ async def password(request: web.Request, identity: Identity) -> web.Response:
     )
     request.app[NODE].end(ended)
     return web.Response(status=204)
+
+
+@contextmanager
+def _counted(metrics: Metrics) -> Iterator[None]:
+    """Count the sign-in inside the block, or why it fails."""
+    try:
+        yield
+    except Problem as problem:
+        reason = problem.code if problem.code in SIGN_IN_FAILURES else "other"
+        metrics.sign_ins_failed[reason] += 1
+        raise
+    metrics.sign_ins += 1
 
 
 def _signed_in(signed_in: SignedIn) -> dict[str, Any]:

@@ -155,7 +155,7 @@ class Gate:
         settings = app[SETTINGS]
         self.sockets = app[SOCKETS]
         self._server = server
-        self._options = handler_args(settings)
+        self._options = handler_args(app[METRICS].answers)
         # The server's own, not of each socket.
         del self._options["handler_cancellation"]
         self._loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.auth.peer import Peer
 from app.base.errors import Problem, StorageUnavailable
+from app.base.metrics import Metrics
 from app.keys import DATABASE, METRICS, READINESS, SETTINGS, STREAMS
 from app.requests.peer import is_local, request_peer
 from app.requests.route import Route
@@ -28,14 +29,32 @@ async def health(request: web.Request, peer: Peer) -> web.Response:
 
 async def ready(request: web.Request, peer: Peer) -> web.Response:
     """Answer 200, or 503 while the server stops, or its database is gone, damaged or read-only."""
-    refuse_while_draining(request)
-    database = request.app[DATABASE]
+    refuse_unless_ready(request.app)
+    return json_response({"status": "ready"})
+
+
+def refuse_unless_ready(app: web.Application) -> None:
+    """Raise Problem 503 `draining` or `storage_unavailable` unless the server takes new work."""
+    _refuse_draining(app)
+    database = app[DATABASE]
     if (fault := database.fault) is not None:
         raise StorageUnavailable(fault)
     if (reason := database.faults.current) is not None:
         raise StorageUnavailable(f"Nothing can be stored: {reason}.")
-    request.app[STREAMS].suspicions.refuse()
-    return json_response({"status": "ready"})
+    app[STREAMS].suspicions.refuse()
+
+
+def show_readiness_on(metrics: Metrics, app: web.Application) -> None:
+    """Show whether `/ready` answers 200."""
+
+    def is_ready() -> bool:
+        try:
+            refuse_unless_ready(app)
+        except Problem:
+            return False
+        return True
+
+    metrics.watch("ready", "1 if the server takes new work, as /ready says; else 0.", is_ready)
 
 
 async def metrics(request: web.Request, peer: Peer) -> web.Response:
@@ -48,12 +67,16 @@ async def metrics(request: web.Request, peer: Peer) -> web.Response:
 
 def refuse_while_draining(request: web.Request) -> None:
     """Raise Problem 503 `draining` once the server has been told to stop."""
-    if request.app[READINESS].draining:
+    _refuse_draining(request.app)
+
+
+def _refuse_draining(app: web.Application) -> None:
+    if app[READINESS].draining:
         raise Problem(
             503,
             "draining",
             "The server is stopping.",
-            retry_after=request.app[SETTINGS].retry_after_seconds,
+            retry_after=app[SETTINGS].retry_after_seconds,
         )
 
 

@@ -16,6 +16,7 @@ from app.auth.cleaner import Cleaner
 from app.auth.limiter import FailureLimiter
 from app.auth.passwords import Passwords
 from app.auth.sessions import Sessions
+from app.base.counts import Removals
 from app.base.errors import Problem
 from app.streams.base import Append, Appended, Refused
 from app.streams.generation import GUARD_NAME
@@ -504,3 +505,30 @@ def test_whatever_ends_and_wherever_it_crashes_the_right_sessions_hold(
                 assert await rows(house, "leftovers") == 0
 
     asyncio.run(live())
+
+
+def removed(removals: Removals) -> dict[str, float]:
+    """Return how many rows were removed, by kind, but for kinds without any."""
+    rows, *_ = removals.collect()
+    return {one.labels["kind"]: one.value for one in rows.samples if one.value}
+
+
+async def test_what_is_removed_counts_by_its_kind(house: House) -> None:
+    identity = await house.sessions.resolve(house.jwt(), "header")
+    await house.accounts.revoke_device(identity.device_id or 0)
+    user = await house.user()
+    await fill(house, user.id, 3)
+    await house.accounts.set_password(user.id, NEW_PASSWORD)
+    removals = Removals()
+    cleaner = Cleaner(
+        house.database, house.settings, house.sessions, house.clock, removals=removals
+    )
+    await cleaner.clean()
+    assert removed(removals) == {"sessions": 3}
+    house.clock.advance(LIFE + 2 * DAY)
+    await cleaner.purge()
+    assert removed(removals) == {"sessions": 3, "devices": 1}
+    await fill(house, user.id, 2)
+    await house.accounts.delete_user(user.id)
+    await cleaner.clean()
+    assert removed(removals) == {"sessions": 3, "devices": 1, "of_deleted_users": 2}

@@ -8,22 +8,14 @@ from typing import Any
 
 import jwt
 import pytest
-from memory_log import MemoryLog
+from serving import Server
 
-from app.auth.cleaner import Cleaner
 from app.auth.jwt import JwtVerifier
-from app.auth.sessions import Sessions
-from app.base.metrics import Metrics
 from app.features.feature import Reply, handlers
-from app.node.admission import Admission, AdmissionLimits
-from app.node.node import Node, NodeLimits
-from app.node.outgoing import OutboxLimits
-from app.node.registry import ConnectionManager
-from app.node.sockets import SocketLimits, Sockets
+from app.keys import METRICS
 from app.protocol.close import CLOSES
 from app.protocol.messages import ClientMessage, MessageError
 from app.settings import ENV_PREFIX, Settings
-from app.storage.database import DATABASE_NAME, Database
 from app.storage.lock import LOCK_NAME
 from scripts.generated import settings_table, with_part
 from tests.clocks import HandClock
@@ -51,31 +43,14 @@ def test_every_variable_that_is_named_is_a_setting() -> None:
 
 
 async def test_the_metrics_table_is_what_the_server_shows(tmp_path: Path) -> None:
-    metrics = Metrics()
-    database = await Database.open(tmp_path / DATABASE_NAME)
-    database.show_on(metrics)
-    settings = Settings(data_dir=tmp_path)
-    Cleaner(database, settings, Sessions(database, settings)).show_on(metrics)
-    await database.close()
-    node = Node(
-        ConnectionManager(), MemoryLog(), metrics, NodeLimits(outbox=OutboxLimits(32, 262_144))
-    )
-    node.watch()
-    limits = AdmissionLimits(connections=1, per_address=1, handshakes=1, retry_after=1)
-    Admission(limits).show_on(metrics)
-    Sockets(SocketLimits(1, 1, 1), metrics.sockets_closed, lambda: 0).show_on(metrics)
-    metrics.refused["draining"] += 1
-    metrics.closed["1000"] += 1
-    metrics.sockets_closed["late"] += 1
-    metrics.accept_failures["EMFILE"] += 1
-    metrics.appends_refused["forbidden"] += 1
-    metrics.received.add("note")
-    metrics.sent.add("note")
-    metrics.handler_took("note", 0.1)
-    shown = {
-        (family.name, family.type, ", ".join(sorted(labels(family) - {"le"})))
-        for family in metrics.collect()
-    }
+    async with Server(tmp_path) as server:
+        metrics = server.app[METRICS]
+        metrics.received.add("note")
+        metrics.handler_took("note", 0.1)
+        shown = {
+            (family.name, family.type, ", ".join(sorted(labels(family) - {"le"})))
+            for family in metrics.collect()
+        }
     assert {row[:3] for row in PAGE.table("metric", "kind", "labels")} == shown
 
 

@@ -7,7 +7,7 @@ from delivery_peers import append
 from serving import NO_LIMITS, Device, Peer, RawPeer, Server, masked
 from websockets.exceptions import InvalidStatus
 
-from app.keys import DATABASE, NODE
+from app.keys import DATABASE, METRICS, NODE
 from app.node.inflow import MAX_OUTSTANDING
 from app.protocol.keep import Keep
 from app.protocol.publication import Publication, ToEveryone
@@ -319,7 +319,8 @@ async def test_a_new_epoch_closes_all_and_resets_who_comes_back(
 
 async def prune(server: Server) -> None:
     node = server.app[NODE]
-    await Maintenance(node.log, node.delivery.standings).prune()
+    removals = server.app[METRICS].removals
+    await Maintenance(node.log, node.delivery.standings, removals=removals).prune()
 
 
 @pytest.mark.parametrize("by", ["position", "cursor"])
@@ -344,6 +345,7 @@ async def test_a_device_whose_messages_were_removed_is_reset_and_gets_what_is_ke
     back = await server.open(laptop, query)
     start = (await back.receive())["payload"]["resume"]
     assert start == {"outcome": "reset", "epoch": text, "offset": 1, "head": 10}
+    assert server.app[METRICS].resets == {"removed": 1}
     kept, position = await upto_position(back)
     assert [(one["offset"], "snapshot" in one, "replayed" in one) for one in kept] == [
         (2, True, False),
@@ -414,3 +416,15 @@ async def test_on_a_full_disk_a_send_is_refused_and_all_else_goes_on(
     stored = await store(sender, to="others", payload="x" * 60_000)
     assert (await receiver.receive())["offset"] == stored["offset"]
     await receiver.silence()
+
+
+async def test_retention_counts_what_it_removes(serve) -> None:
+    server = await serve(retention_rows=3)
+    sender = await server.connect(await server.device("phone"))
+    for number in range(10):
+        await store(sender, number)
+    await prune(server)
+    removed = server.app[METRICS].registry.get_sample_value(
+        "switchboard_removed_total", {"kind": "messages"}
+    )
+    assert removed == 7
