@@ -206,7 +206,7 @@ class Cleaner:
         past = await self._past()
 
         def count(connection: Connection) -> Counter[str]:
-            rows = Counter(count_past(connection, past))
+            rows: Counter[str] = Counter(count_past(connection, past))
             rows[LEFTOVERS] = count_leftovers(connection)
             return rows
 
