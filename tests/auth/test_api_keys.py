@@ -42,6 +42,7 @@ async def refused(keys: ApiKeys, presented: str) -> None:
 async def test_a_key_looks_like_no_session_token_and_no_jwt(keys: ApiKeys) -> None:
     made = await keys.add("shop", ["send"], [])
     assert made.key.startswith(KEY_PREFIX)
+    assert KEY_PREFIX == "sbk_", "keys that were made before begin so"
     assert len(made.key) == KEY_LENGTH != TOKEN_LENGTH
     assert "." not in made.key
 

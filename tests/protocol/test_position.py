@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.protocol.position import Generation, Numbering, Position, Start, resume
+from app.protocol.position import (
+    MAX_OFFSET,
+    PLAIN,
+    Generation,
+    Numbering,
+    Position,
+    Query,
+    Start,
+    resume,
+)
 
 ZERO = Generation("0" * 32, 1)
 
@@ -16,6 +25,11 @@ def numbering(*firsts: int) -> Numbering:
     """Return an epoch `e` whose generations after zero, `1`, `2` and so on, begin at these."""
     later = [Generation(str(number), first) for number, first in enumerate(firsts, 1)]
     return Numbering("e", [ZERO, *later])
+
+
+def test_whoever_gives_no_parameter_asks_for_nothing() -> None:
+    assert Query(None, positioned=False, position=None, live=False, snapshot=False) == PLAIN
+    assert MAX_OFFSET == 9_223_372_036_854_775_807
 
 
 def test_the_text_of_generation_zero_is_the_bare_epoch() -> None:
