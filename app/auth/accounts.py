@@ -10,6 +10,7 @@ from app.auth.account_devices import DeviceWrites
 from app.auth.account_users import UserWrites, no_password
 from app.auth.endings import ToClose
 from app.auth.enrolment import Enrolled
+from app.auth.failures import Source, tell
 from app.auth.limiter import FailureLimiter, Limit
 from app.auth.names import clean_device, clean_handle, clean_name, handle_key
 from app.auth.passwords import Passwords, check_new_password
@@ -82,8 +83,12 @@ class Accounts(UserWrites, DeviceWrites):
         # Accounts, each with a network from which somebody signed in.
         self._succeeded: Lru[tuple[str, str], bool] = Lru(MAX_SUCCEEDED)
 
-    async def sign_in(self, form: SignIn, networks: Sequence[str]) -> SignedIn:
+    async def sign_in(
+        self, form: SignIn, networks: Sequence[str], address: str | None = None
+    ) -> SignedIn:
         """Return a new session of the user on the device; `networks` is where the request is from.
+
+        `address` is for the log; without one, the smallest network stands there.
 
         Raises Problem 400 `invalid_device`, 401 `invalid_credentials`, 429 `too_many_attempts`,
         429 `too_many_devices` for a new device of a user who had too many today, and 503 `busy`.
@@ -96,7 +101,9 @@ class Accounts(UserWrites, DeviceWrites):
         )
         key = _account_key(form.user_handle)
         limits = await self._limits(key, info.device_uuid, networks)
-        user = await self._authenticate(key, form.password, limits)
+        known = key if (key, networks[0]) in self._succeeded else None
+        source = Source(address or networks[0], networks[-1], known)
+        user = await self._authenticate(key, form.password, limits, source)
         self._succeeded.put((key, networks[0]), True)
         opening = self._open(user, info, None, _invalid_credentials(), by_operator=False)
         return await self._finish(opening, _ended_by)
@@ -147,8 +154,12 @@ class Accounts(UserWrites, DeviceWrites):
         idle_since = now - milliseconds(self._settings.session_idle_days * DAY_SECONDS)
         return [session for session in sessions if self._last_used(session) > idle_since]
 
-    async def change_password(self, identity: Identity, old: str, new: str) -> ToClose:
+    async def change_password(
+        self, identity: Identity, old: str, new: str, address: str = "unknown"
+    ) -> ToClose:
         """Replace the user's password and end every session but the one that asks.
+
+        `address` is where the request is from, for the log.
 
         Raises Problem 400 `wrong_password` and what `set_password` raises, 429 `too_many_attempts`
         and 503 `busy`. A wrong old password is no 401, which clients take for a lost session.
@@ -160,7 +171,8 @@ class Accounts(UserWrites, DeviceWrites):
         try:
             # Strangers who guess elsewhere have no part in this limit, nor it in theirs.
             own = Limit(("session", identity.user_id, identity.session_id, identity.device_id))
-            user = await self._authenticate(_account_key(user.handle), old, (own,))
+            source = Source(address, address, user.handle)
+            user = await self._authenticate(_account_key(user.handle), old, (own,), source)
         except Problem as problem:
             if problem.code != "invalid_credentials":
                 raise
@@ -196,16 +208,23 @@ class Accounts(UserWrites, DeviceWrites):
                 return False
             return await live_device_by_uuid(connection, user.id, device_uuid) is not None
 
-    async def _authenticate(self, key: str, password: str, limits: Sequence[Limit]) -> User:
+    async def _authenticate(
+        self, key: str, password: str, limits: Sequence[Limit], source: Source
+    ) -> User:
         """Return the user with these credentials, at the same cost whichever of them is wrong."""
-        async with self._limiter.attempt(limits) as attempt:
-            async with self._database.lookup() as connection:
-                user = await user_by_handle_key(connection, key)
-            password_hash = user.password_hash if user is not None and user.active else None
-            verified = await self._passwords.verify(password_hash, password)
-            if user is None or not verified:
-                attempt.failed = True
-                raise _invalid_credentials()
+        user: User | None = None
+        try:
+            async with self._limiter.attempt(limits) as attempt:
+                async with self._database.lookup() as connection:
+                    user = await user_by_handle_key(connection, key)
+                password_hash = user.password_hash if user is not None and user.active else None
+                verified = await self._passwords.verify(password_hash, password)
+                if user is None or not verified:
+                    attempt.failed = True
+                    raise _invalid_credentials()
+        except Problem as problem:
+            tell(problem, user, source)
+            raise
         return user
 
     async def _open(
@@ -230,7 +249,9 @@ class Accounts(UserWrites, DeviceWrites):
             device = enrolled.device if enrolled is not None else None
             session = await self._add_session(connection, user, device, token, label)
             limit = self._sessions.session_limit
-            displaced = await limit.enforce(connection, user.id, but=(session.id,))
+            displaced = await limit.enforce(
+                connection, user.id, but=(session.id,), handle=user.name
+            )
         pruned = enrolled.pruned if enrolled is not None else ()
         if device is not None:
             self._sessions.owners.add(device.id, user.id)

@@ -6,6 +6,7 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.base.foreign import handle_shown
 from app.base.logs import fields
 from app.storage.endings import SessionEnding
 from app.storage.sessions import end_excess
@@ -28,12 +29,16 @@ class SessionLimit:
         self._uses = session_uses
 
     async def enforce(
-        self, connection: AsyncConnection, user_id: int, but: Collection[int] = ()
+        self,
+        connection: AsyncConnection,
+        user_id: int,
+        but: Collection[int] = (),
+        handle: str | None = None,
     ) -> list[SessionEnding]:
         """End sessions of the user above the limit, never one of `but`, and return their ends.
 
         That are those used least recently without a connection; with one, only if all others are
-        gone.
+        gone. `handle` is for the log, None if the caller does not know it.
         """
         if not self.limit:
             return []
@@ -49,6 +54,11 @@ class SessionLimit:
         if excess.more:
             self.above.add(user_id)
         if excess.ended:
-            told = fields(user=user_id, sessions=len(excess.ended), limit=self.limit)
+            told = fields(
+                user=user_id,
+                handle=handle_shown(handle),
+                sessions=len(excess.ended),
+                limit=self.limit,
+            )
             log.info("ended sessions above max_sessions_per_user", extra=told)
         return [SessionEnding(user_id=user_id, session_id=one) for one in excess.ended]

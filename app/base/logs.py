@@ -1,7 +1,7 @@
 """Logs: one line for each record, for people on a terminal, as JSON otherwise.
 
 A record gets its fields by `extra=fields(user=1, device=2)`. Values are numbers and short words of
-ours; text that came from a peer goes through `clean` first.
+ours; text that came from a peer goes through `app.base.foreign` first.
 """
 
 import copy
@@ -45,11 +45,6 @@ def fields(**values: Any) -> dict[str, dict[str, Any]]:
     return {"fields": {name: value for name, value in values.items() if value is not None}}
 
 
-def clean(text: str, length: int = 64) -> str:
-    """Return text that came from a peer, cut to `length` and without control characters."""
-    return "".join(char if char.isprintable() else "?" for char in text[:length])
-
-
 class TextFormatter(logging.Formatter):
     """Formats a record as `12:00:00.123 INFO    connected user=1 device=2`."""
 
@@ -63,7 +58,7 @@ class TextFormatter(logging.Formatter):
         head = f"{clock}.{int(record.msecs):03d} {record.levelname:<7}"
         if self._colour and record.levelname in _COLOURS:
             head = f"{_COLOURS[record.levelname]}{head}{_RESET}"
-        pairs = "".join(f" {name}={value}" for name, value in _fields_of(record).items())
+        pairs = "".join(f" {name}={_quoted(value)}" for name, value in _fields_of(record).items())
         line = f"{head} {record.getMessage()}{pairs}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
@@ -294,6 +289,13 @@ def lines_lost() -> tuple[int, int]:
     """Return how many lines were dropped, and how many were held back as repeats."""
     found = [one for one in logging.getLogger().handlers if isinstance(one, Lines)]
     return sum(one.dropped for one in found), sum(one.suppressed for one in found)
+
+
+def _quoted(value: object) -> str:
+    """Return the text of a value, in quotes if it could be taken for more than one field."""
+    text = str(value)
+    # The browser of a stranger must not write `user=1` into its line.
+    return json.dumps(text, ensure_ascii=False) if " " in text or '"' in text else text
 
 
 @lru_cache(maxsize=4)

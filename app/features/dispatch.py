@@ -6,6 +6,7 @@ from functools import partial
 
 from app.base.counts import PrefixCounter
 from app.base.errors import Problem
+from app.base.foreign import handle_shown
 from app.base.logs import fields
 from app.features.feature import Accepted, Handler, Outcome, Reply, Storing
 from app.node.acting import acting_device
@@ -163,6 +164,7 @@ def who(connection: Connection) -> dict[str, dict[str, object]]:
     """Return what a log line about a connection names."""
     return fields(
         user=connection.user_id,
+        handle=handle_shown(connection.handle),
         device=connection.device_id,
         instance=connection.instance,
         connection=connection.connection_id,

@@ -133,6 +133,7 @@ class Connection:
         "dropped",
         "expires_at",
         "frames_out",
+        "handle",
         "inflow",
         "instance",
         "place",
@@ -152,6 +153,7 @@ class Connection:
         user_id: int,
         device_id: int,
         connection_id: str,
+        handle: str = "",
         instance: str = DEFAULT_INSTANCE,
         session_id: int | None = None,
         expires_at: float | None = None,
@@ -166,6 +168,8 @@ class Connection:
         # Looked up for every frame.
         self._dirty = outgoing.dirty
         self.user_id = user_id
+        self.handle = handle
+        """What people call the user, for the log: the handle, or the `sub` of its JWTs."""
         self.device_id = device_id
         self.connection_id = connection_id
         self.instance = instance

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from app.base.errors import StorageUnavailable
+from app.base.foreign import handle_shown
 from app.base.logs import fields
 from app.base.metrics import Metrics
 from app.node.connection import Connection
@@ -321,7 +322,12 @@ class Delivery:
     def _note_failure(connection: Connection, error: Exception) -> None:
         log.warning(
             "stream not read",
-            extra=fields(connection=connection.connection_id, reason=type(error).__name__),
+            extra=fields(
+                user=connection.user_id,
+                handle=handle_shown(connection.handle),
+                connection=connection.connection_id,
+                reason=type(error).__name__,
+            ),
         )
 
 

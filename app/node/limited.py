@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from app.base.foreign import handle_shown
 from app.base.logs import fields
 from app.base.metrics import Metrics
 
@@ -54,11 +55,20 @@ class Met:
 
 
 class Limited:
-    """Notes each time that a user meets a limit; `calendar` is in seconds since the epoch."""
+    """Notes each time that a user meets a limit; `calendar` is in seconds since the epoch.
 
-    def __init__(self, metrics: Metrics, calendar: Callable[[], float]) -> None:
+    `handle_of` returns the handle of a user's id, None if it is not known without the database.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        calendar: Callable[[], float],
+        handle_of: Callable[[int], str | None] = lambda _user_id: None,
+    ) -> None:
         self._counts = metrics.limited
         self._calendar = calendar
+        self._handle_of = handle_of
         self._met: dict[tuple[int, Limit], Met] = {}
         for limit in LIMITS:
             # Shown from the start, so that an alert can compare.
@@ -76,7 +86,9 @@ class Limited:
         met.last = now
         met.count += 1
         if met.told_at is None or now - met.told_at >= TELL_SECONDS:
-            log.warning("limit met", extra=fields(user=user_id, limit=limit, count=met.count))
+            handle = handle_shown(self._handle_of(user_id))
+            about = fields(user=user_id, handle=handle, limit=limit, count=met.count)
+            log.warning("limit met", extra=about)
             met.told_at = now
         if len(self._met) > MAX_MET:
             del self._met[next(iter(self._met))]

@@ -114,7 +114,7 @@ class Node:
         )
         self.allowances = Allowances(
             limits.user,
-            Limited(metrics, calendar.stamp),
+            Limited(metrics, calendar.stamp, manager.handle_of),
             is_connected=manager.is_user_connected,
             clock=self.clock,
         )

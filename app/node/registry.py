@@ -193,6 +193,10 @@ class ConnectionManager:
             return list(self._by_id.values())
         return [one for one in self._candidates(selector) if matches(one, selector)]
 
+    def handle_of(self, user_id: int) -> str | None:
+        """Return the handle of a user who is connected, None for anybody else."""
+        return next((one.handle for one in self.of_user(user_id)), None)
+
     def of_user(self, user_id: int) -> list[Connection]:
         """Return the user's connections, as they are now."""
         return [one for some in self._users.get(user_id, {}).values() for one in some]

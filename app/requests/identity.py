@@ -84,6 +84,7 @@ class Admin:
     name: str
     """For the log: `user:1` or `key:1`."""
     user_id: int | None = None
+    handle: str | None = None
 
 
 async def authorize_admin(request: web.Request) -> Admin:
@@ -100,7 +101,7 @@ async def authorize_admin(request: web.Request) -> Admin:
     identity = await authenticate(request)
     if not identity.is_admin:
         raise not_an_admin()
-    return Admin(f"user:{identity.user_id}", identity.user_id)
+    return Admin(f"user:{identity.user_id}", identity.user_id, identity.handle)
 
 
 # Tokens

@@ -12,7 +12,8 @@ from aiohttp.http_exceptions import LineTooLong
 
 from app.base.counts import OTHER, UNREADABLE, Answers
 from app.base.errors import Problem
-from app.base.logs import clean, fields
+from app.base.foreign import clean, masked
+from app.base.logs import fields
 from app.base.storms import at_most
 from app.requests.peer import request_peer
 from app.requests.route import ROUTE, SOCKET
@@ -147,7 +148,7 @@ class AccessLogger(AbstractAccessLogger):
         seen = fields(
             method=clean(request.method, _MAX_METHOD),
             # Still percent-encoded, and without the query, which may hold a token by mistake.
-            path=clean(request.rel_url.raw_path, _MAX_PATH),
+            path=masked(request.rel_url.raw_path, _MAX_PATH),
             status=response.status,
             ms=round(time * 1000, 1),
             address=_address(request),

@@ -15,6 +15,7 @@ from app.base.metrics import Metrics
 from app.keys import ACCOUNTS, METRICS, NODE
 from app.requests.cookies import forget, remember
 from app.requests.identity import authenticate
+from app.requests.peer import request_peer
 from app.requests.route import LOGIN, Route
 from app.requests.rules import OPEN, SESSION, AccessRule
 from app.web.bodies import Absent, Answer, Body, Cut, Secret, json_response, read_body
@@ -25,6 +26,7 @@ from app.web.problems import problem_response
 SIGN_IN_FAILURES: Final = (
     "invalid_credentials",
     "too_many_attempts",
+    "too_many_devices",
     "invalid_device",
     "busy",
     "storage_unavailable",
@@ -90,6 +92,7 @@ async def login(request: web.Request, peer: Peer) -> web.Response:
                 os_info=body.os_info,
             ),
             peer.networks,
+            peer.address,
         )
     request.app[NODE].end(signed_in.ended)
     if not is_foreign(request):
@@ -114,7 +117,7 @@ async def password(request: web.Request, identity: Identity) -> web.Response:
     """Answer 204 when the password is changed; every other session of the user is over."""
     body = await read_body(request, PasswordBody)
     ended = await request.app[ACCOUNTS].change_password(
-        identity, body.old_password, body.new_password
+        identity, body.old_password, body.new_password, request_peer(request).address
     )
     request.app[NODE].end(ended)
     return web.Response(status=204)

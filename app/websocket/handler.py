@@ -6,11 +6,13 @@ connection ends in one of two ways: the peer leaves, or `Connection.disconnect` 
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import WSMessage, WSMsgType, web
 
 from app.auth.tokens import Identity
+from app.base.foreign import NAME_LENGTH, masked
 from app.base.logs import fields
 from app.base.storms import at_most
 from app.features.dispatch import who
@@ -18,6 +20,7 @@ from app.features.door import Door
 from app.keys import ADMISSION, ANSWERING_PROBLEMS, DOOR, METRICS, NODE, SESSIONS, SETTINGS
 from app.node.connection import Connection
 from app.protocol.close import INTERNAL, REVOKED, SESSION_EXPIRED, label_of
+from app.protocol.messages import Resume
 from app.protocol.position import Query
 from app.requests.route import SOCKET, Route
 from app.requests.rules import SESSION, Checked
@@ -30,6 +33,9 @@ NORMAL: Final = 1000
 
 NO_CODE: Final = 1005
 """What is said of a close frame without a code; it is never sent."""
+
+LOST: Final = 1006
+"""What is said of a connection that ended without a close frame; it is never sent."""
 
 log = logging.getLogger(__name__)
 
@@ -46,21 +52,22 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
     door = app[DOOR]
     opening = Opening(app)
     response = await app[ANSWERING_PROBLEMS](request, opening.upgrade)
-    wire, identity, query = opening.wire, opening.identity, opening.query
+    wire, identity, query, about = opening.wire, opening.identity, opening.query, opening.about
     del opening
     if wire is None or identity is None:
         return response
     connection = wire.connection
     try:
         wire.begin_reading()
-        enter(app, connection, identity, query)
-        del identity, query
+        enter(app, connection, identity, query, about)
+        del identity, query, about
         while not connection.is_closing():
             wire.receiving = wire.tap.prompt = True
             message = await wire.ws.receive()
             # Also when it had not to wait: there may be more where this message was.
             wire.receiving = wire.tap.prompt = False
             if message.type in _ENDS:
+                wire.last = message.type
                 break
             if connection.full:
                 await connection.readable()
@@ -84,11 +91,17 @@ async def ws_handler(request: web.Request) -> web.StreamResponse:
 # The connection
 
 
-def enter(app: web.Application, connection: Connection, identity: Identity, query: Query) -> None:
+def enter(
+    app: web.Application,
+    connection: Connection,
+    identity: Identity,
+    query: Query,
+    about: Mapping[str, object],
+) -> None:
     """Have the connection enter the node, in one step in which nothing else can happen.
 
     A session that ended while the upgrade was under way is closed with 4502 instead, and one whose
-    time was up with 4501.
+    time was up with 4501. `about` is what the log says of the upgrade.
     """
     sessions = app[SESSIONS]
     if not sessions.holds(identity):
@@ -96,8 +109,23 @@ def enter(app: web.Application, connection: Connection, identity: Identity, quer
         close = REVOKED if sessions.in_time(identity) else SESSION_EXPIRED
         connection.disconnect(close, announce=False)
         return
-    app[NODE].enter(connection, query)
-    log.info("connected", extra=who(connection) | at_most(connection.user_id))
+    start = app[NODE].enter(connection, query)
+    extra = who(connection)
+    extra["fields"] |= {**resumption(query, start), **about}
+    log.info("connected", extra=extra | at_most(connection.user_id))
+
+
+def resumption(query: Query, start: Resume) -> dict[str, object]:
+    """Return what the log says of where a connection starts, and of what it asked for."""
+    asked = query.position
+    return fields(
+        positioned=query.positioned,
+        resume=start.outcome,
+        asked=masked(f"{asked.epoch}:{asked.offset}", NAME_LENGTH) if asked is not None else None,
+        epoch=start.epoch,
+        offset=start.offset,
+        head=start.head,
+    )["fields"]
 
 
 def take(door: Door, connection: Connection, message: WSMessage) -> None:
@@ -133,7 +161,7 @@ async def end(app: web.Application, wire: SocketWire, connection: Connection) ->
         finally:
             node.retire(connection)
             app[ADMISSION].leave(connection.address)
-            log_end(app, wire.ws, connection)
+            log_end(app, wire, connection)
     await wire.ended()
     connection.detach()
     # They know each other, and would wait for a collection.
@@ -168,13 +196,24 @@ async def send_outbox(wire: SocketWire, connection: Connection, seconds: float) 
         connection.drop_outbox()
 
 
-def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connection) -> None:
+def end_of(wire: SocketWire, connection: Connection) -> tuple[str, int]:
+    """Return who has ended the connection, `server`, `client` or `network`, and its close code."""
+    code = wire.ws.close_code
+    if connection.closing is not None:
+        return "server", connection.closing.close.code
+    if wire.last is WSMsgType.CLOSE:
+        # aiohttp's is 0 for a close frame without one; RFC 6455, section 7.4.1, has a number.
+        return "client", code or NO_CODE
+    if wire.last is WSMsgType.ERROR and code not in (None, LOST):
+        return "server", code
+    # Not aiohttp's number, which is 1000 when the peer has closed its half without a close frame.
+    return "network", LOST
+
+
+def log_end(app: web.Application, wire: SocketWire, connection: Connection) -> None:
     """Count and log the end of a connection: one line with what it was."""
     closing = connection.closing
-    code = closing.close.code if closing is not None else ws.close_code
-    if code == 0:
-        # aiohttp's for a close frame without one; it has a number (RFC 6455, section 7.4.1).
-        code = NO_CODE
+    by, code = end_of(wire, connection)
     app[METRICS].closed[label_of(code)] += 1
     seconds = asyncio.get_running_loop().time() - connection.started_at
     extra = who(connection)
@@ -183,6 +222,7 @@ def log_end(app: web.Application, ws: web.WebSocketResponse, connection: Connect
         frames_in=connection.inflow.frames,
         frames_out=connection.frames_out,
         dropped=connection.dropped or None,
+        by=by,
         code=code,
         reason=closing.close.reason if closing is not None else None,
     )["fields"]

@@ -7,7 +7,7 @@ import re
 import secrets
 import sys
 from functools import lru_cache
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
@@ -16,6 +16,7 @@ from aiohttp_session import STORAGE_KEY
 from app.auth.peer import Peer, origin_verdict
 from app.auth.tokens import Identity
 from app.base.errors import Problem
+from app.base.foreign import masked
 from app.base.logs import fields
 from app.base.storms import at_most
 from app.keys import ADMISSION, COOKIES, DOOR, METRICS, NODE, READINESS, SESSIONS, SETTINGS, SOCKETS
@@ -33,6 +34,9 @@ SUBPROTOCOL: Final = "switchboard.v1"
 
 _SUBPROTOCOLS: Final = (SUBPROTOCOL,)
 
+AGENT_LENGTH: Final = 200
+"""Characters of a User-Agent in the log: the longest ones of browsers have 170."""
+
 log = logging.getLogger(__name__)
 
 # aiohttp logs the subprotocols that a peer offers, and one of them may hold its token.
@@ -48,15 +52,19 @@ _numbers = itertools.count(1)
 
 
 class Opening:
-    """One upgrade under way; wire, identity and query are set once it has succeeded."""
+    """One upgrade under way; wire, identity, query and about are set once it has succeeded.
 
-    __slots__ = ("_app", "identity", "query", "wire")
+    `about` is what the log says of the request.
+    """
+
+    __slots__ = ("_app", "about", "identity", "query", "wire")
 
     def __init__(self, app: web.Application) -> None:
         self._app = app
         self.wire: SocketWire | None = None
         self.identity: Identity | None = None
         self.query = PLAIN
+        self.about: dict[str, Any] = {}
 
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
         """Answer 101; raises Problem when the upgrade is refused.
@@ -76,7 +84,7 @@ class Opening:
             app[METRICS].refused[refusal.code] += 1
             # A dead session may knock every few seconds for ever: that is worth no line.
             level = logging.DEBUG if refusal.status == 401 else logging.INFO
-            extra = fields(reason=refusal.code, address=peer.address)
+            extra = fields(reason=refusal.code, address=peer.address, agent=user_agent(request))
             log.log(level, "refused", extra=extra | at_most(peer.networks[-1]))
             raise
 
@@ -112,7 +120,23 @@ class Opening:
         app[SOCKETS].upgrade(protocol)
         ws.wire = self.wire = wire
         self.identity, self.query = identity, query
+        self.about = about(request, peer, identity, ws)
         return ws
+
+
+def about(request: web.Request, peer: Peer, identity: Identity, ws: Socket) -> dict[str, Any]:
+    """Return what the log says of the request of a connection."""
+    return fields(
+        tls=peer.scheme == "https",
+        via=identity.via if identity.session_id is not None else f"jwt in {identity.via}",
+        subprotocol=ws.ws_protocol,
+        agent=user_agent(request),
+    )["fields"]
+
+
+def user_agent(request: web.Request) -> str | None:
+    """Return the User-Agent as the log shows it; None without one."""
+    return masked(request.headers.get(hdrs.USER_AGENT, ""), AGENT_LENGTH) or None
 
 
 def is_deaf(request: web.Request) -> bool:
@@ -232,6 +256,7 @@ def new_connection(
         user_id=identity.user_id,
         device_id=cast(int, identity.device_id),
         connection_id=connection_id,
+        handle=identity.handle,
         instance=query.instance or fallback,
         session_id=identity.session_id,
         expires_at=identity.expires_at,

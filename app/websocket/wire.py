@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from app.node.connection import Connection
@@ -70,6 +70,7 @@ class SocketWire:
         "closed",
         "connection",
         "deaf",
+        "last",
         "receiving",
         "tap",
         "ws",
@@ -97,6 +98,8 @@ class SocketWire:
         """True from the moment at which a close frame is sent; `Socket.close` sets it."""
         self.deaf = False
         """True if the peer stops reading at a close frame, and its app may never answer it."""
+        self.last: WSMsgType | None = None
+        """What aiohttp reported instead of a message, which ended the reading."""
         self.receiving = False
         """True while the reader waits for the peer."""
 

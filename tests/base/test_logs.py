@@ -6,7 +6,14 @@ from collections.abc import Iterator
 import pytest
 from log_output import Output, logging_to_memory
 
-from app.base.logs import MAX_KINDS, REPEAT_SECONDS, Repeats, fields
+from app.base.logs import (
+    MAX_KINDS,
+    REPEAT_SECONDS,
+    Repeats,
+    TextFormatter,
+    fields,
+    made_record,
+)
 
 
 @pytest.fixture
@@ -103,3 +110,20 @@ def _record(message: str, error: Exception | None = None, name: str = "app.x") -
     record = logging.LogRecord(name, logging.ERROR, "", 0, message, (), about)
     vars(record)["fields"] = {"user": 7}
     return record
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("plain/1.0", "plain/1.0"),
+        (12, "12"),
+        ("two words user=7", '"two words user=7"'),
+        ('x" user=7', r'"x\" user=7"'),
+        ('"', r'"\""'),
+        ("Ä b", '"Ä b"'),
+    ],
+)
+def test_on_a_terminal_no_value_can_be_taken_for_two_fields(value: object, shown: str) -> None:
+    record = made_record(logging.INFO, "connected", fields(agent=value))
+    line = TextFormatter(colour=False).format(record)
+    assert line.endswith(f"connected agent={shown}")

@@ -19,11 +19,11 @@ from app.settings import ENV_PREFIX, Settings
 from app.storage.lock import LOCK_NAME
 from scripts.generated import settings_table, with_part
 from tests.clocks import HandClock
+from tests.docs.log_lines import LEVELS, lines
 from tests.docs.pages import Page, page
-from tests.docs.source import called, calls, constant
 
 PAGE = page("docs/operations.md")
-LOGGED = ("info", "warning", "error", "critical", "exception")
+LOG_ROWS = PAGE.table("log message")
 
 
 def test_the_settings_table_is_current() -> None:
@@ -58,17 +58,49 @@ def labels(family: Any) -> set[str]:
     return {label for sample in family.samples for label in sample.labels}
 
 
-def test_the_log_lines_above_debug_are_those_of_the_code() -> None:
-    written = {
-        constant(call, 0 if called(call) in LOGGED else 1)
-        for call in calls("")
-        if (isinstance(call.func, ast.Attribute) and called(call) in (*LOGGED, "log"))
-        or called(call) == "made_record"
+WHO = {"user", "handle", "device", "instance", "connection", "address"}
+
+
+def shown_fields(cell: str) -> set[str]:
+    """Return the fields of a row, with what `*who*` stands for."""
+    names = {name for name in cell.split(", ") if name != "–"}
+    return names - {"*who*"} | (WHO if "*who*" in names else set())
+
+
+def shown_levels(cell: str) -> set[str]:
+    return {level for level in LEVELS if re.search(rf"\b{level}\b", cell)}
+
+
+def test_every_log_line_of_the_code_has_one_row() -> None:
+    rows = [row[0] for row in LOG_ROWS]
+    assert sorted(rows) == sorted(lines())
+
+
+def test_each_row_has_the_level_and_the_fields_of_the_line() -> None:
+    rows = {row[0]: (shown_levels(row[1]), shown_fields(row[2])) for row in LOG_ROWS}
+    chosen = {name: rows[name][0] for name, line in lines().items() if not line.levels}
+    written = {name: (one.levels or chosen[name], one.fields) for name, one in lines().items()}
+    assert rows == written
+
+
+def test_each_row_says_what_its_line_means() -> None:
+    assert [row[0] for row in LOG_ROWS if len(row) != 4 or not row[3]] == []
+
+
+def test_the_fields_of_a_connections_lines_are_explained() -> None:
+    told = {name for row in PAGE.table("field", "what it says") for name in row[0].split(", ")}
+    assert told == (lines()["connected"].fields | lines()["disconnected"].fields) - WHO
+
+
+@pytest.mark.parametrize("name", ["connected", "administered", "clock jumped", "task … died"])
+def test_the_fields_of_a_line_are_found_however_they_are_made(name: str) -> None:
+    some = {
+        "connected": {"handle", "asked", "agent"},
+        "administered": {"by", "handle"},
+        "clock jumped": {"steady_seconds"},
+        "task … died": {"exception"},
     }
-    # Whole sentences of ours: what is put together from parts is the traceback's headline.
-    fixed = {text for text in written if isinstance(text, str) and "%" not in text}
-    shown = {row[0] for row in PAGE.table("log message")}
-    assert shown == fixed
+    assert some[name] <= lines()[name].fields
 
 
 def test_each_close_code_for_trouble_has_its_reason() -> None:

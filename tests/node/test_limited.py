@@ -82,3 +82,14 @@ def test_the_log_names_user_and_limit_once_a_minute(
         {"user": 7, "limit": "durable", "count": 1},
         {"user": 7, "limit": "durable", "count": 100},
     ]
+
+
+def test_the_line_names_the_user_as_people_do(
+    metrics: Metrics, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    limited = Limited(metrics, clock, {1: "ada"}.get)
+    limited.note(1, "bytes")
+    limited.note(2, "bytes")
+    known, unknown = (record.__dict__["fields"] for record in caplog.records)
+    assert (known["user"], known["handle"]) == (1, "ada")
+    assert "handle" not in unknown

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from app.auth.names import handle_key
+from app.base.foreign import handle_shown
 from app.base.logs import fields
 from app.requests.identity import Admin, authorize_admin
 from app.requests.route import ROUTE
@@ -46,8 +47,27 @@ async def read_as_admin(request: web.Request, model: type[B]) -> B:
     return body
 
 
-def note(request: web.Request, admin: Admin, /, **about: object) -> None:
+def note(
+    request: web.Request,
+    admin: Admin,
+    /,
+    *,
+    user: int,
+    handle: str | None = None,
+    connection: str | None = None,
+    disabled: bool | None = None,
+    admin_role: bool | None = None,
+) -> None:
     """Log in one line who has done what to whom."""
-    route = request[ROUTE]
-    extra = fields(by=admin.name, method=request.method, path=route.path, **about)
+    extra = fields(
+        by=admin.name,
+        by_handle=handle_shown(admin.handle),
+        method=request.method,
+        path=request[ROUTE].path,
+        user=user,
+        handle=handle_shown(handle),
+        connection=connection,
+        disabled=disabled,
+        admin=admin_role,
+    )
     log.info("administered", extra=extra)

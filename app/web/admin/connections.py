@@ -126,7 +126,13 @@ async def close_connection(request: web.Request, admin: Admin) -> web.Response:
     connection = _connection(request)
     selector = Selector(connection_id=connection.connection_id)
     request.app[NODE].disconnect(selector, CLOSED_BY_OPERATOR)
-    note(request, admin, user=connection.user_id, connection=connection.connection_id)
+    note(
+        request,
+        admin,
+        user=connection.user_id,
+        handle=connection.handle,
+        connection=connection.connection_id,
+    )
     return web.Response(status=204)
 
 
@@ -135,7 +141,14 @@ async def send_message(request: web.Request, admin: Admin) -> web.Response:
     body = await read_as_admin(request, OneMessageBody)
     connection_id = request.match_info["id"]
     taken = request.app[PUBLISHER].send_to_connection(connection_id, body.type, body.payload)
-    note(request, admin, user=_connection(request).user_id, connection=connection_id)
+    connection = _connection(request)
+    note(
+        request,
+        admin,
+        user=connection.user_id,
+        handle=connection.handle,
+        connection=connection_id,
+    )
     return json_response({"taken": taken})
 
 

@@ -115,7 +115,7 @@ async def add_user(request: web.Request, admin: Admin) -> web.Response:
     password, shown = _password(request, body.password)
     roles = (ADMIN,) if body.admin else ()
     user = await request.app[ACCOUNTS].add_user(body.user_handle, password, roles)
-    note(request, admin, user=user.id)
+    note(request, admin, user=user.id, handle=user.name)
     return json_response({**_view(request, user, 0), **shown}, status=201)
 
 
@@ -129,7 +129,14 @@ async def change_user(request: web.Request, admin: Admin) -> web.Response:
         user_id, disabled=body.disabled, admin=body.admin, by=admin.user_id
     )
     request.app[NODE].end(ended)
-    note(request, admin, user=user_id, disabled=body.disabled, admin=body.admin)
+    note(
+        request,
+        admin,
+        user=user_id,
+        handle=user.name,
+        disabled=body.disabled,
+        admin_role=body.admin,
+    )
     async with request.app[DATABASE].lookup() as connection:
         devices = await device_counts(connection, [user_id])
     return json_response(_view(request, user, devices.get(user_id, 0)))
@@ -140,9 +147,10 @@ async def set_password(request: web.Request, admin: Admin) -> web.Response:
     body = await read_as_admin(request, NewPasswordBody)
     user_id = _USER_ID.of(request)
     password, shown = _password(request, body.new_password)
+    handle = request.app[MANAGER].handle_of(user_id)
     ended = await request.app[ACCOUNTS].set_password(user_id, password)
     request.app[NODE].end(ended)
-    note(request, admin, user=user_id)
+    note(request, admin, user=user_id, handle=handle)
     return json_response(shown)
 
 
@@ -150,8 +158,9 @@ async def delete_user(request: web.Request, admin: Admin) -> web.Response:
     """Answer 204 when user, devices and sessions are gone."""
     user_id = _USER_ID.of(request)
     _refuse_oneself(admin, user_id)
+    handle = request.app[MANAGER].handle_of(user_id)
     request.app[NODE].end(await request.app[ACCOUNTS].delete_user(user_id))
-    note(request, admin, user=user_id)
+    note(request, admin, user=user_id, handle=handle)
     return web.Response(status=204)
 
 

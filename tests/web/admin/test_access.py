@@ -140,15 +140,19 @@ async def test_what_was_done_is_in_the_log_with_who_did_it(
     assert lines == [
         {
             "by": f"user:{desk.user_id}",
+            "by_handle": "ada",
             "method": "POST",
             "path": "/v1/admin/users",
             "user": made["id"],
+            "handle": "eve",
         },
         {
             "by": f"user:{desk.user_id}",
+            "by_handle": "ada",
             "method": "PATCH",
             "path": "/v1/admin/users/{id}",
             "user": made["id"],
+            "handle": "eve",
             "admin": True,
         },
     ]
