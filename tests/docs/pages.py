@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CUE = re.compile(r"^<!-- play: (.+) -->$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_QUOTE = re.compile(r"``(.+?)``|`([^`]+)`")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -70,6 +71,21 @@ class Page:
         end = next(at for at in range(start, len(rows)) if not rows[at])
         return rows[start + 2 : end]
 
+    def rows_under(self, *head: str) -> list[dict[str, str]]:
+        """Return the rows of all tables with these columns, by column, with their backticks."""
+        found: list[dict[str, str]] = []
+        in_table = False
+        for line in self.prose.splitlines():
+            cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+            if not line.startswith("|"):
+                in_table = False
+            elif tuple(cells) == head:
+                in_table = True
+            elif in_table and not line.startswith("|---"):
+                assert len(cells) == len(head), f"a row with another number of cells: {line}"
+                found.append(dict(zip(head, cells, strict=True)))
+        return found
+
     @property
     def links(self) -> list[str]:
         return _LINK.findall(self.prose)
@@ -84,6 +100,11 @@ def anchor(heading: str) -> str:
     """Return the fragment that GitHub gives a heading."""
     kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
     return kept.replace(" ", "-")
+
+
+def quoted(text: str) -> list[str]:
+    """Return what stands between backticks, single or double."""
+    return [double or single for double, single in _QUOTE.findall(text)]
 
 
 def page(name: str) -> Page:

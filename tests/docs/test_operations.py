@@ -13,7 +13,6 @@ from serving import Server
 from app.auth.jwt import JwtVerifier
 from app.features.feature import Reply, handlers
 from app.keys import METRICS
-from app.protocol.close import CLOSES
 from app.protocol.messages import ClientMessage, MessageError
 from app.settings import ENV_PREFIX, Settings
 from app.storage.lock import LOCK_NAME
@@ -103,12 +102,6 @@ def test_the_fields_of_a_line_are_found_however_they_are_made(name: str) -> None
     assert some[name] <= lines()[name].fields
 
 
-def test_each_close_code_for_trouble_has_its_reason() -> None:
-    named = re.findall(r"\b(\d{4}) `(\w+)`", PAGE.text)
-    assert len(named) >= 6
-    assert set(named) <= {(str(one.code), one.reason) for one in CLOSES}
-
-
 def test_the_files_are_those_of_a_data_folder() -> None:
     named = " ".join(row[0] for row in PAGE.table("file", "what"))
     for name in ("switchboard.db", "switchboard.db-wal", "cookie.key", "control.sock", LOCK_NAME):
@@ -155,7 +148,7 @@ def test_a_page_without_markers_is_refused() -> None:
         with_part("no markers", "settings", settings_table())
 
 
-def test_each_alarm_and_symptom_names_a_setting_or_metric_that_exists() -> None:
+def test_each_alarm_names_a_metric_that_exists() -> None:
     known = {row[0] for row in PAGE.table("metric", "kind", "labels")}
     for name in re.findall(r"`(switchboard_[a-z_]+)`", PAGE.text):
         assert name in known

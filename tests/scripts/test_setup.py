@@ -148,7 +148,9 @@ def test_setup_for_the_tests_gets_what_is_missing_or_says_how(
     outcome = web_setup(installed, path, "dev")
     if user == "0":
         assert outcome.returncode == 0, outcome.stderr
-        assert (path / "calls").read_text().splitlines()[-1].endswith(" strace iproute2 chromium")
+        assert (
+            (path / "calls").read_text().splitlines()[-1].endswith(" strace iproute2 curl chromium")
+        )
     else:
         assert outcome.returncode == 1
-        assert "apt install strace iproute2 chromium" in outcome.stderr
+        assert "apt install strace iproute2 curl chromium" in outcome.stderr
