@@ -59,6 +59,11 @@ def json_response(value: Any, *, status: int = 200) -> web.Response:
     return web.Response(status=status, body=orjson.dumps(value), content_type=JSON)
 
 
+def present(**fields: Any) -> dict[str, Any]:
+    """Return the fields that have a value; an answer leaves the others out."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def message_limit(settings: Settings) -> int:
     """Return how many bytes a body may have that holds one message."""
     # Escapes and indentation make a body longer than the message in it.

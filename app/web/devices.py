@@ -15,7 +15,7 @@ from app.requests.route import Route
 from app.requests.rules import SESSION, WRITING_SESSION
 from app.storage.devices import Device
 from app.storage.schema import milliseconds
-from app.web.bodies import Absent, Answer, Body, Cut, json_response, read_body
+from app.web.bodies import Absent, Answer, Body, Cut, json_response, present, read_body
 from app.web.parameters import PathId
 
 
@@ -111,15 +111,11 @@ def _connections(request: web.Request, user_id: int) -> defaultdict[int, list[Co
 
 
 def _device(device: Device, connections: list[Connection], identity: Identity) -> dict[str, Any]:
-    optional = {
-        "device_name": device.device_name,
-        "os_info": device.os_info,
-    }
     return {
         "id": device.id,
         "device_uuid": device.device_uuid,
         "device_type": device.device_type,
-        **{name: value for name, value in optional.items() if value is not None},
+        **present(device_name=device.device_name, os_info=device.os_info),
         "created_at": device.created_at,
         "last_seen": device.last_seen,
         "online": bool(connections),

@@ -19,7 +19,7 @@ from app.storage.devices import Device
 from app.storage.schema import milliseconds
 from app.storage.users import User
 from app.streams.base import ANY, EVERYONE, ReadLimits, Row
-from app.web.bodies import Absent, Answer, json_response
+from app.web.bodies import Absent, Answer, json_response, present
 from app.web.parameters import ExactText, PathId, WholeNumber
 
 MAX_LAG: Final = 10_000
@@ -214,10 +214,9 @@ async def _lags(
 
 
 def _user(user: User) -> dict[str, Any]:
-    names = {"user_handle": user.handle, "iss": user.iss, "sub": user.sub}
     return {
         "id": user.id,
-        **{name: value for name, value in names.items() if value is not None},
+        **present(user_handle=user.handle, iss=user.iss, sub=user.sub),
         "disabled": user.disabled_at is not None,
         "created_at": user.created_at,
     }
@@ -226,18 +225,17 @@ def _user(user: User) -> dict[str, Any]:
 def _device(
     device: Device, instances: list[str], cursor: Position | None, behind: int | None
 ) -> dict[str, Any]:
-    optional = {
-        "device_name": device.device_name,
-        "cursor": cursor and {"epoch": cursor.epoch, "offset": cursor.offset},
-        "lag": behind,
-    }
     return {
         "id": device.id,
         "device_uuid": device.device_uuid,
         "device_type": device.device_type,
         "online": bool(instances),
         "instances": instances,
-        **{name: value for name, value in optional.items() if value is not None},
+        **present(
+            device_name=device.device_name,
+            cursor=cursor and {"epoch": cursor.epoch, "offset": cursor.offset},
+            lag=behind,
+        ),
         "last_seen": device.last_seen,
     }
 
@@ -252,13 +250,12 @@ def _row(row: Row) -> dict[str, Any]:
     }
     if row.source_instance:
         shown["from"] = {"device_id": row.source_device, "instance": row.source_instance}
-    optional = {
-        "key": row.key,
-        "deleted": True if row.deleted else None,
-        "created_at": row.created_at,
-        "expires_at": row.expires_at,
-    }
-    return shown | {name: value for name, value in optional.items() if value is not None}
+    return shown | present(
+        key=row.key,
+        deleted=True if row.deleted else None,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+    )
 
 
 def _to(row: Row) -> dict[str, Any]:

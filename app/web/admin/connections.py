@@ -28,7 +28,7 @@ from app.storage.directory import (
 from app.storage.schema import milliseconds
 from app.web.admin.access import note, page_limit, read_as_admin, search_for, to_search
 from app.web.admin.page import SORTS, PageQuery, page_of
-from app.web.bodies import Absent, Answer, Body, json_response, message_limit
+from app.web.bodies import Absent, Answer, Body, json_response, message_limit, present
 from app.web.parameters import Choice, Described, QueryId, WholeNumber
 
 TEST_TYPE: Final = "test.message"
@@ -191,16 +191,15 @@ async def _names(
 def _view(
     node: Node, connection: Connection, user: UserName | None, device: DeviceName | None
 ) -> dict[str, Any]:
-    optional = {
-        "user_handle": user and user.handle,
-        "sub": user and user.sub,
-        "device_name": device and device.device_name,
-    }
     return {
         "connection_id": connection.connection_id,
         "user_id": connection.user_id,
         "device_id": connection.device_id,
-        **{name: value for name, value in optional.items() if value is not None},
+        **present(
+            user_handle=user and user.handle,
+            sub=user and user.sub,
+            device_name=device and device.device_name,
+        ),
         "device_type": device.device_type if device is not None else UNKNOWN_TYPE,
         "instance": connection.instance,
         "address": connection.address,

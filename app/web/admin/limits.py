@@ -13,7 +13,7 @@ from app.requests.rules import ADMINISTRATOR
 from app.storage.directory import UserName, user_names
 from app.storage.schema import milliseconds
 from app.web.admin.access import page_limit
-from app.web.bodies import Absent, Answer, json_response
+from app.web.bodies import Absent, Answer, json_response, present
 
 
 class MetLimitAnswer(Answer):
@@ -46,10 +46,9 @@ async def list_limits(request: web.Request, admin: Admin) -> web.Response:
 
 
 def _view(met: Met, user: UserName | None) -> dict[str, Any]:
-    named = {"user_handle": user and user.handle, "sub": user and user.sub}
     return {
         "user_id": met.user_id,
-        **{name: value for name, value in named.items() if value is not None},
+        **present(user_handle=user and user.handle, sub=user and user.sub),
         "limit": met.limit,
         "count": met.count,
         "began_at": milliseconds(met.since),

@@ -17,7 +17,7 @@ from app.storage.directory import Search, device_counts, page_of_users
 from app.storage.schema import MAX_ID
 from app.storage.users import ADMIN, User
 from app.web.admin.access import note, page_limit, read_as_admin, search_for, to_search
-from app.web.bodies import SECRET_LENGTH, Absent, Answer, Body, json_response
+from app.web.bodies import SECRET_LENGTH, Absent, Answer, Body, json_response, present
 from app.web.parameters import Choice, PathId, WholeNumber
 
 STEP: Final = 500
@@ -194,10 +194,9 @@ def _password(request: web.Request, given: str | None) -> tuple[str, dict[str, s
 
 
 def _view(request: web.Request, user: User, devices: int) -> dict[str, Any]:
-    optional = {"user_handle": user.handle, "iss": user.iss, "sub": user.sub}
     return {
         "id": user.id,
-        **{name: value for name, value in optional.items() if value is not None},
+        **present(user_handle=user.handle, iss=user.iss, sub=user.sub),
         "permissions": list(user.roles),
         "disabled": not user.active,
         "created_at": user.created_at,
