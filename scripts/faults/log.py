@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from types import TracebackType
 from typing import Any, Final
 
 from scripts.benchmark.population import populate
@@ -48,12 +47,7 @@ class Reader:
     def __enter__(self) -> "Reader":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Read to the end; the server must have ended, or never does."""
         os.close(self.writing)
         self._thread.join()

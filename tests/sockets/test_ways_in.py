@@ -1,6 +1,7 @@
 """The short way of a message, past aiohttp, and the long way: no answer shows which it took."""
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -41,6 +42,14 @@ def tap_of(server: Server) -> Tap:
     wire: Any = connection.wire
     assert isinstance(wire.tap, Tap)
     return wire.tap
+
+
+async def enter(server: Server, device: Device) -> tuple[RawPeer, Tap]:
+    """Return a peer, and its tap once that takes the short way."""
+    peer = await hello(server, device)
+    tap = tap_of(server)
+    await server.until(lambda: tap.prompt)
+    return peer, tap
 
 
 async def answers(peer: RawPeer, data: bytes) -> list[Any]:
@@ -103,7 +112,19 @@ async def test_fragments_cut_anywhere_give_the_answers_of_whole_messages(serve) 
             assert await answers(peer, b"") == whole
 
 
-AWAY = '{"type":"device.send","id":"%d","payload":{"to":%d,"type":"note.x"}}'
+def away(number: int) -> bytes:
+    """Return a message to a device that is unknown, so that the database is asked."""
+    text = '{"type":"device.send","id":"%d","payload":{"to":%d,"type":"note.x"}}'
+    return masked((text % (number, 900 + number)).encode())
+
+
+def ping(number: int) -> bytes:
+    return masked(b'{"type":"ping","id":"%d"}' % number)
+
+
+def together(message: Callable[[int], bytes]) -> bytes:
+    """Return the first three messages, as one read may bring them."""
+    return b"".join(map(message, range(3)))
 
 
 async def replies(peer: RawPeer, count: int) -> list[str]:
@@ -113,58 +134,36 @@ async def replies(peer: RawPeer, count: int) -> list[str]:
 async def test_messages_of_one_feature_keep_their_order_and_a_ping_goes_past(
     server: Server, phone: Device
 ) -> None:
-    peer = await hello(server, phone)
-    tap = tap_of(server)
-    await server.until(lambda: tap.prompt)
-    # Each device is unknown, so the database is asked.
+    peer, tap = await enter(server, phone)
     for number in range(4):
-        tap.data_received(masked((AWAY % (number, 900 + number)).encode()))
-    tap.data_received(masked(b'{"type":"ping","id":"4"}'))
+        tap.data_received(away(number))
+    tap.data_received(ping(4))
     assert await replies(peer, 5) == ["4", "0", "1", "2", "3"]
     assert tap.prompt
 
 
-async def test_no_message_overtakes_those_of_its_feature_that_came_with_one_that_waits(
-    server: Server, phone: Device
+@pytest.mark.parametrize("message", [away, ping], ids=["that waits", "that does not wait"])
+async def test_what_came_together_is_answered_before_what_comes_next(
+    server: Server, phone: Device, message: Callable[[int], bytes]
 ) -> None:
-    peer = await hello(server, phone)
-    tap = tap_of(server)
-    await server.until(lambda: tap.prompt)
-    together = [masked((AWAY % (number, 900 + number)).encode()) for number in range(3)]
-    tap.data_received(b"".join(together))
-    tap.data_received(masked((AWAY % (3, 903)).encode()))
-    assert await replies(peer, 4) == ["0", "1", "2", "3"]
-
-
-async def test_what_came_together_is_handled_before_what_comes_next(
-    server: Server, phone: Device
-) -> None:
-    peer = await hello(server, phone)
-    tap = tap_of(server)
-    await server.until(lambda: tap.prompt)
-    ping = '{"type":"ping","id":"%d"}'
-    tap.data_received(b"".join(masked((ping % number).encode()) for number in range(3)))
-    tap.data_received(masked((ping % 3).encode()))
+    peer, tap = await enter(server, phone)
+    tap.data_received(together(message))
+    tap.data_received(message(3))
     assert await replies(peer, 4) == ["0", "1", "2", "3"]
 
 
 async def test_the_answer_to_a_dropped_message_overtakes_none_before_it(
     server: Server, phone: Device
 ) -> None:
-    peer = await hello(server, phone)
-    tap = tap_of(server)
-    await server.until(lambda: tap.prompt)
-    ping = '{"type":"ping","id":"%d"}'
-    tap.data_received(b"".join(masked((ping % number).encode()) for number in range(3)))
+    peer, tap = await enter(server, phone)
+    tap.data_received(together(ping))
     tap.data_received(masked(b"", opcode=2))
     assert await replies(peer, 3) == ["0", "1", "2"]
     assert json.loads((await peer.frame())[1])["payload"]["code"] == "invalid_message"
 
 
 async def test_the_short_way_needs_no_turn_of_the_loop(server: Server, phone: Device) -> None:
-    peer = await hello(server, phone)
-    tap = tap_of(server)
-    await server.until(lambda: tap.prompt)
+    peer, tap = await enter(server, phone)
     [connection] = server.manager.connections()
     before = connection.frames_out
     tap.data_received(masked(b'{"type":"ping"}'))
@@ -175,9 +174,7 @@ async def test_the_short_way_needs_no_turn_of_the_loop(server: Server, phone: De
 async def test_a_long_way_that_is_not_at_its_end_keeps_the_short_one_closed(
     server: Server, phone: Device
 ) -> None:
-    peer = await hello(server, phone)
-    tap = tap_of(server)
-    await server.until(lambda: tap.prompt)
+    peer, tap = await enter(server, phone)
     begun = masked(b'{"type":"ping",', fin=False)
     tap.data_received(begun)
     # A message in pieces may have a ping of the protocol in between, but no other message.
@@ -199,7 +196,6 @@ async def test_a_long_way_that_is_not_at_its_end_keeps_the_short_one_closed(
 )
 async def test_what_is_for_aiohttp_to_answer_it_answers(serve, data: bytes, code: int) -> None:
     server = await serve(max_message_bytes=1024)
-    peer = await hello(server, await server.device())
-    await server.until(lambda: tap_of(server).prompt)
+    peer, _ = await enter(server, await server.device())
     peer.write(data)
     assert await peer.close_code() == code
