@@ -98,7 +98,10 @@ async def answer_expectation(request: web.Request) -> web.StreamResponse | None:
         return None
     if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
         return problem_response(Problem(417, *HTTP_PROBLEMS[417]))
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    try:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    except ConnectionError:
+        return _closing(Problem(400, "disconnected", "The client left before its body."))
     # It is no part of the answer, which has yet to begin.
     request.writer.output_size = 0
     return None

@@ -1,6 +1,8 @@
 """Header fields on several lines, and bytes that are no UTF-8."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Sequence
 
 import orjson
@@ -119,6 +121,29 @@ async def test_an_unknown_expectation_is_a_problem(
 ) -> None:
     refused = await raw.refused(target, b"Expect: " + expected)
     assert refused == (417, "expectation_failed")
+
+
+async def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(raw: Raw) -> None:
+    refused = await raw.refused(
+        b"POST /v1/messages", b"Content-Type: application/json", b"Content-Length: 99999999"
+    )
+    assert refused == (413, "too_large")
+
+
+async def test_a_client_that_leaves_before_100_continue_leaves_no_traceback(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = (
+        b"POST /v1/auth/login HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    )
+    for _ in range(8):
+        with socket.create_connection((api.http.host, api.http.port or 0)) as client:
+            client.send(request)
+            # What closes with this sends a reset (SO_LINGER of no seconds).
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await api.http.get("/health")
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 # Fields on several lines
