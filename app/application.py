@@ -198,6 +198,7 @@ def _sockets(settings: Settings, metrics: Metrics, most: int | None) -> Sockets:
         total=fit(settings.max_connections, UNLIMITED).sockets if most is None else most,
         per_network=settings.max_connections_per_address,
         header_seconds=settings.header_seconds,
+        keepalive_seconds=settings.keepalive_seconds,
     )
     sockets = Sockets(limits, metrics.sockets_closed, time.monotonic)
     sockets.show_on(metrics)

@@ -214,6 +214,15 @@ class Settings(BaseSettings):
         gt=0,
         le=3600,
     )
+    keepalive_seconds: float = option(
+        150,
+        "How long a connection is kept for the next HTTP request; longer than any proxy keeps it "
+        "(Caddy 120 s, Traefik 90 s, nginx and AWS 60 s), else a request may meet the close and be "
+        "answered 502.",
+        unit="seconds",
+        gt=0,
+        le=7200,
+    )
     request_seconds: float = option(
         30, "Time for one HTTP request, body included.", unit="seconds", gt=0, le=3600
     )

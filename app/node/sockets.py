@@ -20,6 +20,8 @@ LATE: Final = "late"
 """Closed: its request was not complete in time."""
 REPLACED: Final = "replaced"
 """Closed: it made room for another while it asked for nothing."""
+IDLE: Final = "idle"
+"""Closed: it asked for nothing more for as long as a connection is kept alive."""
 SLOW: Final = "slow"
 """Closed: it made room for another, since its request took long."""
 
@@ -40,24 +42,32 @@ class Socket(Protocol):
     counted: bool
     """Whether the node counts it; `Sockets` alone writes that."""
 
+    def is_silent(self) -> bool:
+        """Tell whether nothing has come that is not read yet."""
+
     def drop(self, reason: str) -> None:
-        """Close it, because it is `LATE`, `REPLACED` or `SLOW`."""
+        """Close it, because it is `LATE`, `REPLACED`, `IDLE` or `SLOW`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """The most sockets of the node and of one network (0 is no limit), and the time for headers."""
+    """The most sockets of the node and of one network (0 is no limit), and how long they wait.
+
+    `header_seconds` is for the headers of a request, `keepalive_seconds` between two requests.
+    """
 
     total: int
     per_network: int
     header_seconds: float
+    keepalive_seconds: float
 
 
 class Sockets:
     """Counts sockets from accept to their end; none of its methods waits.
 
     A socket is waiting until its first request has begun, then busy; after the answer it rests
-    until its next request. One that became a WebSocket is none of these: `Admission` limits those.
+    until the first byte of its next request, for whose headers it waits again. One that became a
+    WebSocket is none of these: `Admission` limits those.
     """
 
     def __init__(
@@ -125,6 +135,15 @@ class Sockets:
             self._resting.pop(socket, None)
             self._busy[socket] = self._clock()
 
+    def rests(self, socket: Socket) -> bool:
+        """Tell whether the socket has its answer and asks for nothing."""
+        return socket in self._resting
+
+    def stir(self, socket: Socket) -> None:
+        """Note that a part of the next request has come to a socket that rests."""
+        if self._resting.pop(socket, None) is not None:
+            self._waiting[socket] = self._clock()
+
     def upgrade(self, socket: object) -> None:
         """Note that the socket has become a WebSocket; do nothing for one that is not counted."""
         self._busy.pop(socket, None)  # type: ignore[call-overload]
@@ -150,10 +169,17 @@ class Sockets:
             sockets.pop(socket, None)
 
     def drop_late(self) -> None:
-        """Drop the sockets that have waited for longer than they may."""
-        latest = self._clock() - self._limits.header_seconds
-        for socket in [one for one, since in self._waiting.items() if since <= latest]:
+        """Drop the sockets that have waited or rested for longer than they may.
+
+        One that rests stays if its next request has come just now: its peer would read the close
+        for an answer, and most must not send the request again (RFC 9110, section 9.2.2).
+        """
+        now = self._clock()
+        for socket in _before(self._waiting, now - self._limits.header_seconds):
             self._drop(socket, LATE)
+        for socket in _before(self._resting, now - self._limits.keepalive_seconds):
+            if socket.is_silent():
+                self._drop(socket, IDLE)
 
     def drop_waiting(self) -> None:
         """Drop all that have begun no request: the node stops."""
@@ -184,3 +210,8 @@ class Sockets:
         self._closed[reason] += 1
         self.leave(socket)
         socket.drop(reason)
+
+
+def _before(sockets: dict[Socket, float], latest: float) -> list[Socket]:
+    """Return those that are so since then at the latest."""
+    return [one for one, since in sockets.items() if since <= latest]

@@ -21,10 +21,6 @@ from app.web.headers import SECURITY_HEADERS, SERVER
 from app.web.health import PROBES
 from app.web.problems import PROBLEM_TYPE, problem_body
 
-KEEPALIVE_SECONDS: Final = 75
-"""nginx closes an idle connection to us after 60 s by default. Ours has to last longer, else the
-proxy sends a request into a connection that is just being closed."""
-
 LINGERING_SECONDS: Final = 2
 """How long the rest of a body is read after its answer, so that the client can read the answer."""
 
@@ -63,7 +59,7 @@ def handler_args(answers: Answers) -> dict[str, Any]:
         "access_log_class": type("AccessLogger", (AccessLogger,), {"answers": answers}),
         "access_log": access_log,
         "logger": ServerLogger(server_log, {}),
-        "keepalive_timeout": KEEPALIVE_SECONDS,
+        "keepalive_timeout": settings.keepalive_seconds,
         "lingering_time": LINGERING_SECONDS,
         # aiohttp's default, but not its test server's: a client that hangs up cancels no write.
         "handler_cancellation": False,

@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import sys
+from array import array
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -24,10 +25,14 @@ from app.base.accepting import Acceptor
 from app.base.errors import Problem
 from app.base.logs import fields
 from app.keys import METRICS, SETTINGS, SOCKETS
-from app.node.sockets import LATE, OVERLOADED, REPLACED, TOO_MANY, Sockets
+from app.node.sockets import IDLE, LATE, OVERLOADED, REPLACED, TOO_MANY, Sockets
 from app.web.access import handler_args
 from app.web.headers import SECURITY_HEADERS, SERVER
 from app.web.problems import PROBLEM_TYPE, problem_body
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 BACKLOG: Final = 4096
 """Handshakes that the system queues for us; Linux caps it at net.core.somaxconn."""
@@ -40,7 +45,11 @@ REFUSED_AT_ONCE: Final = 8
 answer. One more, and the oldest is closed."""
 
 _SWEEPS: Final = 10
-"""Times in `header_seconds` that late sockets are looked for."""
+"""Times in `header_seconds` (`keepalive_seconds` if that is shorter) that old sockets are looked
+for."""
+
+_SPARE_SECONDS: Final = 60
+"""What aiohttp's own timer for sockets that rest leaves to the sweep."""
 
 _FIRST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ \r\n]+ HTTP/1\.[01]\r?\n")
 _BEGINNING: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}( [^\r\n]*\r?)?")
@@ -51,6 +60,26 @@ _DETAILS: Final = {
 }
 
 log = logging.getLogger(__name__)
+
+
+def answer(problem: Problem) -> bytes:
+    """Return the answer as it goes over the wire, to whom aiohttp does not know."""
+    body = problem_body(problem)
+    headers = {
+        "Content-Type": PROBLEM_TYPE,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "Server": SERVER,
+        **SECURITY_HEADERS,
+    }
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(problem.retry_after)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    status = HTTPStatus(problem.status)
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode() + body
+
+
+_TOO_LATE: Final = answer(Problem(408, "request_timeout", "The request took too long."))
 
 
 class Handler(web.RequestHandler):
@@ -71,6 +100,19 @@ class Handler(web.RequestHandler):
         super().log_access(request, response, time)
         self._sockets.rest(self)
 
+    def data_received(self, data: bytes) -> None:
+        """Pass it on, and note that a request begins if it is the first of one.
+
+        An empty line before a request is none of it (RFC 9112, section 2.2).
+        """
+        if self._sockets.rests(self) and data.strip(b"\r\n"):
+            self._sockets.stir(self)
+        super().data_received(data)
+
+    def is_silent(self) -> bool:
+        """Tell whether the system holds no byte of the peer's."""
+        return self.transport is None or not has_unread(self.transport)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """Pass it on, and count the socket no more."""
         self._sockets.leave(self)
@@ -81,7 +123,11 @@ class Handler(web.RequestHandler):
         transport = self.transport
         if transport is None:
             return
-        if reason == REPLACED:
+        if reason in (REPLACED, IDLE):
+            transport.close()
+            return
+        if reason == LATE and not transport.get_write_buffer_size():
+            transport.write(_TOO_LATE)
             transport.close()
         else:
             transport.abort()
@@ -117,6 +163,10 @@ class Front(asyncio.Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Count the socket no more."""
         self._gate.sockets.leave(self)
+
+    def is_silent(self) -> bool:
+        """Tell that nothing is awaited: a socket of which no request has come does not rest."""
+        return True
 
     def drop(self, reason: str) -> None:
         """Close the socket at once, and say why if that can be of use."""
@@ -158,17 +208,20 @@ class Gate:
         self._options = handler_args(app[METRICS].answers)
         # The server's own, not of each socket.
         del self._options["handler_cancellation"]
+        # The sweep closes those that rest: aiohttp's timer would not see a request that has come
+        # and is not read yet.
+        self._options["keepalive_timeout"] = 2 * settings.keepalive_seconds + _SPARE_SECONDS
         self._loop = asyncio.get_running_loop()
         self._proxies = settings.trusted_proxies
         self._tls = tls
-        self._header_seconds = settings.header_seconds
+        self._sweep_seconds = min(settings.header_seconds, settings.keepalive_seconds) / _SWEEPS
         retry = settings.retry_after_seconds
         self._answers = {
             code: answer(Problem(503, code, detail, retry_after=retry))
             for code, detail in _DETAILS.items()
         }
         self._answers[REPLACED] = self._answers[OVERLOADED]
-        self._answers[LATE] = answer(Problem(408, "request_timeout", "The request took too long."))
+        self._answers[LATE] = _TOO_LATE
         self._refused: deque[socket.socket] = deque()
         server.request_factory = noting(self.sockets, server.request_factory)
 
@@ -211,7 +264,7 @@ class Gate:
     async def run(self) -> None:
         """Drop late sockets until cancelled."""
         while True:
-            await asyncio.sleep(self._header_seconds / _SWEEPS)
+            await asyncio.sleep(self._sweep_seconds)
             self.sockets.drop_late()
 
     def close(self) -> None:
@@ -245,6 +298,17 @@ class Gate:
         accepted.close()
 
 
+def has_unread(transport: asyncio.BaseTransport) -> bool:
+    """Tell whether the system holds bytes of the peer's that the event loop has not read."""
+    if sys.platform == "win32":
+        return False
+    descriptor = transport.get_extra_info("socket").fileno()
+    count = array("i", [0])
+    with suppress(OSError):
+        fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return count[0] > 0
+
+
 def noting(sockets: Sockets, make_request: Callable[..., web.BaseRequest]) -> Any:
     """Return what makes aiohttp's requests, and notes whose they are."""
 
@@ -254,23 +318,6 @@ def noting(sockets: Sockets, make_request: Callable[..., web.BaseRequest]) -> An
         return make_request(message, payload, protocol, *more)
 
     return make
-
-
-def answer(problem: Problem) -> bytes:
-    """Return the answer as it goes over the wire, to whom aiohttp does not know."""
-    body = problem_body(problem)
-    headers = {
-        "Content-Type": PROBLEM_TYPE,
-        "Content-Length": str(len(body)),
-        "Connection": "close",
-        "Server": SERVER,
-        **SECURITY_HEADERS,
-    }
-    if problem.retry_after is not None:
-        headers["Retry-After"] = str(problem.retry_after)
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    status = HTTPStatus(problem.status)
-    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode() + body
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from app.node.sockets import (
     BUSY_SECONDS,
     FRESH_SECONDS,
+    IDLE,
     LATE,
     OVERLOADED,
     REPLACED,
@@ -18,6 +19,7 @@ from app.node.sockets import (
 )
 
 HEADER_SECONDS = 10.0
+KEEPALIVE_SECONDS = 150.0
 
 
 class One:
@@ -27,6 +29,10 @@ class One:
         self.network = network
         self.counted = False
         self.dropped: list[str] = []
+        self.silent = True
+
+    def is_silent(self) -> bool:
+        return self.silent
 
     def drop(self, reason: str) -> None:
         self.dropped.append(reason)
@@ -38,7 +44,7 @@ class Place:
     def __init__(self, total: int = 2, per_network: int = 0) -> None:
         self.now = 100.0
         self.closed: Counter[str] = Counter()
-        limits = SocketLimits(total, per_network, HEADER_SECONDS)
+        limits = SocketLimits(total, per_network, HEADER_SECONDS, KEEPALIVE_SECONDS)
         self.sockets = Sockets(limits, self.closed, lambda: self.now)
 
     def enter(self, network: str | None = None) -> One:
@@ -69,6 +75,57 @@ def test_one_that_rests_goes_before_one_that_has_just_come() -> None:
     fresh = place.enter()
     place.enter()
     assert (rested.dropped, fresh.dropped) == ([REPLACED], [])
+
+
+def rested(place: Place) -> One:
+    one = place.busy()
+    place.sockets.rest(one)
+    return one
+
+
+def test_one_that_rests_is_kept_for_as_long_as_told_and_then_closed() -> None:
+    place = Place()
+    one = rested(place)
+    place.now += KEEPALIVE_SECONDS - 1
+    place.sockets.drop_late()
+    assert place.sockets.rests(one)
+    place.now += 1
+    place.sockets.drop_late()
+    assert one.dropped == [IDLE]
+    assert place.closed == {IDLE: 1}
+    assert place.sockets.open == 0
+
+
+def test_one_whose_next_request_is_not_read_yet_is_not_closed() -> None:
+    place = Place()
+    one = rested(place)
+    one.silent = False
+    place.now += KEEPALIVE_SECONDS
+    place.sockets.drop_late()
+    assert one.dropped == []
+    place.sockets.begin(one)
+    place.sockets.drop_late()
+    assert one.dropped == []
+
+
+def test_half_of_a_next_request_has_the_time_that_headers_have() -> None:
+    place = Place()
+    one = rested(place)
+    place.now += KEEPALIVE_SECONDS - 1
+    place.sockets.stir(one)
+    place.now += HEADER_SECONDS - 1
+    place.sockets.drop_late()
+    assert one.dropped == []
+    place.now += 1
+    place.sockets.drop_late()
+    assert one.dropped == [LATE]
+
+
+def test_what_comes_beside_a_request_under_way_changes_nothing() -> None:
+    place = Place()
+    one = place.busy()
+    place.sockets.stir(one)
+    assert place.sockets.waiting == 0
 
 
 def test_requests_under_way_are_left_alone_until_they_take_long() -> None:

@@ -1,6 +1,8 @@
 """Sockets that send nothing, half a request, or too many of them: counted from the accept on."""
 
 import asyncio
+import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -129,6 +131,68 @@ async def test_a_connection_and_requests_that_rest_outlive_the_deadline(
     await peer.silence()
     await client.reader.readuntil(b"}")
     assert b" 200 " in await client.ask()
+
+
+async def answered(client: Client, request: bytes = WHOLE) -> bytes:
+    """Send the request and return its answer, body included."""
+    client.writer.write(request)
+    return await asyncio.wait_for(client.reader.readuntil(b"}"), PATIENCE)
+
+
+async def test_a_connection_that_asks_for_nothing_more_is_closed(
+    serve: Serve, connect: Connect
+) -> None:
+    server = await serve(keepalive_seconds=0.2)
+    client = await connect(server.port)
+    assert b" 200 " in await answered(client)
+    assert await client.read() == b""
+    assert server.app[METRICS].sockets_closed == {"idle": 1}
+    await until_open(server, 0)
+
+
+async def test_a_request_that_comes_when_the_time_is_over_is_answered(
+    serve: Serve, connect: Connect
+) -> None:
+    server = await serve(keepalive_seconds=1)
+    client = await connect(server.port)
+    assert b" 200 " in await answered(client)
+    ours, theirs = socket.socketpair()
+    loop = asyncio.get_running_loop()
+
+    def hold_up() -> None:
+        """Have the loop stand still until after the end, as another's long call does.
+
+        What is due then, the sweep among it, comes before uvloop reads what has come meanwhile.
+        """
+        loop.remove_reader(ours)
+        client.writer.write(WHOLE)
+        time.sleep(1.5)
+
+    with ours, theirs:
+        loop.add_reader(ours, hold_up)
+        theirs.send(b"!")
+        assert b" 200 " in await answered(client, b"")
+
+
+async def test_half_a_next_request_is_answered_408(serve: Serve, connect: Connect) -> None:
+    server = await serve(header_seconds=0.2)
+    client = await connect(server.port)
+    assert b" 200 " in await answered(client)
+    client.writer.write(HALF)
+    answer = await client.read()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in answer
+    await until_open(server, 0)
+
+
+async def test_an_empty_line_after_a_request_is_no_next_one(serve: Serve, connect: Connect) -> None:
+    server = await serve(header_seconds=0.2)
+    client = await connect(server.port)
+    assert b" 200 " in await answered(client)
+    client.writer.write(b"\r\n")
+    # Long enough for the deadline of a socket that comes later.
+    assert await (await connect(server.port)).read() == b""
+    assert b" 200 " in await answered(client)
 
 
 async def test_half_open_sockets_give_way(serve: Serve, connect: Connect) -> None:
