@@ -132,7 +132,7 @@ def build_application(
     )
     # No middleware of the application: a WebSocket would hold each one's frame for its whole life.
     metrics = Metrics()
-    app = web.Application(handler_args=access.handler_args(metrics.answers))
+    app = web.Application(handler_args=access.handler_args(settings, metrics.answers))
     app[SETTINGS] = settings
     app[METRICS] = metrics
     _name_labels(metrics)

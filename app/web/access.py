@@ -17,6 +17,7 @@ from app.base.logs import fields
 from app.base.storms import at_most
 from app.requests.peer import request_peer
 from app.requests.route import ROUTE, SOCKET
+from app.settings import Settings
 from app.web.headers import SECURITY_HEADERS, SERVER
 from app.web.health import PROBES
 from app.web.problems import PROBLEM_TYPE, problem_body
@@ -49,7 +50,7 @@ _ExcInfo = (
 )
 
 
-def handler_args(answers: Answers) -> dict[str, Any]:
+def handler_args(settings: Settings, answers: Answers) -> dict[str, Any]:
     """Return `handler_args` for `web.Application`: how every connection is parsed and logged.
 
     Every answer is counted in `answers`.

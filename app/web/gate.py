@@ -205,7 +205,7 @@ class Gate:
         settings = app[SETTINGS]
         self.sockets = app[SOCKETS]
         self._server = server
-        self._options = handler_args(app[METRICS].answers)
+        self._options = handler_args(settings, app[METRICS].answers)
         # The server's own, not of each socket.
         del self._options["handler_cancellation"]
         # The sweep closes those that rest: aiohttp's timer would not see a request that has come
