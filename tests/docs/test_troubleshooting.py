@@ -137,7 +137,7 @@ def test_every_reason_of_readiness_has_its_row() -> None:
 
 def refusals_of_settings() -> Iterator[str]:
     """Yield the sentences with which the server does not start, origins apart."""
-    for call in calls("base/options.py", "settings.py"):
+    for call in calls("base/options.py", "settings"):
         if called(call) == "ValueError" and (text := template(call.args[0])):
             yield text
     for call in calls(""):
