@@ -1,4 +1,4 @@
-"""The typed keys of `app[...]`: each names one resource that application.py made."""
+"""The typed keys of `app[...]`: each names one resource that `application` made."""
 
 import asyncio
 from dataclasses import dataclass

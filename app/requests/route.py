@@ -1,6 +1,6 @@
 """A row in a table of routes: all there is to know about one method of one path.
 
-A file that answers requests exports its rows as `ROUTES`, and application.py joins the tables of
+A file that answers requests exports its rows as `ROUTES`, and `application` joins the tables of
 all rooms. The OpenAPI document is made from the rows too, so one row is all that a new endpoint
 needs beside its handler.
 """
