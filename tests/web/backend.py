@@ -10,6 +10,7 @@ from aiohttp import ClientResponse, ClientWebSocketResponse
 from serving import PATIENCE
 
 from app.keys import ACCOUNTS, API_KEYS, MANAGER
+from app.storage.api_keys import ApiKey
 from tests.web.api import Api, SignedIn, problem
 
 
@@ -95,3 +96,8 @@ async def acknowledge(socket: ClientWebSocketResponse, offset: int) -> None:
     await socket.send_json({"type": "ping", "id": "after"})
     while (await receive(socket)).get("reply_to") != "after":
         pass
+
+
+async def all_keys(api: Api) -> list[ApiKey]:
+    """Return the API keys of the server, as last used up to now."""
+    return await api.app[API_KEYS].page(include_revoked=False, after=0, limit=100)

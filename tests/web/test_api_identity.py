@@ -11,7 +11,7 @@ from serving import PATIENCE
 from app.keys import API_KEYS, DATABASE
 from tests.auth.house import statements
 from tests.web.api import Api, problem
-from tests.web.backend import Shop, shop
+from tests.web.backend import Shop, all_keys, shop
 
 NOTE = {"to": {"everyone": True}, "type": "note.text"}
 
@@ -134,9 +134,9 @@ async def test_a_key_revoked_while_its_body_is_on_the_way_sends_nothing(api: Api
     await received.wait()
     # The server has checked the key when it knows of this use.
     async with asyncio.timeout(PATIENCE):
-        while (await api.app[API_KEYS].all())[0].last_used is None:  # noqa: ASYNC110
+        while (await all_keys(api))[0].last_used is None:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-    await api.app[API_KEYS].revoke((await api.app[API_KEYS].all())[0].id)
+    await api.app[API_KEYS].revoke((await all_keys(api))[0].id)
     release.set()
     response = await sending
     assert response.status == 401

@@ -6,7 +6,6 @@ import pytest
 from serving import PATIENCE
 
 from app.keys import ACCOUNTS
-from app.web import access
 from tests.web.api import Api, Start
 
 HEAD = (
@@ -26,11 +25,8 @@ async def test_a_body_that_never_ends_is_answered_408_and_hung_up_on(start: Star
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nX: y"])
-async def test_a_silent_or_half_sent_request_is_hung_up_on(
-    start: Start, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    monkeypatch.setattr(access, "KEEPALIVE_SECONDS", 0.2)
-    api = await start()
+async def test_a_silent_or_half_sent_request_is_hung_up_on(start: Start, sent: bytes) -> None:
+    api = await start(keepalive_seconds=0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
     writer.write(sent)
     assert await asyncio.wait_for(reader.read(), PATIENCE) == b""

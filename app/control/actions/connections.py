@@ -58,14 +58,21 @@ async def _list(
 
 
 async def _kick(operations: Operations, which: Kick) -> Kicked:
-    about = which.model_dump(include=set(WhichConnections.model_fields), exclude_none=True)
-    if not about:
+    if not which.model_dump(include=set(WhichConnections.model_fields), exclude_none=True):
         raise Problem(400, "invalid_arguments", "Say which connections to close.")
     node, close = operations.running_node(), KICKS[which.code]
     found = await _matching(operations, which)
     closed = 0 if which.dry_run else await _close(node, found, which.code)
     if closed:
-        log.info("connections kicked", extra=fields(**about, code=close.code, count=closed))
+        told = fields(
+            connection_id=which.connection_id,
+            user=which.user,
+            device_id=which.device_id,
+            address=which.address,
+            code=close.code,
+            count=closed,
+        )
+        log.info("connections kicked", extra=told)
     return Kicked(
         matched=len(found),
         closed=closed,
@@ -98,7 +105,11 @@ async def _tail(
     if what.connection_id is not None and not node.manager.connections(selector):
         raise connection_not_found()
     tail = Tail(selector, Types.of(what.types), payloads=what.payloads)
-    about = what.model_dump(include={"connection_id", "user", "device_id"}, exclude_none=True)
+    about = {
+        "connection_id": what.connection_id,
+        "user": what.user,
+        "device_id": what.device_id,
+    }
     log.info("tail began", extra=fields(**about, payloads=what.payloads))
     try:
         async with node.tail(tail):

@@ -54,7 +54,15 @@ async def _remove(operations: Operations) -> Gone:
     # What was stored for a user while they were deleted is left over only now.
     rows[LEFTOVERS] = leftovers + await cleaner.clean()
     gone = _gone(messages, rows, clock, dry_run=False)
-    log.info("pruned by command", extra=fields(**gone.model_dump(exclude={"at", "dry_run"})))
+    told = fields(
+        messages=gone.messages,
+        sessions=gone.sessions,
+        jwts=gone.jwts,
+        devices=gone.devices,
+        users=gone.users,
+        leftovers=gone.leftovers,
+    )
+    log.info("pruned by command", extra=told)
     return gone
 
 

@@ -12,7 +12,7 @@ from app.requests.route import Route
 from app.web.admin.overview import OverviewAnswer
 from tests.web.admins import Desk
 from tests.web.api import Api, problem
-from tests.web.backend import shop
+from tests.web.backend import all_keys, shop
 
 OF_ADMINISTRATORS = [route for route in ROUTES if route.tag == "Administration"]
 
@@ -86,7 +86,7 @@ async def test_an_administrator_comes_with_header_or_cookie_and_a_key_too(api: A
 
 async def test_a_revoked_key_is_refused(api: Api) -> None:
     key = await shop(api, "admin")
-    await api.app[API_KEYS].revoke((await api.app[API_KEYS].all())[0].id)
+    await api.app[API_KEYS].revoke((await all_keys(api))[0].id)
     response = await api.http.get("/v1/admin/overview", headers=key.by_header)
     assert response.status == 401
 
