@@ -32,9 +32,11 @@ _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https
 _FORWARDING: Final = re.compile(
     r".*(?:forward|proxy|varnish).*|via"
     r"|.*(?:[-_]|client|real|remote|user|socket)(?:ip|ipv[46]|addr|address)"
-    r"|x-(?:envoy|original|cluster|cdn|azure|arr|appengine|amz|amzn)-.*"
     r"|(?:cf|cdn|fly|fastly|akamai|incap|tailscale)-.*"
-    r"|x-(?:host|scheme|url-scheme)|front-end-https",
+    r"|(?:ssl|tls)[-_]client[-_].*|(?:http|remote)[-_].*|client-cert.*"
+    r"|surrogate-.*|front-end-https"
+    # Too many proxies have an X- header of their own for a list. These, programs send too.
+    r"|x-(?!(?:prometheus|requested|b3|datadog)-|(?:request|correlation)-id$).*",
     re.IGNORECASE,
 )
 """Names of headers that tell of a client or a proxy before the one that is connected."""

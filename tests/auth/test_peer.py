@@ -78,6 +78,10 @@ FORWARDING = (
     *("Ali-CDN-Real-IP", "DO-Connecting-IP", "X-NF-Client-Connection-IP"),
     *("Tailscale-User-Login", "X-Amzn-Trace-Id", "X-Original-Host", "X-Original-URL"),
     *("X-Varnish", "X-Peer-Address", "X-Scheme", "X-Host", "X-Proxy-User"),
+    *("X-Via", "X-BlueCoat-Via", "X-Real-Host", "X-Real-Port", "X-Server-Name", "X-Rewrite-URL"),
+    *("X-Client", "X-Client-Port", "X-Client-Cert", "Ssl-Client-Verify", "X-Vercel-Id"),
+    *("Client-Cert", "Client-Cert-Chain", "Remote-User", "HTTP_CLIENT_HOST", "X-Accel-Mapping"),
+    *("Surrogate-Capability", "X-Auth-Request-User", "X-Request-Start", "X-Akamai-Edgescape"),
 )
 
 
@@ -92,6 +96,9 @@ def test_what_programs_of_this_machine_send_is_of_this_machine() -> None:
         *("User-Agent", "Accept", "Accept-Encoding", "Authorization", "Connection", "Cookie"),
         *(
             "X-Prometheus-Scrape-Timeout-Seconds",
+            "X-Requested-With",
+            "X-Request-ID",
+            "X-B3-TraceId",
             "Traceparent",
             "Cache-Control",
             "Referer",
