@@ -25,6 +25,9 @@ SAFE_METHODS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTION
 _JSON_TYPES: Final = frozenset({"application/json", "application/problem+json", "text/json"})
 _WEIGHT: Final = re.compile(r"(?:^|;)\s*q=([01](?:\.[0-9]{0,3})?)\s*(?:;|$)")
 
+_AHEAD: Final = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+"""Headers by which a browser says that it fetches ahead, before anybody asked; each of its time."""
+
 _FOREIGN_SITES: Final = frozenset({"cross-site", "same-site"})
 
 
@@ -61,11 +64,14 @@ async def may_sign_out_by_get(request: web.Request) -> bool:
 
     True with a token in `Authorization`; with the cookie when the browser says that one of our
     pages asks; and with the cookie when no header tells, if a program asks: it takes anything, or
-    JSON. A page, an image or a style of another site asks for what it is.
+    JSON. A page, an image or a style of another site asks for what it is. With the cookie, what a
+    browser fetches ahead never signs out: nobody has asked for it yet.
     """
     via = await token_via(request)
     if via != "cookie":
         return via is not None
+    if any(name in request.headers for name in _AHEAD):
+        return False
     signs = _same_origin_signs(request)
     if signs:
         return all(signs)
@@ -78,6 +84,9 @@ def _same_origin_signs(request: web.Request) -> list[bool]:
     signs = []
     if SEC_FETCH_SITE in headers:
         signs.append(headers[SEC_FETCH_SITE].lower() == "same-origin")
+    elif any(name.lower().startswith("sec-fetch-") for name in headers):
+        # A browser sends them all or none: on the way, the one that tells was lost.
+        signs.append(False)
     if hdrs.ORIGIN in headers:
         signs.append(request_origin(request) == "same")
     if hdrs.REFERER in headers:

@@ -74,6 +74,7 @@ SAFE = [
     pytest.param({"Accept": "text/plain, application/problem+json;q=0.5"}, id="problems"),
     pytest.param({"Sec-Fetch-Site": "same-origin"}, id="same-origin fetch"),
     pytest.param({"Sec-Fetch-Site": "same-origin", "Accept": "text/html"}, id="own link"),
+    pytest.param({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, id="own fetch"),
     pytest.param({"Origin": "OURS"}, id="own origin"),
     pytest.param({"Referer": "OURS/page?x=1"}, id="own referer"),
 ]
@@ -95,6 +96,15 @@ FORGED = [
     pytest.param({"Referer": "https://evil.example/"}, id="foreign referer"),
     pytest.param({"Referer": "http://[", "Accept": "*/*"}, id="broken referer"),
     pytest.param({"Origin": "OURS", "Sec-Fetch-Site": "cross-site"}, id="contradiction"),
+    pytest.param({"Sec-Fetch-Mode": "no-cors", "Accept": "*/*"}, id="a browser, of unknown site"),
+    pytest.param({"Sec-Fetch-Dest": "iframe"}, id="a frame of unknown site"),
+    pytest.param(
+        {"Sec-Fetch-Site": "same-origin", "Sec-Purpose": "prefetch;prerender"}, id="prerendered"
+    ),
+    pytest.param({"Sec-Fetch-Site": "same-origin", "Sec-Purpose": "prefetch"}, id="prefetched"),
+    pytest.param({"Purpose": "prefetch", "Referer": "OURS/"}, id="prefetched by older browsers"),
+    pytest.param({"X-Moz": "prefetch"}, id="prefetched by old Firefox"),
+    pytest.param({"X-Purpose": "preview", "Accept": "*/*"}, id="previewed by Safari"),
 ]
 
 
