@@ -39,6 +39,24 @@ def with_whole_fields(request: web.Request) -> web.Request:
     return request.clone(headers=whole)
 
 
+def with_one_protocol(request: web.Request) -> web.Request:
+    """Return the request with `Upgrade: websocket` if that is one of several protocols offered.
+
+    A client may offer a list (RFC 9110, section 7.8), and aiohttp takes this one alone.
+    """
+    offered = request.headers.get(hdrs.UPGRADE, "")
+    if "," not in offered or "websocket" not in listed(offered):
+        return request
+    headers = request.headers.copy()
+    headers[hdrs.UPGRADE] = "websocket"
+    return request.clone(headers=headers)
+
+
+def listed(value: str) -> list[str]:
+    """Return the elements of a list in a header field, in lower case (RFC 9110, section 5.6.1)."""
+    return [element for part in value.lower().split(",") if (element := part.strip())]
+
+
 def _in_utf8(name: str, line: str) -> str:
     """Return the line with a mark in the place of each byte that is not UTF-8."""
     if line.isascii():

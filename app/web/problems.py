@@ -12,6 +12,7 @@ from pydantic import Field
 
 from app.base.errors import Problem, StorageUnavailable, sentence
 from app.keys import STREAMS
+from app.requests.reading import listed
 from app.web.bodies import Absent, Answer, InvalidBody
 
 PROBLEM_TYPE: Final = "application/problem+json"
@@ -96,7 +97,9 @@ async def answer_expectation(request: web.Request) -> web.StreamResponse | None:
     """
     if request.version < HttpVersion11:
         return None
-    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+    # It is asked before the lines of a field are joined.
+    expected = listed(",".join(request.headers.getall(hdrs.EXPECT, ())))
+    if set(expected) != {"100-continue"}:
         return problem_response(Problem(417, *HTTP_PROBLEMS[417]))
     try:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -25,7 +25,11 @@ from app.node.node import Node
 from app.protocol.position import PARAMETERS, PLAIN, Position, Query
 from app.requests.identity import identify
 from app.requests.peer import origin_header, peer_of
-from app.requests.reading import refuse_other_encodings, with_whole_fields
+from app.requests.reading import (
+    refuse_other_encodings,
+    with_one_protocol,
+    with_whole_fields,
+)
 from app.settings import Settings
 from app.websocket.tap import Tap
 from app.websocket.wire import Socket, SocketWire, plain_socket
@@ -72,7 +76,7 @@ class Opening:
         The checks come in the order of docs/protocol.md: 426, 503, 403, 401, 429, 400.
         """
         app = self._app
-        request = with_whole_fields(request)
+        request = with_one_protocol(with_whole_fields(request))
         peer = peer_of(request, app[SETTINGS].trusted_proxies)
         try:
             check_handshake(request)

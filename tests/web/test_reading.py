@@ -123,6 +123,11 @@ async def test_an_unknown_expectation_is_a_problem(
     assert refused == (417, "expectation_failed")
 
 
+async def test_an_unknown_expectation_on_a_second_line_is_a_problem(raw: Raw) -> None:
+    lines = (b"Expect: 100-continue", b"Expect: miracles")
+    assert await raw.refused(b"GET /v1/users", *lines) == (417, "expectation_failed")
+
+
 async def test_a_body_that_is_announced_too_large_is_refused_before_it_comes(raw: Raw) -> None:
     refused = await raw.refused(
         b"POST /v1/messages", b"Content-Type: application/json", b"Content-Length: 99999999"
@@ -152,6 +157,41 @@ KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
 VERSION = b"Sec-WebSocket-Version: 13"
 WEBSOCKET = b"Upgrade: websocket"
 UPGRADE = (KEY, VERSION, WEBSOCKET)
+
+
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        (b"Upgrade: websocket, h2c",),
+        (b"Upgrade: h2c,WebSocket",),
+        (b"Upgrade: h2c", b"Upgrade: websocket"),
+        (b"Upgrade: websocket", b"Upgrade: websocket"),
+        (b"Upgrade: ,websocket ,",),
+    ],
+    ids=repr,
+)
+async def test_an_upgrade_may_offer_other_protocols_too(
+    api: Api, sender: Shop, upgrade: Sequence[bytes]
+) -> None:
+    # The token among the subprotocols counts for an upgrade to WebSocket alone.
+    token = (await api.sign_in()).token.encode()
+    offered = b"Sec-WebSocket-Protocol: switchboard.v1, bearer." + token
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.http.port)
+    host = b"Host: 127.0.0.1:%d" % (api.http.port or 0)
+    fields = (host, offered, KEY, VERSION, *upgrade, b"Connection: Upgrade")
+    writer.write(b"\r\n".join((b"GET /v1/ws HTTP/1.1", *fields, b"", b"")))
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\nupgrade: websocket\r\n" in head.lower()
+    header = await asyncio.wait_for(reader.readexactly(2), PATIENCE)
+    length = header[1]
+    if length == 126:
+        length = int.from_bytes(await reader.readexactly(2))
+    assert b'"connected"' in await asyncio.wait_for(reader.readexactly(length), PATIENCE)
+    # A ping with a mask of zeros and its pong: what follows is read as frames, not as HTTP.
+    writer.write(b"\x89\x82\0\0\0\0hi")
+    assert await asyncio.wait_for(reader.readexactly(4), PATIENCE) == b"\x8a\x02hi"
+    writer.close()
 
 
 @pytest.mark.parametrize(
