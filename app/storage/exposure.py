@@ -42,7 +42,7 @@ def find_exposures(data_dir: Path, user: int | None = None) -> list[Exposure]:
     if sys.platform == "win32" or not data_dir.is_dir():
         return []
     user = os.geteuid() if user is None else user
-    return [*_of_folder(data_dir, user), *_of_parents(data_dir), *_of_files(data_dir, user)]
+    return [*_of_folder(data_dir, user), *_of_parents(data_dir, user), *_of_files(data_dir, user)]
 
 
 def refuse_exposed(data_dir: Path) -> None:
@@ -88,16 +88,24 @@ def _of_folder(folder: Path, user: int) -> Iterator[Exposure]:
         )
 
 
-def _of_parents(folder: Path) -> Iterator[Exposure]:
+def _of_parents(folder: Path, user: int) -> Iterator[Exposure]:
+    """Yield the folders above in which others may put another one in the place of this.
+
+    Only what is open to everybody is worth a warning at each start: private groups of users and
+    volumes of containers make the rest common.
+    """
     for parent in folder.resolve().parents:
-        mode = parent.stat().st_mode
+        found = parent.stat()
+        may = f"may put another folder in the place of {folder}"
         # In a sticky folder, such as /tmp, nobody may rename what belongs to others.
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            yield Exposure(
-                parent,
-                f"everybody may put another folder in the place of {folder}",
-                "run chmod o-w on it",
-            )
+        open_to = 0 if found.st_mode & stat.S_ISVTX else found.st_mode
+        if open_to & stat.S_IWOTH:
+            yield Exposure(parent, f"everybody {may}", "run chmod o-w on it")
+        elif open_to & stat.S_IWGRP:
+            yield Exposure(parent, f"its group {may}", "run chmod g-w on it", "noted")
+        if _is_foreign(found, user):
+            # The owner of a sticky folder may rename all that is in it.
+            yield Exposure(parent, f"its owner, user {found.st_uid}, {may}", "move it", "noted")
 
 
 def _of_files(folder: Path, user: int) -> Iterator[Exposure]:

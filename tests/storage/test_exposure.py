@@ -112,6 +112,34 @@ def test_a_parent_in_which_everybody_may_rename_is_warned_of(tmp_path: Path) -> 
     assert told(tmp_path / "open" / "data") == []
 
 
+def test_a_parent_in_which_its_group_may_rename_is_noted(tmp_path: Path) -> None:
+    folder = tmp_path / "shared" / "data"
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)
+    folder.parent.chmod(0o775)
+    assert told(folder) == [
+        f"noted: shared: its group may put another folder in the place of {folder}"
+    ]
+    folder.parent.chmod(0o1775)
+    assert told(folder) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_a_parent_of_somebody_else_is_noted(folder: Path, tmp_path: Path) -> None:
+    parent = tmp_path / "theirs"
+    parent.mkdir(mode=0o755)
+    folder = folder.rename(parent / "data")
+    os.chown(folder, ME, -1)
+    assert told(folder, ME) == []
+    for mode in (0o755, 0o1755):
+        parent.chmod(mode)
+        os.chown(parent, SOMEBODY, -1)
+        assert told(folder, ME) == [
+            f"noted: theirs: its owner, user {SOMEBODY}, may put another folder in the place of "
+            f"{folder}"
+        ]
+
+
 def test_what_belongs_to_somebody_else_is_warned_of(folder: Path, tmp_path: Path) -> None:
     for name in FILES:
         (folder / name).touch(mode=0o600)
@@ -119,7 +147,8 @@ def test_what_belongs_to_somebody_else_is_warned_of(folder: Path, tmp_path: Path
         # Only root gives files away; one's own are somebody else's to every other user.
         owner = os.geteuid()
         assert told(folder, owner) == []
-        assert told(folder, SOMEBODY) == [
+        # What is noted is of the parents, which are this user's too.
+        assert [one for one in told(folder, SOMEBODY) if not one.startswith("noted")] == [
             f"warned: data: it belongs to the user {owner}, who may write to it"
         ]
         return
