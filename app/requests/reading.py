@@ -47,7 +47,9 @@ def with_one_protocol(request: web.Request) -> web.Request:
     offered = request.headers.get(hdrs.UPGRADE, "")
     if "," not in offered or "websocket" not in listed(offered):
         return request
-    headers = request.headers.copy()
+    # A copy has room for UTF-8 alone.
+    whole = ((name, _in_utf8(name.lower(), line)) for name, line in request.headers.items())
+    headers = CIMultiDict(whole)
     headers[hdrs.UPGRADE] = "websocket"
     return request.clone(headers=headers)
 

@@ -167,6 +167,7 @@ UPGRADE = (KEY, VERSION, WEBSOCKET)
         (b"Upgrade: h2c", b"Upgrade: websocket"),
         (b"Upgrade: websocket", b"Upgrade: websocket"),
         (b"Upgrade: ,websocket ,",),
+        (b"Upgrade: websocket, h2c", b"User-Agent: " + LATIN_1),
     ],
     ids=repr,
 )
