@@ -310,12 +310,20 @@ def has_unread(transport: asyncio.BaseTransport) -> bool:
 
 
 def noting(sockets: Sockets, make_request: Callable[..., web.BaseRequest]) -> Any:
-    """Return what makes aiohttp's requests, and notes whose they are."""
+    """Return what makes aiohttp's requests, and notes whose they are.
+
+    A target that is no path (RFC 9112, sections 3.2.3 and 3.2.4) becomes one, since aiohttp has
+    no route for it and would answer in plain text.
+    """
 
     def make(message: Any, payload: Any, protocol: Any, *more: Any) -> web.BaseRequest:
         if isinstance(protocol, Handler):
             sockets.begin(protocol)
-        return make_request(message, payload, protocol, *more)
+        request = make_request(message, payload, protocol, *more)
+        # The first check spares the second to all but a few.
+        if message.path.startswith("/") or request.rel_url.raw_path.startswith("/"):
+            return request
+        return request.clone(rel_url="/*")
 
     return make
 

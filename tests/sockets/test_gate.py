@@ -70,6 +70,18 @@ async def until_open(server: Server, count: int) -> None:
     await server.until(lambda: server.app[SOCKETS].open == count)
 
 
+@pytest.mark.parametrize("line", [b"OPTIONS *", b"CONNECT switchboard.example:443"])
+async def test_a_target_that_is_no_path_is_answered_by_a_problem(
+    serve: Serve, connect: Connect, line: bytes
+) -> None:
+    server = await serve()
+    request = line + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = await (await connect(server.port, request)).read()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"application/problem+json" in answer
+    assert b'"not_found"' in answer
+
+
 @pytest.mark.parametrize("pieces", [[HALF], [b"G"], [b"GET /health HT", b"TP/1.1\r\nHost:"]])
 async def test_half_a_request_is_answered_408(
     serve: Serve, connect: Connect, pieces: list[bytes]
