@@ -196,6 +196,7 @@ class Server:
         sent = {**(device.by_header if device else {}), **(headers or {})}
         origin = sent.pop("Origin", None)
         options.setdefault("ping_interval", None)
+        options.setdefault("open_timeout", PATIENCE)
         ws = await connect(
             f"{'wss' if self._tls else 'ws'}://{self.host}/v1/ws{query}",
             additional_headers=sent,

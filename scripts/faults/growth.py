@@ -47,8 +47,8 @@ FLAT: Final = 1.1
 """How much larger the database may be at the end than it was at half of the time."""
 SLACK: Final = MEGABYTE // 2
 """Of pages that are not in use yet."""
-LONGEST_LOG: Final = 4 * MEGABYTE + SLACK
-"""Of the write-ahead log, which begins anew after 1,000 pages."""
+LONGEST_LOG: Final = 32 * MEGABYTE
+"""Of the write-ahead log: what the server cuts it to."""
 NEED: Final = (*KEPT, "DRAIN_SECONDS", "LOG_FORMAT", "LOG_LEVEL")
 LOOKS: Final = 12
 UNTIMED_SECONDS: Final = 120

@@ -197,6 +197,7 @@ class ServerProcess(Program):
         self, device: Device, query: str = "", **options: Any
     ) -> AsyncIterator[Peer]:
         """Give a peer that has read its `connected`; it leaves at the end of the block."""
+        options.setdefault("open_timeout", PATIENCE)
         async with connect(
             f"{self.url.replace('http', 'ws', 1)}/v1/ws{query}",
             additional_headers=device.by_header,

@@ -179,7 +179,7 @@ async def shout(server: ServerProcess, data: bytes) -> None:
 
 async def refused(url: str, **options: object) -> None:
     with pytest.raises(InvalidStatus):
-        async with connect(url, proxy=None, **options):
+        async with connect(url, proxy=None, open_timeout=PATIENCE, **options):
             pass
 
 
