@@ -30,6 +30,11 @@ MIN_TOKEN: Final = 16
 
 _VISIBLE = re.compile(r"[!-~]+")
 _PREFIX = re.compile(r"[a-z0-9_]{1,128}")
+# The system takes `0` for every address, and `127.1` for another one than it says.
+_LIKE_IPV4 = re.compile(r"0[xX][0-9a-fA-F]+|[0-9.]+")
+
+WEB_APP_WORDS: Final = ("auto", "off")
+"""Stand in the place of the folder of the web app."""
 
 
 def option(
@@ -200,11 +205,59 @@ def _check_host(host: str) -> str:
     if host == "*":
         raise ValueError("* is no address: 0.0.0.0 is every IPv4 address, :: also those of IPv6")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if "/" in bare or any(map(str.isspace, bare)):
+    # An empty host would be every address.
+    if not bare or any(letter in "/,;" or letter.isspace() for letter in bare):
         raise ValueError(f"{host!r} is no address and no name of a host")
     if bare.count(":") == 1 or bare.startswith("["):
         raise ValueError(f"{host!r} is no address: the port has a setting of its own")
+    if (":" in bare or "]" in bare) and not _is_address(bare):
+        raise ValueError(f"{host!r} is no address and no name of a host")
+    if _LIKE_IPV4.fullmatch(bare) and not _is_address(bare):
+        raise ValueError(
+            f"{host!r} is no address: IPv4 has four numbers, 0 to 255, such as 0.0.0.0"
+        )
     return bare
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_level(level: object) -> object:
+    """Return the level, by the name that we have for it."""
+    return "warning" if isinstance(level, str) and level.lower() == "warn" else level
+
+
+def _check_web_app(value: object) -> object:
+    """Return the folder, or the word that stands in its place."""
+    if not isinstance(value, str):
+        return value
+    word = value.lower()
+    return word if word in WEB_APP_WORDS else at_home(value)
+
+
+def at_home(path: str) -> str:
+    """Return the path with the home folder in the place of `~`, which no shell has replaced."""
+    if not path.startswith("~"):
+        return path
+    with suppress(RuntimeError):
+        return str(Path(path).expanduser())
+    return path
+
+
+def unquoted(value: object) -> object:
+    """Return the value; raises ValueError if it stands in quotes."""
+    text = value.strip() if isinstance(value, str) else ""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        raise ValueError(
+            "the quotes around the value would be a part of it: leave them out. docker run keeps "
+            "those in the file of --env-file"
+        )
+    return value
 
 
 def _check_port(port: object) -> object:
@@ -253,15 +306,15 @@ def _tidied(option: "Option", value: str) -> str:
     if option.secret:
         return value
     text = value.strip()
-    if option.kind == "path" and text.startswith("~"):
-        # No shell has read a file of variables.
-        with suppress(RuntimeError):
-            return str(Path(text).expanduser())
+    if option.kind == "path":
+        return at_home(text)
     return next((one for one in option.choices if one.lower() == text.lower()), text)
 
 
 Host = Annotated[str, AfterValidator(_check_host)]
 Port = Annotated[int, BeforeValidator(_check_port)]
+Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_check_level)]
+WebApp = Annotated[str, BeforeValidator(_check_web_app)]
 Token = Annotated[SecretStr | None, AfterValidator(_check_token)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]

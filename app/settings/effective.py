@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from pydantic import ValidationError, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.base.errors import SettingsError, sentence
-from app.base.options import Option, describe, flag_of, without_empty
+from app.base.options import Option, describe, flag_of, unquoted, without_empty
 from app.settings.auth import AuthSettings
 from app.settings.connections import ConnectionSettings
 from app.settings.limits import LimitSettings
@@ -46,6 +46,11 @@ class Settings(
     @classmethod
     def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
         return without_empty(OPTIONS, values)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_quotes(cls, value: object) -> object:
+        return unquoted(value)
 
     @classmethod
     def settings_customise_sources(

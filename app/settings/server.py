@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from app.base.options import Host, Networks, Origins, Port, Words, option
+from app.base.options import Host, Level, Networks, Origins, Port, WebApp, Words, option
 
 
 class ServerSettings(BaseSettings, defer_build=True):
@@ -38,7 +38,7 @@ class ServerSettings(BaseSettings, defer_build=True):
         ge=0,
         le=63_072_000,
     )
-    web_app: str = option(
+    web_app: WebApp = option(
         "auto",
         "Folder of the built web app; auto: `frontend/dist`, when scripts/build has made it; "
         "off: none, and `/` only says that the server runs.",
@@ -46,7 +46,7 @@ class ServerSettings(BaseSettings, defer_build=True):
     features: Words = option((), "Operator's own features, each as `module:attribute`.")
 
     # Logs
-    log_level: Literal["debug", "info", "warning", "error"] = option("info", "Least level shown.")
+    log_level: Level = option("info", "Least level shown.")
     log_format: Literal["auto", "text", "json"] = option(
         "auto", "auto: text on a terminal, JSON lines otherwise."
     )

@@ -1,5 +1,6 @@
 """How values are read, those that are refused, and how the refusal reads."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,26 @@ MEANT = {
     ),
     "the home folder": ("data_dir", "~/sb", Path.home() / "sb"),
     "the home of nobody": ("data_dir", "~no-such-user/sb", Path("~no-such-user/sb")),
+    "a level as other programs call it": ("log_level", "WARN", "warning"),
+    "thousands apart": ("max_connections", "1_000", 1000),
+    "a whole number with a fraction of 0": ("max_connections", "2.0", 2),
+    "a number with zeros before it": ("port", "08080", 8080),
+    "a fraction without its zero": ("heartbeat_seconds", ".5", 0.5),
+    "an exponent of a time": ("heartbeat_seconds", "1e3", 1000.0),
+    "minus 0": ("login_attempts", "-0", 0),
+    "a name of a host": ("host", "LOCALHOST", "LOCALHOST"),
+    "IPv6 of one interface": ("host", "fe80::1%eth0", "fe80::1%eth0"),
+    "IPv4 in brackets": ("host", "[127.0.0.1]", "127.0.0.1"),
+    "a name of hexadecimal digits": ("host", "cafe", "cafe"),
+    "another's home folder": ("data_dir", "~root/sb", Path("~root/sb").expanduser()),
+    "the home folder's web app": ("web_app", "~/dist", str(Path.home() / "dist")),
+    "no web app, in capitals": ("web_app", "OFF", "off"),
+    "our web app, with a capital": ("web_app", " Auto ", "auto"),
+    "commas alone": ("features", " , ,", ()),
+    "no prefix": ("durable_prefixes", ",", ()),
+    "no key": ("cookie_keys", ",", ()),
+    "a mask of a network": ("trusted_proxies", "10.0.0.0/255.0.0.0", (ip_network("10.0.0.0/8"),)),
+    "spaces as a secret": ("metrics_token", " " * 20, None),
     "an origin twice": ("allowed_origins", "https://a.b, https://A.b:443", ("https://a.b",)),
 }
 
@@ -79,6 +100,34 @@ NONSENSE = {
     "IPv6 with a port": ("host", "[::]:8080", "the port has a setting of its own"),
     "a URL as an address": ("host", "http://0.0.0.0", "is no address and no name of a host"),
     "two addresses": ("host", "127.0.0.1 ::1", "is no address and no name of a host"),
+    "nothing in brackets": ("host", "[]", "is no address and no name of a host"),
+    "half a bracket": ("host", "::1]", "is no address and no name of a host"),
+    "an address of IPv6 too short": ("host", "1:2:3", "is no address and no name of a host"),
+    "a list of hosts": ("host", "127.0.0.1,::1", "is no address and no name of a host"),
+    "0 as an address": ("host", "0", "IPv4 has four numbers"),
+    "a short address": ("host", "127.1", "IPv4 has four numbers"),
+    "an address in hexadecimal": ("host", "0x7f000001", "IPv4 has four numbers"),
+    "an address too large": ("host", "256.1.1.1", "IPv4 has four numbers"),
+    "hexadecimal": ("max_message_bytes", "0x10", "valid integer"),
+    "an exponent of a whole number": ("max_connections", "1e3", "valid integer"),
+    "half a whole number": ("max_connections", "2.5", "valid integer"),
+    "Arabic digits": ("max_connections", "٣", "valid integer"),
+    "wide digits": ("port", "８０８０", "valid integer"),
+    "a true": ("max_connections", "True", "valid integer"),
+    "an on": ("max_connections", "on", "valid integer"),
+    "a true as a time": ("heartbeat_seconds", "true", "valid number"),
+    "a decimal comma": ("heartbeat_seconds", "2,5", "valid number"),
+    "two lines below": ("max_connections", "1__000", "valid integer"),
+    "a null": ("max_connections", "null", "valid integer"),
+    "a list in words": ("trusted_proxies", "none", "'none' is no address and no network"),
+    "semicolons": ("trusted_proxies", "::1;10.0.0.1", "is no address and no network"),
+    "a number in quotes": ("port", '"8080"', "docker run keeps those"),
+    "a folder in quotes": ("data_dir", " '/srv/sb' ", "docker run keeps those"),
+    "a choice in quotes": ("log_level", '"info"', "docker run keeps those"),
+    "a list in quotes": ("trusted_proxies", '"::1"', "docker run keeps those"),
+    "a secret in quotes": ("metrics_token", '"sesame-and-more-of-it"', "docker run keeps those"),
+    "keys in quotes": ("cookie_keys", "'sesame'", "docker run keeps those"),
+    "a secret of two words": ("metrics_token", "sesame and more of it", "visible ASCII"),
     "every address as a star": ("host", "*", "0.0.0.0 is every IPv4 address"),
     "a short secret": ("metrics_token", "sesame", "at least 16 characters"),
     "a secret that no header has": ("metrics_token", "sésame sésame sésame", "visible ASCII"),
@@ -110,6 +159,22 @@ def test_nonsense_is_one_sentence_that_names_the_setting_and_no_secret(
     assert told in fault
     assert fault.endswith(".")
     assert "sesame" not in fault
+
+
+JWTS = {"jwt_algorithm": "hs256", "jwt_issuer": "https://a.b ", "jwt_audience": "sb"}
+
+
+def test_a_secret_of_jwts_counts_with_every_character_of_it() -> None:
+    # Whoever signs reads the same file, with the line end in it.
+    for secret in ("x" * 32 + "\n", " " + "x" * 32):
+        settings = load_settings({**JWTS, "jwt_secret": secret})
+        assert settings.jwt_secret == SecretStr(secret)
+        assert (settings.jwt_algorithm, settings.jwt_issuer) == ("HS256", "https://a.b")
+
+
+def test_a_secret_of_spaces_is_none() -> None:
+    with pytest.raises(SettingsError, match="HS256 needs jwt_secret of at least 32 bytes"):
+        load_settings({**JWTS, "jwt_secret": " " * 40})
 
 
 def test_a_flag_stands_in_for_a_port_that_kubernetes_made(monkeypatch: pytest.MonkeyPatch) -> None:
