@@ -16,6 +16,7 @@ OS_INFO_LENGTH = 200
 _UUID = re.compile(r"[A-Za-z0-9-]{8,64}")
 # Control characters, halves of a surrogate pair (no UTF-8 holds them), line separators.
 _REMOVED = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def clean_handle(text: str) -> str:
@@ -83,4 +84,6 @@ def _line(text: str | None, length: int) -> str | None:
     if text is None:
         return None
     kept = "".join(char for char in text if unicodedata.category(char) not in _REMOVED)
+    # Nobody sees it, but a name with it would be another one than the same without.
+    kept = kept.replace(_BYTE_ORDER_MARK, "")
     return kept.strip()[:length].rstrip() or None

@@ -30,6 +30,9 @@ SERVER_PREFIXES: Final = SYSTEM_TYPES | {"device", "presence", "token"}
 RESERVED_PREFIXES: Final = frozenset({"sync", "playback", "notification"})
 """Prefixes of features of ours, some yet to come: a backend may send them, a device may not."""
 
+_MARK = "\ufeff"
+"""A byte order mark, with which some programs begin a text."""
+
 _TYPE = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*")
 _BOUNDARY = re.compile(r"[^0-9.eE+-]")
 # Begins at what stands before a number, so that a search reads no digit twice.
@@ -257,6 +260,9 @@ def decode(text: str) -> ClientMessage:
     try:
         record = orjson.loads(text)
     except orjson.JSONDecodeError:
+        # RFC 8259, section 8.1, lets a parser ignore one; nothing is paid for it without one.
+        if text.startswith(_MARK) and not text.startswith(_MARK, 1):
+            return decode(text[1:])
         raise MessageError("parse_error", "this is not a JSON object in UTF-8") from None
     if not isinstance(record, dict):
         raise MessageError("invalid_message", "a message is a JSON object")
@@ -282,7 +288,7 @@ def decode(text: str) -> ClientMessage:
 def id_in(text: str) -> str | None:
     """Return the `id` in the text of a message that is dropped unread; None if it has none."""
     try:
-        record = orjson.loads(text)
+        record = orjson.loads(text.removeprefix(_MARK))
     except orjson.JSONDecodeError:
         return None
     found = record.get("id") if isinstance(record, dict) else None

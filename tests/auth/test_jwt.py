@@ -84,6 +84,11 @@ def test_a_token_may_name_a_device(verifier: JwtVerifier) -> None:
     assert claims.device_uuid == "phone-0001"
 
 
+@pytest.mark.parametrize("exp", [NOON + 60.0, NOON + 59.5])
+def test_a_time_may_have_a_fraction(verifier: JwtVerifier, exp: float) -> None:
+    assert verifier.verify(token(iat=float(NOON), exp=exp)).exp == exp
+
+
 @pytest.mark.parametrize("claim", ["iss", "aud", "sub", "iat", "exp"])
 def test_each_pinned_claim_is_required(verifier: JwtVerifier, claim: str) -> None:
     assert refusal(verifier, token(JWT_SECRET, "HS256", **{claim: None})).final
@@ -100,6 +105,8 @@ def test_each_pinned_claim_is_required(verifier: JwtVerifier, claim: str) -> Non
         {"sub": "\ud800"},
         {"iat": True},
         {"iat": "1"},
+        {"exp": True},
+        {"exp": str(NOON + 60)},
         {"exp": 10**400},
         {"exp": float("inf")},
         {"exp": float("nan")},

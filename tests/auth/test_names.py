@@ -121,6 +121,12 @@ def test_a_blank_name_is_none(blank: str | None) -> None:
     assert clean_name(blank) is None
 
 
+def test_a_byte_order_mark_goes_and_what_joins_letters_stays() -> None:
+    assert clean_name("\ufeffPho\ufeffne") == "Phone"
+    assert clean_name("\ufeff") is None
+    assert clean_name("👩\u200d🚀") == "👩\u200d🚀"
+
+
 def test_control_characters_go() -> None:
     assert clean_name(" Ada's\x00 Pho\x1bne\x9f\n\u2028 ") == "Ada's Phone"
 
