@@ -205,7 +205,6 @@ def _check_host(host: str) -> str:
     if host == "*":
         raise ValueError("* is no address: 0.0.0.0 is every IPv4 address, :: also those of IPv6")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    # An empty host would be every address.
     if not bare or any(letter in "/,;" or letter.isspace() for letter in bare):
         raise ValueError(f"{host!r} is no address and no name of a host")
     if bare.count(":") == 1 or bare.startswith("["):
