@@ -1,9 +1,8 @@
-"""The image, the unit and the examples for proxies, checked by their own tools where installed."""
+"""The image, the unit and the examples for proxies, checked by their own tools."""
 
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from aiohttp import web
 
 from app.cli.backup import backup
 from app.settings import Settings
+from tests.scripts.programs import program
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -47,10 +47,9 @@ def settings_named_in(path: Path) -> set[str]:
 
 @pytest.mark.process
 def test_the_dockerfile_is_clean_to_its_linter() -> None:
-    linter = Path(sys.executable).parent / "hadolint"
-    if linter.exists():  # It is made for Linux only.
-        outcome = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True)
-        assert outcome.returncode == 0, outcome.stdout
+    command = [program("hadolint"), ROOT / "Dockerfile"]
+    outcome = subprocess.run(command, capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stdout
 
 
 def test_the_image_runs_as_nobody_in_particular() -> None:
@@ -91,9 +90,7 @@ def test_nothing_but_code_and_lock_can_get_into_the_image() -> None:
 
 @pytest.mark.process
 def test_the_units_are_clean_to_systemd(tmp_path: Path) -> None:
-    analyze = shutil.which("systemd-analyze")
-    if analyze is None:
-        return
+    analyze = program("systemd-analyze")
     copies = [tmp_path / path.name for path in sorted(DEPLOY.glob("switchboard*.*"))]
     assert len(copies) == 4
     for copy in copies:
@@ -180,9 +177,7 @@ def test_no_proxy_cuts_a_socket_between_two_heartbeats() -> None:
 
 @pytest.mark.process
 def test_the_nginx_example_is_clean_to_nginx(tmp_path: Path) -> None:
-    nginx = shutil.which("nginx")
-    if nginx is None:
-        return
+    nginx = program("nginx")
     certificate(tmp_path)
     site = (DEPLOY / "nginx.conf").read_text()
     site = site.replace("/etc/letsencrypt/live/switchboard.example", str(tmp_path))
@@ -190,7 +185,7 @@ def test_the_nginx_example_is_clean_to_nginx(tmp_path: Path) -> None:
         f"pid {tmp_path}/nginx.pid; error_log stderr; events {{}}\nhttp {{ access_log off;\n"
         f"{site}\n}}\n"
     )
-    command = [nginx, "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    command = [nginx, "-t", "-e", "stderr", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
     outcome = subprocess.run(command, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
     assert "[warn]" not in outcome.stderr
@@ -198,9 +193,7 @@ def test_the_nginx_example_is_clean_to_nginx(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_the_caddy_example_is_clean_to_caddy(tmp_path: Path) -> None:
-    caddy = shutil.which("caddy")
-    if caddy is None:
-        return
+    caddy = program("caddy")
     outcome = subprocess.run(
         [caddy, "validate", "--adapter", "caddyfile", "--config", DEPLOY / "Caddyfile"],
         capture_output=True,

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import re
-import shutil
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from serving import NO_LIMITS, Server
 
 from app.keys import METRICS
 from tests.scrape import Scrape
+from tests.scripts.programs import program
 from tests.scripts.promql import Shown, Unfit
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
@@ -288,16 +287,9 @@ def expectation(values: Mapping[str, str], firing: set[str]) -> dict[str, Any]:
     }
 
 
-def promtool() -> str | None:
-    beside = Path(sys.executable).parent / "promtool"
-    return str(beside) if beside.exists() else shutil.which("promtool")
-
-
 @pytest.mark.process
 def test_prometheus_fires_each_alert_at_its_threshold_and_not_before(tmp_path: Path) -> None:
-    tool = promtool()
-    if tool is None:
-        pytest.skip("scripts/setup could not get promtool")
+    promtool = program("promtool")
     tests = []
     for name, case in CASES.items():
         also = FIRES_TOO.get(name, set())
@@ -305,5 +297,5 @@ def test_prometheus_fires_each_alert_at_its_threshold_and_not_before(tmp_path: P
     file = tmp_path / "alerts.json"
     file.write_text(json.dumps({"rule_files": [str(ALERTS)], "tests": tests}))
     for arguments in (("check", "rules", ALERTS), ("test", "rules", file)):
-        outcome = subprocess.run([tool, *arguments], capture_output=True, text=True)
+        outcome = subprocess.run([promtool, *arguments], capture_output=True, text=True)
         assert outcome.returncode == 0, outcome.stdout + outcome.stderr

@@ -1,9 +1,8 @@
-"""The examples of deploy/, by the proxies themselves where they are installed, before a server."""
+"""The examples of deploy/, by the proxies themselves, before a server."""
 
 import asyncio
 import json
 import os
-import shutil
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -16,6 +15,7 @@ import trustme
 from serving import PATIENCE, Server
 
 from app.settings import Settings
+from tests.scripts.programs import program
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NAME = "switchboard.example"
@@ -101,7 +101,8 @@ def configure_nginx(folder: Path, port: int, upstream: int) -> list[str]:
         f"daemon off; master_process off; pid {folder}/pid; error_log stderr; events {{}}\n"
         f"http {{ access_log off;\n{paths}{site}\n}}\n"
     )
-    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    file = str(folder / "nginx.conf")
+    return [program("nginx"), "-e", "stderr", "-p", str(folder), "-c", file]
 
 
 def configure_caddy(folder: Path, port: int, upstream: int) -> list[str]:
@@ -118,7 +119,8 @@ def configure_caddy(folder: Path, port: int, upstream: int) -> list[str]:
         site = site.replace(old, new)
     options = "{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n}\n"
     (folder / "Caddyfile").write_text(options + site)
-    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
+    file = str(folder / "Caddyfile")
+    return [program("caddy"), "run", "--adapter", "caddyfile", "--config", file]
 
 
 PROXIES: dict[str, Callable[[Path, int, int], list[str]]] = {
@@ -172,11 +174,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def proxy(name: str, tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[Proxy | None]:
-    """Return the proxy before a server; None where the proxy is not installed."""
-    if shutil.which(name) is None:
-        yield None
-        return
+async def proxy(name: str, tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[Proxy]:
+    """Return the proxy before a server."""
     async with (
         Server(tmp_path / "data", trusted_proxies="127.0.0.1") as server,
         running(name, tmp_path, unused_tcp_port, server.port) as proxy,
@@ -187,19 +186,14 @@ async def proxy(name: str, tmp_path: Path, unused_tcp_port: int) -> AsyncIterato
 @pytest.fixture
 async def lonely(
     name: str, tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
-) -> AsyncIterator[Proxy | None]:
+) -> AsyncIterator[Proxy]:
     """Return the proxy before a port at which nobody listens."""
-    if shutil.which(name) is None:
-        yield None
-        return
     port, upstream = unused_tcp_port_factory(), unused_tcp_port_factory()
     async with running(name, tmp_path, port, upstream) as proxy:
         yield proxy
 
 
-async def test_what_is_too_large_is_a_problem_through_the_proxy(proxy: Proxy | None) -> None:
-    if proxy is None:
-        return
+async def test_what_is_too_large_is_a_problem_through_the_proxy(proxy: Proxy) -> None:
     body = b"x" * (6 << 20)
     large = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     told = {
@@ -216,11 +210,8 @@ async def test_what_is_too_large_is_a_problem_through_the_proxy(proxy: Proxy | N
     assert seen == {what: (status, code) for what, (_, status, code) in told.items()}
 
 
-async def test_what_nginx_itself_finds_too_long_is_a_problem(
-    proxy: Proxy | None, name: str
-) -> None:
-    if proxy is None or name != "nginx":
-        return
+@pytest.mark.parametrize("name", ["nginx"])
+async def test_what_nginx_itself_finds_too_long_is_a_problem(proxy: Proxy) -> None:
     answer = await proxy.get(f"/{'x' * 40_000}")
     assert (answer.status, answer.problem["code"]) == (414, "uri_too_long")
     answer = await proxy.get(headers={"Cookie": "x" * 40_000})
@@ -229,16 +220,12 @@ async def test_what_nginx_itself_finds_too_long_is_a_problem(
     assert (answer.status, answer.problem["code"]) == (400, "malformed_request")
 
 
-async def test_metrics_are_nothing_that_the_proxy_knows(proxy: Proxy | None) -> None:
-    if proxy is None:
-        return
+async def test_metrics_are_nothing_that_the_proxy_knows(proxy: Proxy) -> None:
     answer = await proxy.get("/metrics")
     assert (answer.status, answer.problem["code"]) == (404, "not_found")
 
 
-async def test_refusals_of_the_server_go_through_as_they_are(proxy: Proxy | None) -> None:
-    if proxy is None:
-        return
+async def test_refusals_of_the_server_go_through_as_they_are(proxy: Proxy) -> None:
     answer = await proxy.get("/v1/auth/session")
     assert (answer.status, answer.problem["code"]) == (401, "unauthorized")
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -246,10 +233,8 @@ async def test_refusals_of_the_server_go_through_as_they_are(proxy: Proxy | None
 
 
 async def test_a_server_that_is_not_there_is_a_problem_to_come_back_from(
-    lonely: Proxy | None,
+    lonely: Proxy,
 ) -> None:
-    if lonely is None:
-        return
     answer = await lonely.get("/v1/auth/session")
     assert (answer.status, answer.problem["code"]) == (502, "bad_gateway")
     assert int(answer.headers["retry-after"]) > 0

@@ -154,3 +154,41 @@ def test_setup_for_the_tests_gets_what_is_missing_or_says_how(
     else:
         assert outcome.returncode == 1
         assert "apt install strace iproute2 curl chromium" in outcome.stderr
+
+
+PACKAGE = """case $1 in
+download) for package; do :; done; echo >"${package}_1.deb" ;;
+install) echo "$@" >>"$HOME/installed" ;;
+esac"""
+EXTRACTED = """[ "$1" = --extract ] || exit 0
+mkdir -p "$3/usr/bin" "$3/usr/sbin"
+for program in usr/bin/promtool usr/sbin/nginx usr/bin/caddy; do
+    printf '#!/bin/sh\\nexit %s\\n' "$STATUS" >"$3/$program"
+    chmod +x "$3/$program"
+done"""
+
+
+@pytest.mark.parametrize("status", [0, 1], ids=["runs", "does not run"])
+def test_setup_takes_what_judges_deploy_out_of_packages_and_installs_none(
+    installed: Path, path: Path, status: int
+) -> None:
+    write(path, "node", "exit 0")
+    write(path, "npm", "mkdir -p node_modules")
+    write(path, "id", "echo 0")
+    write(path, "apt-get", PACKAGE)
+    write(path, "dpkg-deb", EXTRACTED.replace("$STATUS", str(status)))
+    for there in ("strace", "ip", "curl", "cc", "chromium"):
+        write(path, there, "exit 0")
+    write(path, "uname", "echo Linux")
+    give(path, "cksum", "mkdir", "mktemp", "cp", "mv", "chmod", "tr", "sed")
+    outcome = web_setup(installed, path, "dev")
+    assert outcome.returncode == 0, outcome.stderr
+    for name in ("promtool", "nginx", "caddy"):
+        assert f"Fetching {name} …" in outcome.stderr
+        assert (installed / ".venv/bin" / name).exists() == (status == 0)
+        told = f"Without {name}: the tests that need it are skipped." in outcome.stderr
+        assert told == (status != 0)
+    calls = path / "installed"
+    assert not calls.exists() or "nginx" not in calls.read_text()
+    if status == 0:
+        assert web_setup(installed, path, "dev").stderr == ""
