@@ -74,9 +74,9 @@ DURABLE = Bound("calls for a durable message of 64 at once", 154)
 # What a connection holds while it does nothing, with what is remembered of its token, and a fifth
 # of its user's allowance. Last: 149.7 to 150.0 blocks. Beside are what the whole process holds more
 # or less of from one moment to the next: 80 blocks between the least and the most that were seen,
-# with 500 connections, where one block more for each would be 500. Two are the socket's object: it is accepted by us, so
-# that it counts from then on, and the event loop keeps what it was given. The two tasks are
-# aiohttp's, of its connection and of its request.
+# with 500 connections, where one block more for each would be 500. Two are the socket's object: it
+# is accepted by us, so that it counts from then on, and the event loop keeps what it was given. The
+# two tasks are aiohttp's, of its connection and of its request.
 
 BLOCKS = Bound("blocks of memory for an idle connection", 150, 100)
 TASKS = Bound("tasks for an idle connection", 2)
