@@ -159,7 +159,7 @@ class Removals:
     def collect(self) -> Iterator[Metric]:
         """Yield what the metrics show of it."""
         rows = CounterMetricFamily(
-            "switchboard_removed", "Rows removed in the background.", labels=["kind"]
+            "switchboard_removed", "Rows removed by and by, or by `prune`.", labels=["kind"]
         )
         for kind in get_args(Removed):
             rows.add_metric([kind], self._rows[kind])

@@ -118,6 +118,25 @@ async def test_what_is_past_goes_and_the_rest_stays(operations: Operations) -> N
         assert handles.scalars().all() == ["ada", "former-2", "bob"]
 
 
+async def test_what_a_command_removes_counts_as_removed_by_the_running_server(
+    operations: Operations,
+) -> None:
+    await fill(operations)
+    await pruned(operations, dry_run=True)
+    assert counted(operations) == {}
+    await pruned(operations)
+    assert counted(operations) == {
+        **dict.fromkeys(("messages", "sessions", "jwts", "devices", "users"), 2),
+        "of_deleted_users": EXPECTED["leftovers"],
+    }
+
+
+def counted(operations: Operations) -> dict[str, float]:
+    """Return what the metrics count as removed, by kind, but for kinds without any."""
+    rows, *_ = operations.running_node().metrics.removals.collect()
+    return {one.labels["kind"]: one.value for one in rows.samples if one.value}
+
+
 async def test_messages_above_the_limit_go_and_a_dry_run_counts_them(
     operations: Operations,
 ) -> None:

@@ -69,7 +69,8 @@ async def _remove(operations: Operations) -> Gone:
 async def _remove_messages(operations: Operations, clock: Clock) -> int:
     node = operations.node
     if node is not None:
-        return await Maintenance(node.log, node.delivery.standings).prune()
+        standings, removals = node.delivery.standings, node.metrics.removals
+        return await Maintenance(node.log, standings, removals=removals).prune()
     async with open_log(operations, clock) as streams:
         return await Maintenance(streams, Standings(streams)).prune()
 
@@ -101,7 +102,9 @@ def _gone(messages: int, rows: dict[str, int], clock: Clock, *, dry_run: bool) -
 
 
 def _cleaner(operations: Operations, clock: Clock) -> Cleaner:
-    return Cleaner(operations.database, operations.settings, operations.sessions, clock)
+    node, parts = operations.node, (operations.database, operations.settings, operations.sessions)
+    removals = node.metrics.removals if node is not None else None
+    return Cleaner(*parts, clock, removals=removals)
 
 
 async def _clock(operations: Operations) -> Clock:
