@@ -39,6 +39,9 @@ REQUEST_LINES: Final = 200
 """Requests of one address that are logged at once, and then ten a second: several people who load
 the web app, or a script."""
 
+CLOSED_HANDLE: Final = "the handler is closed"
+"""What uvloop says of a write to a transport that it has closed; asyncio drops what is written."""
+
 _MAX_METHOD: Final = 20
 _MAX_PATH: Final = 200
 
@@ -165,12 +168,18 @@ class ServerLogger(logging.LoggerAdapter[logging.Logger]):
     """
 
     def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
-        """Raise MalformedRequest for a parser's error; log a broken body in one short line."""
+        """Raise MalformedRequest for a parser's error; log a broken body in one short line.
+
+        A peer that left is nothing to log.
+        """
         error = _error(kwargs.get("exc_info"))
         if isinstance(error, HttpProcessingError):
             raise refusal_of(error)
         if isinstance(error, web.RequestPayloadError):
             self.warning("malformed request", extra=fields(fault="body"))
+        elif isinstance(error, RuntimeError) and CLOSED_HANDLE in str(error):
+            # The peer left before its answer: aiohttp itself is silent where it sees that.
+            super().debug(msg, *args, **kwargs)
         else:
             super().exception(msg, *args, **kwargs)
 

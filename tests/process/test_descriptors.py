@@ -148,9 +148,12 @@ async def test_the_system_refuses_and_recovers(start: Start, loop: Path, connect
     async with server.connected(device) as peer:
         # Capacity for nothing but the spare.
         before = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)[0]
-        allow(server, open_files(server))
-        refused = [await connect(server, HALF + b"\r\n") for _ in range(5)]
-        assert {await client.status() for client in refused} == {503}
+        statuses: set[int] = set()
+        # What was open for a moment when they were counted leaves room for somebody.
+        while statuses != {503}:
+            allow(server, open_files(server))
+            refused = [await connect(server, HALF + b"\r\n") for _ in range(5)]
+            statuses = {await client.status() for client in refused}
         [*_, line] = await server.until_logged("accept failed")
         assert (line["level"], line["reason"]) == ("warning", "EMFILE")
         # What is connected goes on, and is stored.

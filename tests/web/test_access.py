@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 import pytest
+import uvloop
 from aiohttp import web
 from log_output import logging_to_memory
 from serving import PATIENCE
@@ -143,6 +144,34 @@ def test_a_failure_of_the_server_itself_keeps_its_traceback(
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
+
+
+def test_an_answer_that_uvloop_cannot_write_any_more_costs_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fault() -> RuntimeError:
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+        lost = loop.create_future()
+
+        class Peer(asyncio.Protocol):
+            def connection_lost(self, exc: Exception | None) -> None:
+                loop.call_soon(lost.set_result, None)
+
+        port = listener.sockets[0].getsockname()[1]
+        transport, _ = await loop.create_connection(Peer, "127.0.0.1", port)
+        transport.abort()
+        await lost
+        with pytest.raises(RuntimeError) as raised:
+            transport.write(b"an answer")
+        listener.close()
+        return raised.value
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        error = runner.run(fault())
+    with caplog.at_level(logging.INFO):
+        ServerLogger(server_log, {}).exception("Unhandled exception", exc_info=error)
+    assert not caplog.records
 
 
 async def test_a_request_leaves_one_line_without_its_query(
