@@ -16,8 +16,9 @@ from argon2 import PasswordHasher
 from sqlalchemy import create_engine
 
 from app.auth.names import clean_handle, handle_key
-from app.storage.database import DATABASE_NAME, Database, migrate
+from app.storage.database import DATABASE_NAME, Database
 from app.storage.schema import milliseconds
+from app.storage.upgrading import migrate
 from app.storage.users import User, add_local_user
 
 PASSWORD: Final = "correct horse battery"

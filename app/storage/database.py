@@ -6,36 +6,28 @@ import os
 import secrets
 import sqlite3
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.base.counts import Histogram
-from app.base.errors import SettingsError, StorageUnavailable
-from app.base.logs import fields
+from app.base.errors import StorageUnavailable
 from app.base.metrics import Metrics
-from app.base.systemd import notify
 from app.base.tasks import complete
 from app.storage import sums
-from app.storage.checkpoints import KEPT_BYTES, NEVER_IN_COMMITS, Checkpoints, Mode
+from app.storage.checkpoints import NEVER_IN_COMMITS, Checkpoints, Mode
+from app.storage.engines import PRAGMAS, TEMPORARY_IN_MEMORY, async_engine, plain_engine, uri_of
 from app.storage.faults import Faults
 from app.storage.files import DatabaseFiles
 from app.storage.room import Room
 from app.storage.schema import meta
+from app.storage.upgrading import due_upgrade, migrate, told
 from app.storage.worker import Worker
 
 T = TypeVar("T")
@@ -48,8 +40,6 @@ READERS = 4
 SNAPSHOT_READERS = 2
 # Other processes (a backup, a shell) may hold the lock for a moment.
 BUSY_MILLISECONDS = 5000
-# Between two lines that say that an upgrade goes on.
-STILL_SECONDS = 30.0
 # Between two looks at the files, while nobody reads or writes.
 WATCH_SECONDS = 1.0
 
@@ -57,23 +47,6 @@ COMMIT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 """In seconds: an SSD takes a few milliseconds, a disk that turns ten, a busy one a second."""
 
 log = logging.getLogger(__name__)
-
-_MIGRATIONS = Path(__file__).parent / "migrations"
-
-_PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
-    # An acknowledged write survives a power failure.
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-    # A page whose cells do not fit together is an error, instead of rows that nobody stored.
-    "PRAGMA cell_size_check = ON",
-    # The write-ahead log stays no longer than this once it begins anew.
-    f"PRAGMA journal_size_limit = {KEPT_BYTES}",
-)
-
-
-_TEMPORARY_IN_MEMORY = "PRAGMA temp_store = MEMORY"
-"""SQLite opens files for what is temporary at any time, and there may be no descriptor then."""
 
 
 class Database:
@@ -85,12 +58,12 @@ class Database:
 
     def __init__(self, files: DatabaseFiles, busy_milliseconds: int = BUSY_MILLISECONDS) -> None:
         self._files = files
-        self._writer_pragmas = [f"PRAGMA busy_timeout = {busy_milliseconds}", *_PRAGMAS]
-        pragmas = [*self._writer_pragmas, _TEMPORARY_IN_MEMORY]
-        self.reader = _engine(files, READERS, pragmas)
-        self.writer = _engine(files, 1, self._writer_pragmas)
+        self._writer_pragmas = [f"PRAGMA busy_timeout = {busy_milliseconds}", *PRAGMAS]
+        pragmas = [*self._writer_pragmas, TEMPORARY_IN_MEMORY]
+        self.reader = async_engine(files, READERS, pragmas)
+        self.writer = async_engine(files, 1, self._writer_pragmas)
         self._snapshots = Worker(
-            _plain_engine(files, SNAPSHOT_READERS, pragmas),
+            plain_engine(files, SNAPSHOT_READERS, pragmas),
             SNAPSHOT_READERS,
             "BEGIN",
             files.check,
@@ -98,14 +71,14 @@ class Database:
         self._commit_seconds = Histogram(COMMIT_BUCKETS)
         self._transaction_pragmas = [*pragmas]
         self._transactions = Worker(
-            _plain_engine(files, 1, self._transaction_pragmas),
+            plain_engine(files, 1, self._transaction_pragmas),
             1,
             "BEGIN IMMEDIATE",
             files.check,
             self._commit_seconds.observe,
         )
         self._room = Room(files.path)
-        self._inspections = Worker(_plain_engine(files, 1, pragmas), 1, "BEGIN", files.check)
+        self._inspections = Worker(plain_engine(files, 1, pragmas), 1, "BEGIN", files.check)
         self.faults = Faults()
         self._inspecting: Any = None
         self._writing = asyncio.Lock()
@@ -199,7 +172,7 @@ class Database:
         """
         # The one that upgraded the schema let SQLite put what is temporary into files.
         await self.writer.dispose()
-        self._writer_pragmas.append(_TEMPORARY_IN_MEMORY)
+        self._writer_pragmas.append(TEMPORARY_IN_MEMORY)
         if sys.platform != "win32":
             # There nobody can tell how long the log is.
             self._writer_pragmas.append(NEVER_IN_COMMITS)
@@ -327,7 +300,7 @@ class Database:
             self._hold_log("PASSIVE")
             self._room.look()
             return
-        async with _told(due, _size(self._files.path)):
+        async with told(due, _size(self._files.path)):
             await self._migrate()
             # What an upgrade has written to the log can be as large as the database.
             await asyncio.to_thread(self._hold_log, "TRUNCATE")
@@ -343,80 +316,10 @@ class Database:
 
         What an unclean stop has left in it is copied, so that changes from now on show.
         """
-        uri = _uri(self._files.path)
+        uri = uri_of(self._files.path)
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         self._checkpoints.hold(connection, mode)
         self._files.watch_log()
-
-
-@dataclass(frozen=True, slots=True)
-class Upgrade:
-    """The step from one schema to a newer one, each named by its last migration."""
-
-    former: str
-    newest: str
-
-
-def due_upgrade(connection: Connection) -> Upgrade | None:
-    """Return the upgrade that `migrate` will make; None for a new database and one up to date.
-
-    Raises SettingsError as `migrate` does.
-    """
-    scripts = ScriptDirectory.from_config(_config(connection))
-    former = MigrationContext.configure(connection).get_current_revision()
-    newest = scripts.get_current_head()
-    if former not in {None, *(script.revision for script in scripts.walk_revisions())}:
-        raise SettingsError(
-            ["The database was written by a newer version of Switchboard: run that version."]
-        )
-    if former is None or newest is None or former == newest:
-        return None
-    return Upgrade(former, newest)
-
-
-def migrate(connection: Connection, to: str = "head") -> None:
-    """Bring the database to the newest schema, or to the one of the migration `to`.
-
-    That is part of the caller's transaction: all or nothing. Raises SettingsError when a newer
-    version of the code has changed the database.
-    """
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    due = due_upgrade(connection)
-    is_new = MigrationContext.configure(connection).get_current_revision() is None
-    if due is not None or is_new:
-        command.upgrade(_config(connection), to)
-
-
-def _config(connection: Connection) -> Config:
-    config = Config()
-    # ConfigParser reads a single % as the start of a variable.
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
-
-
-@asynccontextmanager
-async def _told(due: Upgrade, size: int) -> AsyncIterator[None]:
-    """Log that the upgrade begins, every STILL_SECONDS that it goes on, and how long it took."""
-    began = time.monotonic()
-
-    async def still() -> None:
-        while True:
-            await asyncio.sleep(STILL_SECONDS)
-            taken = round(time.monotonic() - began)
-            log.warning("still upgrading the database", extra=fields(seconds=taken))
-
-    names = {"from": due.former, "to": due.newest}
-    notify("STATUS=Upgrades the database")
-    log.warning("upgrading the database", extra=fields(**names, bytes=size))
-    telling = asyncio.create_task(still(), name="upgrade")
-    try:
-        yield
-    finally:
-        telling.cancel()
-        await asyncio.wait([telling])
-    taken = round(time.monotonic() - began, 1)
-    log.warning("database upgraded", extra=fields(**names, seconds=taken))
 
 
 def _size(path: Path) -> int:
@@ -427,61 +330,6 @@ def _create_private(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # SQLite gives its -wal and -shm files the mode of the database.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
-# Statements of this module begin and end transactions: the driver adds none of its own.
-_OPEN_ONLY = {"mode": "rw"}
-
-_OPTIONS: dict[str, Any] = {
-    "isolation_level": "AUTOCOMMIT",
-    "skip_autocommit_rollback": True,
-    "max_overflow": 0,
-    "hide_parameters": True,
-}
-
-
-def _engine(files: DatabaseFiles, connections: int, pragmas: Sequence[str]) -> AsyncEngine:
-    # At debug it logs parameters, which hold hashes of passwords and tokens.
-    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
-    url = _url("sqlite+aiosqlite", files.path)
-    engine = create_async_engine(url, pool_size=connections, **_OPTIONS)
-    event.listen(engine.sync_engine, "connect", partial(_prepare, files, pragmas))
-    return engine
-
-
-def _plain_engine(files: DatabaseFiles, connections: int, pragmas: Sequence[str]) -> Engine:
-    url = _url("sqlite+pysqlite", files.path)
-    # A pooled connection is used by one thread at a time, though not always by the same.
-    unbound = {"check_same_thread": False}
-    engine = create_engine(url, pool_size=connections, connect_args=unbound, **_OPTIONS)
-    event.listen(engine, "connect", partial(_prepare, files, pragmas))
-    return engine
-
-
-def _url(driver: str, path: Path) -> URL:
-    # A connection that is opened when the file is gone must not make an empty one.
-    return URL.create(
-        driver, database=f"file:{quote(str(path))}", query=_OPEN_ONLY | {"uri": "true"}
-    )
-
-
-def _uri(path: Path) -> str:
-    return f"file:{quote(str(path))}?{urlencode(_OPEN_ONLY)}"
-
-
-def _prepare(
-    files: DatabaseFiles, pragmas: Sequence[str], connection: Any, _record: object
-) -> None:
-    try:
-        # Before any statement: a file that came in its place is somebody else's.
-        files.check()
-    except StorageUnavailable:
-        connection.close()
-        raise
-    cursor = connection.cursor()
-    for pragma in pragmas:
-        cursor.execute(pragma)
-    cursor.close()
 
 
 async def _finish(connection: AsyncConnection, statement: str) -> None:

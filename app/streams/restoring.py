@@ -37,8 +37,8 @@ from app.storage.backup import (
     read_contents,
     require_space,
 )
-from app.storage.database import migrate
 from app.storage.schema import milliseconds, sessions, users
+from app.storage.upgrading import migrate
 from app.streams.generation import Guard, Mark, begin_restored
 
 _BUSY_SECONDS: Final = 2.0

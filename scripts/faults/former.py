@@ -19,7 +19,7 @@ from sqlalchemy import create_engine
 
 from app.auth.tokens import hash_token, new_token
 from app.protocol.position import Generation, Numbering, Position
-from app.storage.database import migrate
+from app.storage.upgrading import migrate
 from app.streams.generation import GUARD_NAME, NO_GENERATION, Guard, Mark, make_generation
 from scripts.faults.journal import Acknowledged, Joined, Journal, Sent
 from scripts.faults.text import TYPE, payload

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from app.base.errors import SettingsError
-from app.storage.database import Database, migrate
+from app.storage.database import Database
+from app.storage.upgrading import migrate
 
 INSERT = text("INSERT INTO meta (key, value) VALUES (:key, 'x')")
 COUNT = text("SELECT count(*) FROM meta WHERE key <> 'epoch'")
@@ -205,7 +206,7 @@ async def test_an_upgrade_leaves_no_large_log_behind(path: Path) -> None:
 async def test_an_upgrade_that_takes_long_tells_that_it_goes_on(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.storage.database.STILL_SECONDS", 0.0)
+    monkeypatch.setattr("app.storage.upgrading.STILL_SECONDS", 0.0)
     at_schema(path, "0001")
     await (await Database.open(path)).close()
     assert "still upgrading the database" in [record.getMessage() for record in caplog.records]

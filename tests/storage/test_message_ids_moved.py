@@ -32,7 +32,7 @@ OWNERS: Final = ("device:1", "device:2", "device:3", "device:4", "key:3", "opera
 RUN: Final = """
 import os, signal, sqlite3, sys
 from sqlalchemy import create_engine, event
-from app.storage.database import migrate
+from app.storage.upgrading import migrate
 
 path, fatal = sys.argv[1], int(sys.argv[2])
 steps = 0
