@@ -21,6 +21,7 @@ from app.keys import ACCOUNTS, DATABASE, MANAGER, NODE
 from app.node.registry import ConnectionManager
 from app.settings import Settings
 from app.web.gate import listening
+from scripts.unlimited import UNLIMITED
 from tests.databases import PASSWORD, add_person, place_database
 
 __all__ = ["PASSWORD", "PATIENCE", "Device", "Peer", "RawPeer", "Server", "masked"]
@@ -31,15 +32,7 @@ PATIENCE = 120
 Nothing here takes a second by itself; other work on the machine may stretch it a hundred times.
 """
 
-NO_LIMITS = dict.fromkeys(
-    (
-        *("messages_per_second", "bytes_per_second", "durable_per_second"),
-        *("user_messages_per_second", "user_bytes_per_second", "user_deliveries_per_second"),
-        *("user_durable_per_second", "user_upgrades_per_second", "user_writes_per_second"),
-        "new_devices_per_day",
-    ),
-    0,
-)
+NO_LIMITS = {name.lower(): int(value) for name, value in UNLIMITED.items()}
 """Settings of a server that takes whatever it is sent."""
 
 

@@ -1,6 +1,11 @@
 """Stand-ins for what is outside of a connection: a socket, and the ticks of an event loop."""
 
 from collections.abc import Callable
+from typing import Any
+
+from app.node.connection import Connection
+from app.node.node import Node
+from app.protocol.position import PLAIN
 
 
 class MemoryWire:
@@ -54,3 +59,17 @@ class Ticks:
         due, self.soon = self.soon, []
         for callback in due:
             callback()
+
+
+def entered(node: Node, user_id: int = 1, device_id: int = 1, **more: Any) -> Connection:
+    """Return a connection that has entered the node, without a socket."""
+    connection = Connection(
+        MemoryWire(),
+        node.outgoing,
+        user_id=user_id,
+        device_id=device_id,
+        connection_id=f"{user_id}-{device_id}-{more.get('instance', '')}-{id(more)}",
+        **more,
+    )
+    node.enter(connection, PLAIN)
+    return connection

@@ -103,13 +103,7 @@ async def keep_time(app: web.Application) -> None:
 async def run_streams(app: web.Application) -> AsyncIterator[None]:
     """Open the log of durable messages; at the end note that the stop was clean."""
     settings = app[SETTINGS]
-    limits = StreamLimits(
-        settings.retention_days,
-        settings.retention_rows,
-        settings.max_keys_per_user,
-        ids_per_user=settings.message_ids_per_user,
-        ids_per_key=settings.message_ids_per_key,
-    )
+    limits = StreamLimits.from_settings(settings)
     guard = settings.data_dir / GUARD_NAME
     streams = app[STREAMS] = await SqlStreamLog.open(app[DATABASE], guard, limits, app[CLOCK])
     yield

@@ -17,6 +17,7 @@ from app.base.errors import StorageUnavailable
 from app.base.logs import fields
 from app.base.tasks import complete
 from app.protocol.position import Generation, Numbering
+from app.settings import Settings
 from app.storage.damage import is_structural
 from app.storage.database import Database
 from app.storage.schema import milliseconds
@@ -70,6 +71,17 @@ class StreamLimits:
     max_keys_per_user: int
     ids_per_user: int = 0
     ids_per_key: int = 0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "StreamLimits":
+        """Return the limits that the operator has set."""
+        return cls(
+            settings.retention_days,
+            settings.retention_rows,
+            settings.max_keys_per_user,
+            ids_per_user=settings.message_ids_per_user,
+            ids_per_key=settings.message_ids_per_key,
+        )
 
 
 class SqlStreamLog:

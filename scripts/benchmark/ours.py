@@ -17,18 +17,11 @@ from app.storage.database import DATABASE_NAME
 from scripts.benchmark.load import Load, Speech, request
 from scripts.benchmark.population import cookie_maker, populate
 from scripts.benchmark.servers import ROOT, Certificate, Server, Shape, Tools
+from scripts.unlimited import UNLIMITED
 
 # Limits that a benchmark would reach are off; all other settings have their defaults.
 SETTINGS = {
-    "MESSAGES_PER_SECOND": "0",
-    "USER_MESSAGES_PER_SECOND": "0",
-    "USER_BYTES_PER_SECOND": "0",
-    "USER_DELIVERIES_PER_SECOND": "0",
-    "USER_DURABLE_PER_SECOND": "0",
-    "USER_UPGRADES_PER_SECOND": "0",
-    "USER_WRITES_PER_SECOND": "0",
-    "BYTES_PER_SECOND": "0",
-    "DURABLE_PER_SECOND": "0",
+    **UNLIMITED,
     "RETENTION_ROWS": "100000000",
     "MAX_CONNECTIONS": "1000000",
     "MAX_CONNECTIONS_PER_ADDRESS": "0",

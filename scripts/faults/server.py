@@ -16,21 +16,13 @@ from app.settings import ENV_PREFIX
 from app.storage.database import DATABASE_NAME
 from scripts.benchmark.servers import Certificate
 from scripts.faults.activation import handing_over
+from scripts.unlimited import UNLIMITED
 
 ROOT: Final = Path(__file__).parents[2]
 
 SETTINGS: Final[Mapping[str, str]] = {
     # Limits that a trial would reach are off or high.
-    "DURABLE_PER_SECOND": "0",
-    "MESSAGES_PER_SECOND": "0",
-    "USER_MESSAGES_PER_SECOND": "0",
-    "USER_BYTES_PER_SECOND": "0",
-    "USER_DELIVERIES_PER_SECOND": "0",
-    "USER_DURABLE_PER_SECOND": "0",
-    "USER_UPGRADES_PER_SECOND": "0",
-    "USER_WRITES_PER_SECOND": "0",
-    "NEW_DEVICES_PER_DAY": "0",
-    "BYTES_PER_SECOND": "0",
+    **UNLIMITED,
     "MAX_CONNECTIONS": "1000000",
     "MAX_CONNECTIONS_PER_ADDRESS": "0",
     "MAX_CONNECTIONS_PER_USER": "1000000",

@@ -1,11 +1,11 @@
 """What commands work on: real accounts in a real database, and a node with connections."""
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from wires import MemoryWire
+from wires import entered
 
 from app.auth.accounts import Accounts
 from app.auth.addressees import Addressees
@@ -19,7 +19,6 @@ from app.node.connection import Connection
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
-from app.protocol.position import PLAIN
 from app.publishing.publisher import Publisher
 from app.settings import Settings
 from app.storage.database import Database
@@ -73,17 +72,4 @@ Connect = Callable[..., Connection]
 def connect(operations: Operations) -> Connect:
     """Return a function that connects a device to the node, without a socket."""
 
-    def connect(user_id: int, device_id: int, **more: Any) -> Connection:
-        node = operations.running_node()
-        connection = Connection(
-            MemoryWire(),
-            node.outgoing,
-            user_id=user_id,
-            device_id=device_id,
-            connection_id=f"{user_id}-{device_id}-{more.get('instance', '')}",
-            **more,
-        )
-        node.enter(connection, PLAIN)
-        return connection
-
-    return connect
+    return partial(entered, operations.running_node())

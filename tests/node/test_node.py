@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from memory_log import MemoryLog
-from wires import MemoryWire
+from wires import MemoryWire, entered
 
 from app.base.metrics import Metrics
 from app.node.connection import Connection
@@ -50,35 +50,22 @@ async def node(time: HandClock) -> Node:
     )
 
 
-def connected(node: Node, user: int = 1, device: int = 1, **more) -> Connection:
-    connection = Connection(
-        MemoryWire(),
-        node.outgoing,
-        user_id=user,
-        device_id=device,
-        connection_id=f"{user}-{device}-{more.get('instance', '')}-{id(more)}",
-        **more,
-    )
-    node.enter(connection, PLAIN)
-    return connection
-
-
 def code(connection: Connection):
     return connection.closing.close if connection.closing else None
 
 
 async def test_others_means_all_but_the_sending_instance(node: Node) -> None:
-    connected(node, 1, 1, instance="a")
-    connected(node, 1, 1, instance="b")
-    connected(node, 1, 2)
+    entered(node, 1, 1, instance="a")
+    entered(node, 1, 1, instance="b")
+    entered(node, 1, 2)
     delivered = node.send(Publication(ToOthers(1, 1, "a"), "note.x", source=Source(1, "a")))
     assert sorted(delivered.taken) == [1, 2]
 
 
 async def test_an_excluded_device_gets_nothing_on_any_instance(node: Node) -> None:
-    connected(node, 1, 1, instance="a")
-    connected(node, 1, 1, instance="b")
-    connected(node, 1, 2)
+    entered(node, 1, 1, instance="a")
+    entered(node, 1, 1, instance="b")
+    entered(node, 1, 2)
     assert node.send(Publication(ToOthers(1, 1), "note.x")).taken == [2]
 
 
@@ -88,23 +75,23 @@ async def test_a_device_that_is_away_is_in_neither_list(node: Node) -> None:
 
 
 async def test_everyone_is_everyone(node: Node) -> None:
-    connected(node, 1, 1)
-    connected(node, 2, 2)
+    entered(node, 1, 1)
+    entered(node, 2, 2)
     assert sorted(node.send(Publication(ToEveryone(), "note.x")).taken) == [1, 2]
 
 
 async def test_a_replaced_connection_acts_no_more_and_its_end_leaves_the_successor(
     node: Node,
 ) -> None:
-    old = connected(node)
-    new = connected(node)
+    old = entered(node)
+    new = entered(node)
     assert code(old) is REPLACED
     node.retire(old)
     assert node.manager.connections() == [new]
 
 
 async def test_disconnect_makes_them_unreachable_at_once(node: Node) -> None:
-    gone, stays = connected(node, 1, 1), connected(node, 1, 2)
+    gone, stays = entered(node, 1, 1), entered(node, 1, 2)
     assert node.disconnect(Selector(user_id=1, device_id=1), REVOKED) == 1
     assert code(gone) is REVOKED
     assert code(stays) is None
@@ -112,7 +99,7 @@ async def test_disconnect_makes_them_unreachable_at_once(node: Node) -> None:
 
 
 async def test_an_unanswered_ping_ends_an_idle_connection(node: Node, time: HandClock) -> None:
-    connection = connected(node)
+    connection = entered(node)
     for _ in range(17):
         time.now += 1
         node.deadlines.sweep()
@@ -123,7 +110,7 @@ async def test_an_unanswered_ping_ends_an_idle_connection(node: Node, time: Hand
 async def test_a_peer_that_is_reading_slowly_is_not_judged_by_its_pong(
     node: Node, time: HandClock
 ) -> None:
-    connection = connected(node)
+    connection = entered(node)
     connection.wire.kernel = 100_000
     for _ in range(50):
         time.now += 1
@@ -137,7 +124,7 @@ async def test_a_peer_that_is_reading_slowly_is_not_judged_by_its_pong(
 
 
 async def test_a_stalled_peer_is_too_slow(node: Node, time: HandClock) -> None:
-    connection = connected(node)
+    connection = entered(node)
     connection.wire.unread = 70_000
     node.send(Publication(ToUser(1), "note.x"))
     for _ in range(60):
@@ -150,7 +137,7 @@ async def test_a_stalled_peer_is_too_slow(node: Node, time: HandClock) -> None:
 
 
 async def test_progress_of_the_pump_is_progress(node: Node, time: HandClock) -> None:
-    connection = connected(node)
+    connection = entered(node)
     connection.wire.unread = 70_000
     for _ in range(200):
         connection.send(b"x")
@@ -161,7 +148,7 @@ async def test_progress_of_the_pump_is_progress(node: Node, time: HandClock) -> 
 
 
 async def test_a_slow_peer_that_caught_up_is_forgotten(node: Node, time: HandClock) -> None:
-    connection = connected(node)
+    connection = entered(node)
     connection.wire.unread = 10
     connection.send(b"x")
     node.deadlines.sweep()
@@ -172,7 +159,7 @@ async def test_a_slow_peer_that_caught_up_is_forgotten(node: Node, time: HandClo
 
 
 async def test_a_message_that_does_not_end_is_too_slow(node: Node, time: HandClock) -> None:
-    connection = connected(node)
+    connection = entered(node)
     node.deadlines.arrivals.since[connection] = time.now
     for _ in range(30):
         time.now += 1
@@ -185,8 +172,8 @@ async def test_a_message_that_does_not_end_is_too_slow(node: Node, time: HandClo
 
 
 async def test_a_session_that_expires_ends_its_connection(node: Node, time: HandClock) -> None:
-    soon = connected(node, 1, 1, expires_at=time.now + 10)
-    later = connected(node, 1, 2, expires_at=time.now + 1000)
+    soon = entered(node, 1, 1, expires_at=time.now + 10)
+    later = entered(node, 1, 2, expires_at=time.now + 1000)
     time.now += 10
     node.deadlines.sweep()
     assert code(soon) is SESSION_EXPIRED
@@ -194,7 +181,7 @@ async def test_a_session_that_expires_ends_its_connection(node: Node, time: Hand
 
 
 async def test_an_expiry_far_ahead_is_seen_when_it_comes(node: Node, time: HandClock) -> None:
-    connection = connected(node, expires_at=time.now + 1000)
+    connection = entered(node, expires_at=time.now + 1000)
     for _ in range(1000):
         time.now += 1
         node.deadlines.sweep()
@@ -206,9 +193,9 @@ async def test_a_connection_ends_with_the_token_that_it_was_given_last(
     node: Node, time: HandClock
 ) -> None:
     deadlines = node.deadlines
-    later = connected(node, 1, 1, expires_at=time.now + 10)
-    sooner = connected(node, 1, 2, expires_at=time.now + 1000, session_id=3)
-    never = connected(node, 1, 3, expires_at=time.now + 10)
+    later = entered(node, 1, 1, expires_at=time.now + 10)
+    sooner = entered(node, 1, 2, expires_at=time.now + 1000, session_id=3)
+    never = entered(node, 1, 3, expires_at=time.now + 10)
     deadlines.renew(later, session_id=7, expires_at=time.now + 20)
     deadlines.renew(sooner, session_id=None, expires_at=time.now + 9.5)
     deadlines.renew(never, session_id=8, expires_at=None)
@@ -227,7 +214,7 @@ async def test_a_connection_ends_with_the_token_that_it_was_given_last(
 
 
 async def test_a_clock_that_is_ahead_ends_no_connection(node: Node, time: HandClock) -> None:
-    connection = connected(node, expires_at=time.now + 1000)
+    connection = entered(node, expires_at=time.now + 1000)
     time.jumped = 400 * 86_400
     node.deadlines.sweep()
     assert code(connection) is None
@@ -240,7 +227,7 @@ async def test_ends_that_trusted_time_moves_over_are_seen_at_once(
     node = Node(
         ConnectionManager(), MemoryLog(), Metrics(), NodeLimits(), clock=time, calendar=calendar
     )
-    connection = connected(node, expires_at=calendar.now + 1000)
+    connection = entered(node, expires_at=calendar.now + 1000)
     calendar.advance(40 * 86_400)
     node.deadlines.sweep()
     assert code(connection) is SESSION_EXPIRED
@@ -254,13 +241,13 @@ async def test_ends_that_trusted_time_moves_over_are_seen_at_once(
 async def test_a_client_is_told_the_sooner_end_if_the_clock_may_be_right(
     node: Node, time: HandClock, jumped: float, told: int
 ) -> None:
-    connection = connected(node, expires_at=time.now + 1000)
+    connection = entered(node, expires_at=time.now + 1000)
     time.jumped = jumped
     assert node.deadlines.expires_in(connection) == told
 
 
 async def test_at_a_stop_clients_are_told_to_come_back_spread_over_the_window(node: Node) -> None:
-    connections = [connected(node, 1, number, positioned=True) for number in range(5)]
+    connections = [entered(node, 1, number, positioned=True) for number in range(5)]
     closing = asyncio.ensure_future(node.close_all(seconds=10))
     await asyncio.sleep(0)
     for connection in connections:
@@ -271,7 +258,7 @@ async def test_at_a_stop_clients_are_told_to_come_back_spread_over_the_window(no
 
 
 async def test_at_a_stop_who_does_not_end_is_aborted(node: Node) -> None:
-    connection = connected(node)
+    connection = entered(node)
     await node.close_all(seconds=0)
     assert connection.wire.aborted
 
@@ -300,21 +287,21 @@ async def test_nothing_of_a_retired_connection_is_kept(node: Node, time: HandClo
 
 
 async def test_messages_out_are_counted_by_prefix(node: Node) -> None:
-    connected(node, 1, 1)
-    connected(node, 1, 2)
+    entered(node, 1, 1)
+    entered(node, 1, 2)
     node.send(Publication(ToUser(1), "note.x"))
     assert dict(node.metrics.sent.items()) == {"note": 2}
 
 
 async def test_a_connection_that_enters_after_the_stop_began_is_told_so(node: Node) -> None:
     await node.close_all(seconds=0)
-    late = connected(node)
+    late = entered(node)
     assert code(late) is SHUTTING_DOWN
     assert node.manager.connection_count == 0
 
 
 async def test_a_connection_whose_peer_left_is_closed_with_its_device(node: Node) -> None:
-    left, stays = connected(node, 1, 1), connected(node, 1, 2)
+    left, stays = entered(node, 1, 1), entered(node, 1, 2)
     for connection in (left, stays):
         node.leave(connection)
     assert node.manager.connection_count == 0
@@ -332,7 +319,7 @@ async def test_the_metrics_tell_of_connections_that_are_ending(node: Node) -> No
         )
 
     node.watch()
-    connection = connected(node)
+    connection = entered(node)
     assert told() == (1, 0)
     node.leave(connection)
     assert told() == (0, 1)

@@ -1,16 +1,14 @@
 """What an operator sees of connections, and that nobody waits for their terminal."""
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from memory_log import MemoryLog
-from wires import MemoryWire
+from wires import MemoryWire, entered
 
 from app.base.metrics import Metrics
-from app.node.connection import Connection
 from app.node.node import Node, NodeLimits
 from app.node.outgoing import OutboxLimits
 from app.node.registry import ConnectionManager
@@ -18,7 +16,6 @@ from app.node.tails import WAITING_BYTES, WAITING_LINES, Passage, Tail, Types
 from app.protocol.close import CLOSED_BY_OPERATOR, Selector
 from app.protocol.frames import OPCODE_PING, frame
 from app.protocol.messages import ServerMessage
-from app.protocol.position import PLAIN
 
 SOON = 0.0
 """Seconds to wait for what is there already, or never comes."""
@@ -29,19 +26,6 @@ async def node() -> Node:
     return Node(
         ConnectionManager(), MemoryLog(), Metrics(), NodeLimits(outbox=OutboxLimits(2, 1000))
     )
-
-
-def enter(node: Node, user: int = 1, device: int = 1, **more: Any) -> Connection:
-    connection = Connection(
-        MemoryWire(),
-        node.outgoing,
-        user_id=user,
-        device_id=device,
-        connection_id=f"{user}-{device}-{more.get('instance', '')}",
-        **more,
-    )
-    node.enter(connection, PLAIN)
-    return connection
 
 
 def note(number: int = 0) -> ServerMessage:
@@ -61,7 +45,7 @@ def brief(passages: list[Passage]) -> list[tuple[str, str | None]]:
 
 
 async def test_a_message_out_is_told_with_its_type_offset_and_size(node: Node) -> None:
-    connection = enter(node, 1, 7, instance="tab")
+    connection = entered(node, 1, 7, instance="tab")
     tail = Tail(Selector(user_id=1), Types())
     message = frame(b'{"type":"note.text","payload":1,"offset":12}')
     async with node.tail(tail):
@@ -69,12 +53,12 @@ async def test_a_message_out_is_told_with_its_type_offset_and_size(node: Node) -
         [line] = await lines(tail)
     assert (line.what, line.type, line.offset, line.size) == ("out", "note.text", 12, 44)
     assert (line.connection_id, line.user_id, line.device_id, line.instance) == (
-        *("1-7-tab", 1, 7, "tab"),
+        *(connection.connection_id, 1, 7, "tab"),
     )
 
 
 async def test_an_answer_is_told_with_the_id_of_what_it_answers(node: Node) -> None:
-    connection = enter(node)
+    connection = entered(node)
     tail = Tail(Selector(), Types())
     async with node.tail(tail):
         connection.reply(ServerMessage("ok", {}, reply_to="a7").frame)
@@ -83,7 +67,7 @@ async def test_an_answer_is_told_with_the_id_of_what_it_answers(node: Node) -> N
 
 
 async def test_payloads_are_kept_back_unless_they_are_asked_for(node: Node) -> None:
-    connection = enter(node)
+    connection = entered(node)
     shut, opened = Tail(Selector(), Types()), Tail(Selector(), Types(), payloads=True)
     async with node.tail(shut), node.tail(opened):
         connection.send(note(5).frame)
@@ -92,11 +76,11 @@ async def test_payloads_are_kept_back_unless_they_are_asked_for(node: Node) -> N
 
 
 async def test_only_those_that_are_meant_are_followed_also_if_they_come_later(node: Node) -> None:
-    enter(node, 1, 1)
+    entered(node, 1, 1)
     tail = Tail(Selector(user_id=2), Types())
     async with node.tail(tail):
-        enter(node, 1, 2)
-        late = enter(node, 2, 3)
+        entered(node, 1, 2)
+        late = entered(node, 2, 3)
         node.manager.broadcast_to_all(note())
         found = await lines(tail)
         followed = [one.device_id for one in node.manager.connections() if one.tailed]
@@ -106,7 +90,7 @@ async def test_only_those_that_are_meant_are_followed_also_if_they_come_later(no
 
 
 async def test_the_end_of_a_connection_is_told_once_with_the_close(node: Node) -> None:
-    connection = enter(node, positioned=True)
+    connection = entered(node, positioned=True)
     tail = Tail(Selector(), Types())
     async with node.tail(tail):
         node.close(connection, CLOSED_BY_OPERATOR)
@@ -118,7 +102,7 @@ async def test_the_end_of_a_connection_is_told_once_with_the_close(node: Node) -
 
 
 async def test_what_waits_in_the_outbox_and_what_it_refuses_is_told_once(node: Node) -> None:
-    connection = enter(node)
+    connection = entered(node)
     connection.flush()
     wire = connection.wire
     assert isinstance(wire, MemoryWire)
@@ -138,7 +122,7 @@ async def test_what_waits_in_the_outbox_and_what_it_refuses_is_told_once(node: N
 
 
 async def test_frames_that_are_no_messages_are_no_lines(node: Node) -> None:
-    connection = enter(node)
+    connection = entered(node)
     tail = Tail(Selector(), Types())
     async with node.tail(tail):
         connection.send(frame(b"nonce", OPCODE_PING))
@@ -146,7 +130,7 @@ async def test_frames_that_are_no_messages_are_no_lines(node: Node) -> None:
 
 
 async def test_what_a_tailed_connection_writes_is_what_any_other_does(node: Node) -> None:
-    plain, tailed = enter(node, 1, 1), enter(node, 2, 2)
+    plain, tailed = entered(node, 1, 1), entered(node, 2, 2)
     for one in (plain, tailed):
         one.flush()
     async with node.tail(Tail(Selector(user_id=2), Types())):
@@ -171,7 +155,7 @@ async def test_what_a_tailed_connection_writes_is_what_any_other_does(node: Node
 async def test_types_choose_messages_by_their_whole_type_or_its_beginning(
     node: Node, types: list[str], shown: list[str]
 ) -> None:
-    connection = enter(node)
+    connection = entered(node)
     tail = Tail(Selector(), Types.of(types))
     async with node.tail(tail):
         for type_ in ("note.text", "note", "ok", "notes.x"):
@@ -183,7 +167,7 @@ async def test_types_choose_messages_by_their_whole_type_or_its_beginning(
 async def test_what_the_terminal_cannot_take_is_counted_and_told_after_what_it_can(
     node: Node, payloads: bool
 ) -> None:
-    connection = enter(node)
+    connection = entered(node)
     tail = Tail(Selector(), Types(), payloads=payloads)
     large = ServerMessage("note.text", "x" * 40_000).frame
     # Far more than either bound holds.
@@ -226,7 +210,7 @@ async def test_every_line_is_shown_in_order_or_counted_as_lost(steps: list[int |
 
 
 async def test_two_may_follow_one_connection_and_each_ends_alone(node: Node) -> None:
-    connection = enter(node)
+    connection = entered(node)
     first, second = Tail(Selector(), Types()), Tail(Selector(user_id=1), Types())
     async with node.tail(first):
         async with node.tail(second):
@@ -240,7 +224,7 @@ async def test_two_may_follow_one_connection_and_each_ends_alone(node: Node) -> 
 
 
 async def test_a_message_to_many_is_told_of_each(node: Node) -> None:
-    everybody = [enter(node, user, user) for user in range(1, 6)]
+    everybody = [entered(node, user, user) for user in range(1, 6)]
     tail = Tail(Selector(), Types.of(["note.*"]), payloads=True)
     async with node.tail(tail):
         node.manager.broadcast_to_all(note(1))

@@ -204,13 +204,7 @@ async def _reset(operations: Operations, _: NoArguments) -> Reset:
 async def open_log(operations: Operations, clock: Clock) -> AsyncIterator[StreamLog]:
     """Give the log of a folder that no server uses; messages are old by this clock."""
     settings = operations.settings
-    limits = StreamLimits(
-        settings.retention_days,
-        settings.retention_rows,
-        settings.max_keys_per_user,
-        ids_per_user=settings.message_ids_per_user,
-        ids_per_key=settings.message_ids_per_key,
-    )
+    limits = StreamLimits.from_settings(settings)
     guard = settings.data_dir / GUARD_NAME
     log = await SqlStreamLog.open(operations.database, guard, limits, clock)
     try:
